@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The processor model a guest is shown: CPUID leaves and the fixed MSRs that go with them.
+ *
+ * A model is the named level (x86-64, x86-64-v2, x86-64-v3, max) cut down to what the host's processor has
+ * and what the engine implements. One table gives each feature: its CPUID bit, its level, and the host bit it needs.
+ * The engine asks cpu_model_has() before it runs an instruction: what is not promised raises #UD.
+ *
+ * Setup only; these functions may call libc.
+ */
+#ifndef NFOLD_CPU_CPUID_H
+#define NFOLD_CPU_CPUID_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/* X(name): features an instruction or a control bit can depend on. */
+#define CPU_FEATURES(X)                                                                                                \
+	X(FPU) X(VME) X(DE) X(PSE) X(TSC) X(MSR) X(PAE) X(CX8) X(APIC) X(SEP) X(MTRR) X(PGE) X(CMOV) X(PAT) X(PSE36)    \
+	X(CLFSH) X(MMX) X(FXSR) X(SSE) X(SSE2) X(SSE3) X(PCLMULQDQ) X(SSSE3) X(FMA) X(CX16) X(PCID) X(SSE41) X(SSE42)   \
+	X(X2APIC) X(MOVBE) X(POPCNT) X(TSC_DEADLINE) X(AES) X(XSAVE) X(AVX) X(F16C) X(RDRAND) X(HYPERVISOR)             \
+	X(FSGSBASE) X(TSC_ADJUST) X(BMI1) X(AVX2) X(SMEP) X(BMI2) X(ERMS) X(INVPCID) X(RDSEED) X(ADX) X(SMAP)            \
+	X(CLFLUSHOPT) X(CLWB) X(SHA) X(UMIP) X(RDPID) X(GFNI) X(VAES) X(VPCLMULQDQ) X(FSRM) X(XSAVEOPT) X(XSAVEC)     \
+	X(LAHF_LM) X(LZCNT) X(PREFETCHW) X(SYSCALL) X(NX) X(PAGE1G) X(RDTSCP) X(LM) X(SSE4A) X(ARAT) X(INVARIANT_TSC)
+
+enum cpu_feature {
+#define X(name) CPU_FEATURE_##name,
+	CPU_FEATURES(X)
+#undef X
+	CPU_FEATURE_COUNT
+};
+
+struct cpu_cpuid_leaf {
+	uint32_t leaf, subleaf;
+	bool subleaf_matters;
+	uint32_t eax, ebx, ecx, edx;
+};
+
+#define CPU_MODEL_MAX_LEAVES 64
+
+struct cpu_model {
+	bool feature[CPU_FEATURE_COUNT];
+	struct cpu_cpuid_leaf leaf[CPU_MODEL_MAX_LEAVES];
+	unsigned leaf_count;
+	uint64_t arch_capabilities; /* IA32_ARCH_CAPABILITIES */
+	bool has_arch_capabilities;
+	uint64_t cr4_allowed, efer_allowed, xcr0_allowed;
+	uint64_t tsc_hz;
+	unsigned physical_bits; /* 40 */
+	unsigned vcpu_count;
+	unsigned xsave_size; /* of the largest area XCR0 allows */
+	char vendor[13];
+};
+
+/* Fails with ERROR_INPUT on an unknown name, listing those known, or when the host lacks what the level needs (except max). */
+bool cpu_model_init(struct cpu_model *model, const char *name, unsigned vcpu_count, uint64_t tsc_hz, struct error *error);
+
+static inline bool cpu_model_has(const struct cpu_model *model, enum cpu_feature feature)
+{
+	return model->feature[feature];
+}
+
+#endif

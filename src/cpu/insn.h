@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Instructions that C executes: everything that touches system state, segments, ports, several addresses at
+ * once, or that the host could not or must not run.
+ *
+ * The engine decodes an instruction into `struct cpu_insn`, sets cpu->rip to its address, brings gpr[] and flags into
+ * struct cpu, and calls cpu_ops[insn->op]. The function works by the manual and returns what comes next.
+ */
+#ifndef NFOLD_CPU_INSN_H
+#define NFOLD_CPU_INSN_H
+
+#include "cpu/cpu.h"
+
+enum cpu_next {
+	CPU_CONTINUE, /* done; the instruction that follows is next; rip is not advanced yet, mode and mappings are unchanged */
+	CPU_EXIT,     /* done; cpu->rip is the next instruction; anything may have changed */
+	CPU_FAULT,    /* cpu->pending holds the exception; rip is this instruction */
+	CPU_RESTART,  /* not done (REP): rip is this instruction, registers show the progress; serve events, then run it again */
+};
+
+#define CPU_NO_REGISTER 0xff
+#define CPU_RIP_BASE 16 /* memory base: RIP-relative, displacement already includes the instruction's length */
+
+struct cpu_insn {
+	uint16_t op; /* enum cpu_op */
+	uint8_t length;
+	uint8_t operand_size; /* bytes: 1, 2, 4, 8 for general registers; the memory operand's size for vector instructions */
+	uint8_t address_size; /* bytes: 2, 4, 8 */
+	uint8_t stack_size;   /* bytes of SP that count: 2, 4, 8 */
+	bool rep, repne, lock, rex_w;
+	bool rex;        /* any REX: 8-bit registers 4-7 are SPL, BPL, SIL, DIL, otherwise AH, CH, DH, BH */
+	uint8_t reg;     /* ModRM.reg, extended: general, segment, control, debug or vector register */
+	uint8_t rm;      /* register operand of ModRM.rm, valid when !has_memory; also the register of opcodes that embed one */
+	bool has_memory;
+	uint8_t segment; /* enum cpu_segment_name of the memory operand, override applied (string source too) */
+	uint8_t base, index, scale; /* registers or CPU_NO_REGISTER; scale 1, 2, 4, 8; for VSIB index is a vector register */
+	int64_t displacement;
+	uint64_t immediate;  /* sign-extended as the manual says; far pointers: offset */
+	uint64_t immediate2; /* ENTER: level; far pointers: selector */
+	uint8_t vvvv;        /* VEX register operand */
+	uint8_t vector_size; /* bytes: 16, 32 */
+};
+
+/* The offset of the memory operand, address size applied, without the segment's base. */
+uint64_t cpu_effective_address(const struct cpu *cpu, const struct cpu_insn *insn);
+/* The linear address of the memory operand with its segment checks. */
+bool cpu_operand_linear(struct cpu *cpu, const struct cpu_insn *insn, unsigned size, enum tlb_access access, uint64_t *linear);
+
+/* General registers by operand size; 32-bit writes clear the upper half; 8-bit ones honour insn->rex. */
+uint64_t cpu_register(const struct cpu *cpu, const struct cpu_insn *insn, unsigned number, unsigned size);
+void cpu_register_set(struct cpu *cpu, const struct cpu_insn *insn, unsigned number, unsigned size, uint64_t value);
+
+/* X(NAME): every operation in C. CPU_OP_NAME runs cpu_op_name, which does what its mnemonic says in all modes. */
+#define CPU_OPS_CONTROL(X) /* cpu/control.c, cpu/debug.c: control, debug and descriptor-table registers */                \
+	X(mov_from_cr) X(mov_to_cr) X(mov_from_dr) X(mov_to_dr) X(lmsw) X(smsw) X(clts) X(invlpg) X(invpcid) X(invd)   \
+	X(wbinvd) X(lgdt) X(lidt) X(sgdt) X(sidt) X(lldt) X(ltr) X(sldt) X(str) X(hlt) X(rdpmc) X(xgetbv) X(xsetbv)     \
+	X(stac) X(clac) X(swapgs) X(rdfsbase) X(rdgsbase) X(wrfsbase) X(wrgsbase) X(cli) X(sti) X(pushf) X(popf)
+#define CPU_OPS_MODEL(X) /* cpu/msr.c, cpu/cpuid.c */                                                                   \
+	X(cpuid) X(rdmsr) X(wrmsr) X(rdtsc) X(rdtscp) X(rdpid)
+#define CPU_OPS_TRANSFER(X) /* cpu/transfer.c, cpu/syscall.c, cpu/segment.c: far control transfers and segment loads */     \
+	X(int_n) X(int3) X(int1) X(into) X(iret) X(syscall) X(sysret) X(sysenter) X(sysexit) X(call_far) X(jmp_far)   \
+	X(ret_far) X(mov_to_segment) X(mov_from_segment) X(pop_segment) X(push_segment) X(load_far_pointer) X(lar) X(lsl)             \
+	X(verr) X(verw) X(arpl) X(ud)
+#define CPU_OPS_STRING(X) /* cpu/string.c, cpu/port.c */                                                                 \
+	X(movs) X(cmps) X(stos) X(lods) X(scas) X(ins) X(outs) X(in) X(out)
+#define CPU_OPS_LEGACY(X) /* cpu/legacy.c: what 64-bit mode dropped, and rare integer instructions */                    \
+	X(daa) X(das) X(aaa) X(aas) X(aam) X(aad) X(bound) X(enter) X(leave) X(pusha) X(popa) X(salc) X(xlat) X(cmpxchg8b)       \
+	X(cmpxchg16b) X(bit_memory) X(lahf) X(sahf) X(loop) X(loope) X(loopne) X(jcxz)
+#define CPU_OPS_VECTOR(X) /* cpu/fpu.c, cpu/vector.c: state save areas, masked and gathered accesses */                  \
+	X(fxsave) X(fxrstor) X(xsave) X(xsaveopt) X(xsavec) X(xrstor) X(fnstenv) X(fldenv) X(fnsave) X(frstor) X(ldmxcsr)      \
+	X(stmxcsr) X(fwait) X(maskmovq) X(maskmovdqu) X(vmaskmov) X(vpmaskmov) X(gather) X(clflush) X(nop)
+
+#define CPU_OPS(X)                                                                                                     \
+	CPU_OPS_CONTROL(X) CPU_OPS_MODEL(X) CPU_OPS_TRANSFER(X) CPU_OPS_STRING(X) CPU_OPS_LEGACY(X) CPU_OPS_VECTOR(X)
+
+enum cpu_op {
+#define X(name) CPU_OP_##name,
+	CPU_OPS(X)
+#undef X
+	CPU_OP_COUNT
+};
+
+typedef enum cpu_next cpu_op_function(struct cpu *cpu, const struct cpu_insn *insn);
+
+#define X(name) cpu_op_function cpu_op_##name;
+CPU_OPS(X)
+#undef X
+
+extern cpu_op_function *const cpu_ops[CPU_OP_COUNT];
+
+#endif

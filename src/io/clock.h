@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The guest's one virtual clock and the timers on it.
+ *
+ * All timer devices read this clock and no other. Time is in nanoseconds since the machine was made. While
+ * the machine is paused the clock stands still. In mode CLOCK_REAL it follows the host's monotonic clock less
+ * the time paused; in mode CLOCK_MANUAL (unit tests, deterministic runs) it moves only by clock_advance().
+ *
+ * The guest's TSC is the same clock: tsc = clock_now() scaled by tsc_hz; a vCPU adds its own offset
+ * (IA32_TSC_ADJUST and writes to IA32_TSC). In CLOCK_REAL the engine may read the host's TSC directly with the
+ * offset that clock_tsc_offset() gives.
+ *
+ * Timers fire once, in order of time, from clock_run() on the event-loop thread with the device lock held.
+ * A timer's function may arm it again. `clock->rearm` is called, with the lock held, whenever the earliest deadline
+ * changed, so that the event loop can sleep until it.
+ */
+#ifndef NFOLD_IO_CLOCK_H
+#define NFOLD_IO_CLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum clock_mode { CLOCK_REAL, CLOCK_MANUAL };
+
+struct clock;
+
+struct clock_timer {
+	struct clock *clock;
+	void (*fire)(void *opaque);
+	void *opaque;
+	uint64_t deadline; /* ns; valid while armed */
+	bool armed;
+	struct clock_timer *next; /* sorted list */
+};
+
+struct clock {
+	enum clock_mode mode;
+	uint64_t now;         /* CLOCK_MANUAL, and the frozen time while paused */
+	uint64_t host_origin; /* host monotonic ns at virtual time 0, moved by pauses */
+	bool paused;
+	uint64_t tsc_hz;          /* guest TSC frequency */
+	uint64_t tsc_host_origin; /* host TSC at virtual time 0, moved by pauses */
+	struct clock_timer *timers;
+	void (*rearm)(void *opaque, uint64_t deadline); /* UINT64_MAX: nothing armed */
+	void *rearm_opaque;
+};
+
+#define CLOCK_NEVER UINT64_MAX
+
+/* Measures the host's TSC frequency once (some milliseconds) in CLOCK_REAL; 1 GHz in CLOCK_MANUAL. */
+void clock_init(struct clock *clock, enum clock_mode mode);
+uint64_t clock_now(struct clock *clock);
+void clock_advance(struct clock *clock, uint64_t nanoseconds); /* CLOCK_MANUAL: moves and fires in order */
+void clock_pause(struct clock *clock);
+void clock_resume(struct clock *clock);
+
+uint64_t clock_tsc(struct clock *clock);        /* the guest TSC without a vCPU's offset */
+uint64_t clock_tsc_offset(struct clock *clock); /* guest TSC = host TSC + this, CLOCK_REAL */
+uint64_t clock_tsc_to_ns(const struct clock *clock, uint64_t tsc); /* virtual ns at which the guest TSC shows tsc */
+
+void clock_timer_init(struct clock_timer *timer, struct clock *clock, void (*fire)(void *opaque), void *opaque);
+void clock_timer_set(struct clock_timer *timer, uint64_t deadline); /* arms or moves */
+void clock_timer_cancel(struct clock_timer *timer);
+
+/* Fires what is due. Returns the next deadline, or CLOCK_NEVER. */
+uint64_t clock_run(struct clock *clock);
+
+#endif

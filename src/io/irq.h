@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Interrupt lines, and how a processor's interrupt controller meets its vCPU.
+ *
+ * A device holds `struct irq_line` by value and calls irq_set(); the machine decides at wiring time what
+ * is behind it (8259 input and IOAPIC input, a PCI router, an inverter, a test). Level semantics always: edge
+ * detection is the controller's business.
+ */
+#ifndef NFOLD_IO_IRQ_H
+#define NFOLD_IO_IRQ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct irq_line {
+	void (*set)(void *opaque, int input, bool level);
+	void *opaque;
+	int input;
+};
+
+static inline void irq_set(const struct irq_line *line, bool level)
+{
+	if (line->set != NULL)
+		line->set(line->opaque, line->input, level);
+}
+
+/* What wants a vCPU's attention. Bits of struct cpu's `requests`; see cpu/cpu.h. */
+enum cpu_request {
+	CPU_REQUEST_INTERRUPT = 1, /* an interrupt controller has a vector; stays set while it has */
+	CPU_REQUEST_NMI = 2,       /* one NMI is latched */
+	CPU_REQUEST_INIT = 4,      /* INIT */
+	CPU_REQUEST_STARTUP = 8,   /* SIPI */
+	CPU_REQUEST_STOP = 16,     /* the machine wants the vCPU out of guest code: pause, reset, kill */
+	CPU_REQUEST_CODE = 32,     /* the engine has invalidations queued */
+	CPU_REQUEST_SMI = 64,
+};
+
+/*
+ * The vCPU as the local APIC sees it. request() may be called from any thread and wakes a halted vCPU;
+ * withdraw() takes a bit back (the INTR line fell).
+ */
+struct cpu_pin {
+	void (*request)(void *opaque, uint32_t bits);
+	void (*withdraw)(void *opaque, uint32_t bits);
+	void *opaque;
+};
+
+/*
+ * The local APIC as the vCPU sees it. Called by the vCPU's thread; the implementation takes the device lock
+ * itself where it needs it. These may call libc: the engine has parked the guest's vector registers.
+ */
+struct interrupt_controller {
+	/* Takes the highest pending interrupt and returns its vector, or -1 when there is none any more. */
+	int (*acknowledge)(void *opaque);
+	/* The task priority register, as CR8 shows it (bits 3:0). */
+	uint8_t (*cr8_read)(void *opaque);
+	void (*cr8_write)(void *opaque, uint8_t value);
+	/* IA32_APIC_BASE, x2APIC registers (0x800-0x8ff) and IA32_TSC_DEADLINE. False: the guest gets #GP. */
+	bool (*msr_read)(void *opaque, uint32_t msr, uint64_t *value);
+	bool (*msr_write)(void *opaque, uint32_t msr, uint64_t value);
+	void *opaque;
+};
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A whole machine: guest RAM, vCPUs, devices, clock and event loop.
+ *
+ * machine/pc.c wires a PC top to bottom in one readable function. machine_start() makes one thread for each vCPU; the caller's
+ * thread runs the event loop (timers, character streams, control socket) in machine_loop() until the guest ends.
+ *
+ * The device lock. All device models, the virtual clock and the io maps are guarded by one mutex. vCPU threads take it around port and
+ * MMIO accesses; the event loop holds it while it fires timers and feeds input, never while it sleeps.
+ */
+#ifndef NFOLD_MACHINE_MACHINE_H
+#define NFOLD_MACHINE_MACHINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "ledger/ledger.h"
+
+#define MACHINE_MAX_MODULES 16
+
+enum machine_serial { SERIAL_STDIO, SERIAL_FILE, SERIAL_UNIX, SERIAL_NONE };
+
+/* What the user asked for. Strings belong to the caller and outlive the machine. */
+struct machine_config {
+	const char *name;
+	uint64_t memory_size; /* bytes */
+	unsigned cpus;
+	const char *cpu_model; /* x86-64, x86-64-v2, x86-64-v3, max */
+	const char *kernel;    /* bzImage or Multiboot 1 ELF */
+	const char *initrd;
+	const char *append;
+	const char *module[MACHINE_MAX_MODULES]; /* "FILE [ARGUMENTS]", Multiboot only */
+	unsigned module_count;
+	enum machine_serial serial;
+	const char *serial_path;
+	int serial_fd_in, serial_fd_out; /* SERIAL_STDIO */
+	bool no_reboot;
+	int debug_exit_port; /* -1: none */
+};
+
+enum machine_end {
+	MACHINE_POWERED_OFF, /* ACPI S5 */
+	MACHINE_REBOOTED,    /* a reset with no_reboot */
+	MACHINE_SHUTDOWN,    /* triple fault with no_reboot */
+	MACHINE_DEBUG_EXIT,  /* machine_debug_exit_code() has the status */
+	MACHINE_KILLED,      /* by the user */
+	MACHINE_FAILED,      /* host error at run time: machine_failure() says which */
+};
+
+enum machine_state { MACHINE_RUNNING, MACHINE_PAUSED, MACHINE_ENDED };
+
+struct machine;
+
+/* Reads the images, creates everything, starts nothing. Nothing is left behind on failure. */
+struct machine *machine_create(const struct machine_config *config, struct error *error);
+void machine_destroy(struct machine *machine);
+
+/* Starts the vCPU threads and runs the event loop until the guest ends. */
+enum machine_end machine_run(struct machine *machine);
+int machine_debug_exit_code(const struct machine *machine); /* (value << 1) | 1, as isa-debug-exit */
+const char *machine_failure(const struct machine *machine);
+
+/* Any thread. */
+void machine_pause(struct machine *machine);
+void machine_resume(struct machine *machine);
+void machine_reset(struct machine *machine);
+void machine_power_button(struct machine *machine); /* ACPI power button */
+void machine_kill(struct machine *machine);
+enum machine_state machine_state(struct machine *machine);
+
+const struct ledger *machine_ledger(const struct machine *machine);
+int machine_ledger_fd(const struct machine *machine);
+uint64_t machine_overhead_bytes(const struct machine *machine);
+
+/* Lets the owner's descriptors join the event loop: called with the device lock NOT held, on the loop's thread. */
+typedef void machine_watch_function(void *opaque, int fd, uint32_t epoll_events);
+bool machine_watch(struct machine *machine, int fd, uint32_t epoll_events, machine_watch_function *function,
+		   void *opaque, struct error *error);
+void machine_unwatch(struct machine *machine, int fd);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The translating engine as the machine sees it. How it works: translate/README section in docs/engine.md and the
+ * theory of operation at the head of translate/block.h, emit.h and dispatch.c.
+ *
+ * One engine serves one machine; each vCPU has its own `struct engine_vcpu`, which embeds its struct cpu. The code
+ * cache is shared by all vCPUs: translated code reaches its vCPU through one reserved host register.
+ *
+ * Threading: engine_run and engine_step are called by the vCPU's own thread. That thread must have an alternate signal stack,
+ * which engine_vcpu_attach sets up.
+ */
+#ifndef NFOLD_TRANSLATE_ENGINE_H
+#define NFOLD_TRANSLATE_ENGINE_H
+
+#include "base/error.h"
+#include "cpu/cpu.h"
+
+struct engine;
+struct engine_vcpu;
+
+struct engine_options {
+	uint64_t code_cache_bytes; /* 0: default */
+};
+
+enum engine_exit {
+	ENGINE_HALTED,   /* HLT: wait until cpu_has_wake_event(), then run again */
+	ENGINE_STOPPED,  /* CPU_REQUEST_STOP is set */
+	ENGINE_SHUTDOWN, /* triple fault */
+};
+
+enum engine_step {
+	ENGINE_STEP_DONE,  /* one instruction ran (for REP: to its end); cpu->rip is the next */
+	ENGINE_STEP_FAULT, /* cpu->pending holds an exception that has not been delivered; cpu->rip is the instruction */
+	ENGINE_STEP_FETCH_FAULT, /* as before; the instruction could not be fetched */
+};
+
+/* Creates the code cache and installs the process's signal handlers for SIGSEGV, SIGBUS, SIGFPE (once per process). */
+struct engine *engine_create(struct memory *memory, const struct cpu_model *model,
+			     const struct engine_options *options, struct error *error);
+void engine_destroy(struct engine *engine);
+
+/* The vCPU's struct cpu has its engine hooks, memory and model set; the machine fills the other neighbours and
+ * calls cpu_reset(). */
+struct engine_vcpu *engine_vcpu_create(struct engine *engine, unsigned index, struct error *error);
+void engine_vcpu_destroy(struct engine_vcpu *vcpu);
+struct cpu *engine_vcpu_cpu(struct engine_vcpu *vcpu);
+
+/* Called once by the thread that will run the vCPU; engine_vcpu_detach before that thread ends. */
+bool engine_vcpu_attach(struct engine_vcpu *vcpu, struct error *error);
+void engine_vcpu_detach(struct engine_vcpu *vcpu);
+
+/* Runs guest code until one of the exits. Books the ledger's states GUEST, EXIT, TRANSLATE; leaves it in EXIT. */
+enum engine_exit engine_run(struct engine_vcpu *vcpu);
+
+/* Runs exactly one instruction at cs:rip without serving events. For oracles and debuggers. */
+enum engine_step engine_step(struct engine_vcpu *vcpu);
+
+/* Bytes the engine holds beyond guest RAM: cache, tables, vCPU frames. */
+uint64_t engine_memory_used(const struct engine *engine);
+
+#endif
