@@ -146,10 +146,11 @@ static inline enum ledger_state ledger_enter(struct ledger_vcpu *line, enum ledg
 	(void)line;
 	return state;
 #else
-	uint64_t now = ledger_tsc();
 	enum ledger_state left = (enum ledger_state)line->state;
 	__atomic_store_n(&line->sequence, line->sequence + 1, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
+	/* Read while the sequence is odd: otherwise a thread that loses its processor here lets readers book past `now`. */
+	uint64_t now = ledger_tsc();
 	__atomic_store_n(&line->clock[left], line->clock[left] + (now - line->since), __ATOMIC_RELAXED);
 	__atomic_store_n(&line->since, now, __ATOMIC_RELAXED);
 	__atomic_store_n(&line->state, (uint64_t)state, __ATOMIC_RELAXED);
