@@ -37,7 +37,7 @@ enum tlb_view {
 struct tlb_entry {
 	uint64_t read_tag;
 	uint64_t write_tag;
-	uint64_t host; /* host address - linear address, modulo 2^64; meaningful when a tag is set */
+	uint64_t host; /* host address of the page; meaningful when a tag is set. An access goes to host + (linear - tag) */
 	uint64_t info; /* guest-physical page | TLB_GLOBAL | TLB_LARGE; valid when a tag is set */
 };
 
