@@ -47,6 +47,56 @@ struct cpu_pin {
 };
 
 /*
+ * The machine's device lock, for the few calls that vCPU threads make without holding it. Both functions
+ * NULL: no lock (unit tests).
+ */
+struct device_lock {
+	void (*lock)(void *opaque);
+	void (*unlock)(void *opaque);
+	void *opaque;
+};
+
+static inline void device_lock_take(const struct device_lock *lock)
+{
+	if (lock->lock != NULL)
+		lock->lock(lock->opaque);
+}
+
+static inline void device_lock_drop(const struct device_lock *lock)
+{
+	if (lock->unlock != NULL)
+		lock->unlock(lock->opaque);
+}
+
+/* Delivery modes of interrupt messages, as encoded in ICR, LVT, I/O APIC and MSI (SDM 3A, 10.6.1). */
+enum apic_delivery {
+	APIC_FIXED = 0,
+	APIC_LOWEST_PRIORITY = 1,
+	APIC_SMI = 2,
+	APIC_NMI = 4,
+	APIC_INIT = 5,
+	APIC_STARTUP = 6,
+	APIC_EXTINT = 7,
+};
+
+#define APIC_BROADCAST UINT32_C(0xffffffff)
+
+/* One message to the local APICs, from a sibling, the I/O APIC or a device's MSI. */
+struct apic_message {
+	uint32_t destination; /* APIC_BROADCAST: all; senders of 8-bit destinations widen 0xff to it */
+	bool logical;
+	bool level; /* trigger mode; the EOI is broadcast */
+	uint8_t vector;
+	enum apic_delivery delivery;
+};
+
+/* Where such messages go. Returns whether any local APIC took it. */
+struct apic_sink {
+	bool (*send)(void *opaque, const struct apic_message *message);
+	void *opaque;
+};
+
+/*
  * The local APIC as the vCPU sees it. Called by the vCPU's thread; the implementation takes the device lock
  * itself where it needs it. These may call libc: the engine has parked the guest's vector registers.
  */
@@ -59,6 +109,8 @@ struct interrupt_controller {
 	/* IA32_APIC_BASE, x2APIC registers (0x800-0x8ff) and IA32_TSC_DEADLINE. False: the guest gets #GP. */
 	bool (*msr_read)(void *opaque, uint32_t msr, uint64_t *value);
 	bool (*msr_write)(void *opaque, uint32_t msr, uint64_t value);
+	/* The vector of the last start-up IPI (CPU_REQUEST_STARTUP): execution starts at vector << 12. */
+	uint8_t (*startup_vector)(void *opaque);
 	void *opaque;
 };
 

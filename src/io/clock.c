@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+#include "io/clock.h"
+
+#include <assert.h>
+#include <cpuid.h>
+#include <string.h>
+#include <time.h>
+
+#define CALIBRATION_NS UINT64_C(20000000)
+#define CALIBRATION_READS 8
+
+static uint64_t host_tsc(void)
+{
+	return __builtin_ia32_rdtsc();
+}
+
+/* One reading of the host's TSC and its unslewed clock at the same moment: the tightest of a few. */
+struct host_moment {
+	uint64_t tsc;
+	uint64_t ns;
+};
+
+static struct host_moment host_moment_read(void)
+{
+	struct host_moment best = {0};
+	uint64_t best_width = UINT64_MAX;
+	for (int i = 0; i < CALIBRATION_READS; i++) {
+		struct timespec time;
+		uint64_t before = host_tsc();
+		(void)clock_gettime(CLOCK_MONOTONIC_RAW, &time);
+		uint64_t width = host_tsc() - before;
+		if (width >= best_width)
+			continue;
+		best_width = width;
+		best.tsc = before + width / 2;
+		best.ns = (uint64_t)time.tv_sec * CLOCK_SECOND + (uint64_t)time.tv_nsec;
+	}
+	return best;
+}
+
+/* CPUID 15h gives the ratio of the TSC to a crystal whose frequency it may name (SDM 3B, 19.7.3); else 0. */
+static uint64_t cpuid_tsc_hz(void)
+{
+	unsigned denominator, numerator, crystal_hz, unused;
+	if (!__get_cpuid(0x15, &denominator, &numerator, &crystal_hz, &unused) || denominator == 0)
+		return 0;
+	return clock_scale(crystal_hz, numerator, denominator);
+}
+
+static uint64_t measured_tsc_hz(void)
+{
+	struct host_moment first = host_moment_read();
+	struct timespec wait = {.tv_nsec = (long)CALIBRATION_NS};
+	(void)nanosleep(&wait, NULL);
+	struct host_moment last = host_moment_read();
+	assert(last.ns > first.ns && last.tsc > first.tsc);
+	return clock_scale(last.tsc - first.tsc, CLOCK_SECOND, last.ns - first.ns);
+}
+
+void clock_init(struct clock *clock, enum clock_mode mode)
+{
+	memset(clock, 0, sizeof *clock);
+	clock->mode = mode;
+	clock->tsc_hz = CLOCK_SECOND;
+	if (mode == CLOCK_MANUAL)
+		return;
+	clock->tsc_hz = cpuid_tsc_hz();
+	if (clock->tsc_hz == 0)
+		clock->tsc_hz = measured_tsc_hz();
+	clock->tsc_host_origin = host_tsc();
+}
+
+uint64_t clock_tsc(struct clock *clock)
+{
+	if (clock->mode == CLOCK_MANUAL)
+		return clock_scale(clock->now, clock->tsc_hz, CLOCK_SECOND);
+	return clock->paused ? clock->tsc_paused : host_tsc() - clock->tsc_host_origin;
+}
+
+uint64_t clock_now(struct clock *clock)
+{
+	if (clock->mode == CLOCK_MANUAL)
+		return clock->now;
+	return clock_scale(clock_tsc(clock), CLOCK_SECOND, clock->tsc_hz);
+}
+
+uint64_t clock_tsc_offset(struct clock *clock)
+{
+	return UINT64_C(0) - clock->tsc_host_origin;
+}
+
+uint64_t clock_tsc_to_ns(const struct clock *clock, uint64_t tsc)
+{
+	return clock_scale_up(tsc, CLOCK_SECOND, clock->tsc_hz);
+}
+
+void clock_pause(struct clock *clock)
+{
+	if (clock->paused)
+		return;
+	if (clock->mode == CLOCK_REAL)
+		clock->tsc_paused = clock_tsc(clock);
+	clock->paused = true;
+}
+
+void clock_resume(struct clock *clock)
+{
+	if (!clock->paused)
+		return;
+	clock->paused = false;
+	if (clock->mode == CLOCK_REAL)
+		clock->tsc_host_origin = host_tsc() - clock->tsc_paused;
+}
+
+/* ---- timers ---- */
+
+static uint64_t clock_deadline(const struct clock *clock)
+{
+	return clock->timers != NULL ? clock->timers->deadline : CLOCK_NEVER;
+}
+
+static void clock_tell_deadline(struct clock *clock, uint64_t before)
+{
+	uint64_t deadline = clock_deadline(clock);
+	if (deadline != before && clock->rearm != NULL)
+		clock->rearm(clock->rearm_opaque, deadline);
+}
+
+static void clock_unlink(struct clock_timer *timer)
+{
+	if (!timer->armed)
+		return;
+	struct clock_timer **link = &timer->clock->timers;
+	while (*link != timer)
+		link = &(*link)->next;
+	*link = timer->next;
+	timer->next = NULL;
+	timer->armed = false;
+}
+
+void clock_timer_init(struct clock_timer *timer, struct clock *clock, void (*fire)(void *opaque), void *opaque)
+{
+	*timer = (struct clock_timer){.clock = clock, .fire = fire, .opaque = opaque};
+}
+
+void clock_timer_set(struct clock_timer *timer, uint64_t deadline)
+{
+	struct clock *clock = timer->clock;
+	uint64_t before = clock_deadline(clock);
+	clock_unlink(timer);
+	if (deadline != CLOCK_NEVER) {
+		struct clock_timer **link = &clock->timers;
+		while (*link != NULL && (*link)->deadline <= deadline)
+			link = &(*link)->next;
+		timer->deadline = deadline;
+		timer->armed = true;
+		timer->next = *link;
+		*link = timer;
+	}
+	clock_tell_deadline(clock, before);
+}
+
+void clock_timer_cancel(struct clock_timer *timer)
+{
+	uint64_t before = clock_deadline(timer->clock);
+	clock_unlink(timer);
+	clock_tell_deadline(timer->clock, before);
+}
+
+/* Takes the earliest timer off the list and fires it. */
+static void clock_fire_first(struct clock *clock)
+{
+	struct clock_timer *timer = clock->timers;
+	clock_unlink(timer);
+	timer->fire(timer->opaque);
+}
+
+uint64_t clock_run(struct clock *clock)
+{
+	uint64_t before = clock_deadline(clock);
+	uint64_t now = clock_now(clock);
+	while (clock->timers != NULL && !clock->paused && clock_deadline(clock) <= now)
+		clock_fire_first(clock);
+	clock_tell_deadline(clock, before);
+	return clock_deadline(clock);
+}
+
+void clock_advance(struct clock *clock, uint64_t nanoseconds)
+{
+	assert(clock->mode == CLOCK_MANUAL);
+	if (clock->paused)
+		return;
+	uint64_t before = clock_deadline(clock);
+	uint64_t target = clock->now + nanoseconds;
+	while (clock->timers != NULL && clock_deadline(clock) <= target) {
+		if (clock->timers->deadline > clock->now)
+			clock->now = clock->timers->deadline;
+		clock_fire_first(clock);
+	}
+	clock->now = target;
+	clock_tell_deadline(clock, before);
+}
