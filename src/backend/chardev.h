@@ -1,68 +1,61 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A character stream: the seam between a device with a character port (the front: a UART) and what carries
- * the bytes on the host (the back: a terminal, a file, a socket).
+ * Character streams: what a serial port talks to.
  *
- * Output. The front calls chardev_write(), which takes as many bytes as it can now, perhaps none. After it took fewer
- * than offered, the back calls front->output_ready() once it can take more.
+ * A stream joins one device (the front) to a pair of descriptors, a file, a socket or nothing. Output: the
+ * device writes bytes; the stream may accept fewer than offered, and then calls output_ready once it can take more.
+ * Input: the stream pushes bytes, never more than the device has room for; a device that had no room calls
+ * chardev_input_ready() when it has some again. input() may be called from within chardev_attach() and chardev_input_ready().
  *
- * Input. The back asks front->room() how many bytes the front can take now and delivers at most that many with
- * front->input(). When room() was too small the back keeps the rest and waits; the front calls
- * chardev_accept_input() once it has room again, and the back delivers from there, possibly at once, from
- * inside that call. A back without a front drops input and discards nothing that was written before.
+ * The stream never blocks. It learns of readable and writable descriptors through `struct chardev_loop`, which the
+ * event loop provides.
  *
- * Threading: all calls are made with the machine's device lock held. A back that reads descriptors on the event
- * loop's thread takes the lock before it calls the front.
+ * Threading: every call in either direction is made with the machine's device lock held.
  */
 #ifndef NFOLD_BACKEND_CHARDEV_H
 #define NFOLD_BACKEND_CHARDEV_H
 
-#include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "base/error.h"
 
 struct chardev;
 
-/* What the device offers to the back. */
+/* The device's side. */
 struct chardev_front {
-	size_t (*room)(void *opaque);
-	void (*input)(void *opaque, const uint8_t *bytes, size_t count); /* count <= room() */
-	void (*output_ready)(void *opaque);
+	unsigned (*input_room)(void *opaque); /* bytes that input() would take now */
+	void (*input)(void *opaque, const uint8_t *bytes, unsigned count);
+	void (*output_ready)(void *opaque); /* an earlier write was cut short; there is room again */
+	void *opaque;
 };
 
-/* What the back offers to the device. */
-struct chardev_ops {
-	size_t (*write)(struct chardev *chardev, const uint8_t *bytes, size_t count);
-	void (*accept_input)(struct chardev *chardev);
-	void (*destroy)(struct chardev *chardev);
+/* The event loop's side: ready() is called with the device lock held while one of `epoll_events`, an error or a
+ * hang-up is pending. watch() returns false for a descriptor that cannot be waited for: a plain file, /dev/null. */
+struct chardev_loop {
+	bool (*watch)(void *opaque, int fd, uint32_t epoll_events, void (*ready)(void *ready_opaque, uint32_t epoll_events),
+		      void *ready_opaque);
+	void (*unwatch)(void *opaque, int fd);
+	void *opaque;
 };
 
-/* The first member of every back. */
-struct chardev {
-	const struct chardev_ops *ops;
-	const struct chardev_front *front; /* NULL: nobody listens */
-	void *front_opaque;
-};
+/*
+ * stdio: input from one descriptor, output to another; both stay the caller's, unchanged, and may be -1.
+ * file: output only; the file is created or truncated. socket: listens at a path for one client at a time; the last
+ * bytes written without a client are kept and sent to the next one. none: takes and forgets everything.
+ */
+struct chardev *chardev_open_stdio(int fd_in, int fd_out, const struct chardev_loop *loop, struct error *error);
+struct chardev *chardev_open_file(const char *path, const struct chardev_loop *loop, struct error *error);
+struct chardev *chardev_open_socket(const char *path, const struct chardev_loop *loop, struct error *error);
+struct chardev *chardev_open_none(struct error *error);
+void chardev_close(struct chardev *chardev);
 
-static inline void chardev_connect(struct chardev *chardev, const struct chardev_front *front, void *opaque)
-{
-	chardev->front = front;
-	chardev->front_opaque = opaque;
-}
+/* Input flows from here on. A stream without a front drops its input. */
+void chardev_attach(struct chardev *chardev, const struct chardev_front *front);
 
-static inline size_t chardev_write(struct chardev *chardev, const uint8_t *bytes, size_t count)
-{
-	return chardev->ops->write(chardev, bytes, count);
-}
+/* Returns how many bytes were accepted. */
+unsigned chardev_write(struct chardev *chardev, const uint8_t *bytes, unsigned count);
 
-static inline void chardev_accept_input(struct chardev *chardev)
-{
-	chardev->ops->accept_input(chardev);
-}
-
-static inline void chardev_destroy(struct chardev *chardev)
-{
-	if (chardev != NULL)
-		chardev->ops->destroy(chardev);
-}
+void chardev_input_ready(struct chardev *chardev);
 
 #endif
