@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+# The front door. The build itself is meson's; everything here is one word for something longer.
+#
+#   make           build into build/ (installs nothing)
+#   make setup     install the Debian packages that building and testing need (tools/packages.txt)
+#   make demo      set up, build, get a Debian kernel, boot it to a shell
+#   make test      set up, build, run every test; the last line is the count
+#   make bench     boot time and memory beside QEMU TCG
+#   make fuzz      random instructions against the host's processor, until interrupted
+#   make check     format, layers, words, cppcheck, clang-tidy, shellcheck
+#   make asan | ubsan | tsan | clang
+#                  build that way in its own folder and run the suites that make sense there
+#   make install   PREFIX and DESTDIR as usual
+#   make clean     remove what was built, keep what was downloaded; make distclean removes both
+
+BUILD ?= build
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+GUEST := build/guest
+
+NFOLD := $(BUILD)/src/cli/nfold
+
+# Sanitized code is slow, and a sanitizer's own memory map leaves little room for a guest's: the suites
+# with whole Linux guests run only in the plain build.
+SUITES_asan := unit isolation fuzz cli
+SUITES_ubsan := unit isolation fuzz cli insn
+SUITES_tsan := unit
+SUITES_clang := unit insn system isolation cli fuzz
+OPTIONS_asan := -Db_sanitize=address -Db_lundef=false
+OPTIONS_ubsan := -Db_sanitize=undefined -Db_lundef=false
+OPTIONS_tsan := -Db_sanitize=thread -Db_lundef=false
+OPTIONS_clang :=
+CC_asan := gcc
+CC_ubsan := gcc
+CC_tsan := gcc
+CC_clang := clang
+VARIANTS := asan ubsan tsan clang
+
+.PHONY: all setup demo guest test bench fuzz check install clean distclean $(VARIANTS)
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) -j $(JOBS)
+
+$(BUILD)/build.ninja:
+	@tools/setup --check build
+	@meson setup $(BUILD) --prefix $(PREFIX) $(MESON_OPTIONS)
+
+setup:
+	@tools/setup
+
+# The kernel, and the images that the guest tests boot: downloaded and packed once.
+guest:
+	@tools/fetch-guest linux-image-cloud-amd64 busybox-static
+	@tests/guest/images
+
+demo:
+	@tools/setup build guest
+	@$(MAKE) --no-print-directory all
+	@tools/fetch-guest linux-image-cloud-amd64 busybox-static
+	@tools/make-initramfs -o $(GUEST)/initramfs.cpio.gz
+	@tools/demo $(NFOLD)
+
+test:
+	@tools/setup build guest test
+	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory guest
+	@tools/run-tests $(BUILD) $(JOBS)
+
+bench: all
+	@tools/setup build guest test
+	@tools/fetch-guest linux-image-cloud-amd64 busybox-static
+	@tools/make-initramfs -o $(GUEST)/initramfs.cpio.gz
+	@bench/run --nfold $(NFOLD) --json $(BUILD)/bench.json
+
+fuzz: all
+	@$(BUILD)/tests/fuzz/fuzz_instructions
+
+check: all
+	@tools/setup build check
+	@tools/check $(BUILD)
+
+$(VARIANTS):
+	@tools/setup build test check
+	@test -e build-$@/build.ninja || CC=$(CC_$@) meson setup build-$@ $(OPTIONS_$@) $(MESON_OPTIONS)
+	@ninja -C build-$@ -j $(JOBS)
+	@tools/run-tests build-$@ $(JOBS) $(SUITES_$@)
+
+install: all
+	@meson install -C $(BUILD) --no-rebuild
+
+clean:
+	@for folder in build build-asan build-ubsan build-tsan build-clang; do \
+		test ! -e $$folder/build.ninja || find $$folder -mindepth 1 -maxdepth 1 ! -name guest -exec rm -rf {} +; \
+	done
+
+distclean: clean
+	@rm -rf build build-asan build-ubsan build-tsan build-clang
