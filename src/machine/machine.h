@@ -2,11 +2,12 @@
 /*
  * A whole machine: guest RAM, vCPUs, devices, clock and event loop.
  *
- * machine/pc.c wires a PC top to bottom in one readable function. machine_start() makes one thread for each vCPU; the caller's
- * thread runs the event loop (timers, character streams, control socket) in machine_loop() until the guest ends.
+ * machine/pc.c wires a PC top to bottom in one readable function. machine_start() makes one thread for each vCPU; the
+ * caller's thread runs the event loop (timers, character streams, control socket) in machine_loop() until the guest
+ * ends.
  *
- * The device lock. All device models, the virtual clock and the io maps are guarded by one mutex. vCPU threads take it around port and
- * MMIO accesses; the event loop holds it while it fires timers and feeds input, never while it sleeps.
+ * The device lock. All device models, the virtual clock and the io maps are guarded by one mutex. vCPU threads take it
+ * around port and MMIO accesses; the event loop holds it while it fires timers and feeds input, never while it sleeps.
  */
 #ifndef NFOLD_MACHINE_MACHINE_H
 #define NFOLD_MACHINE_MACHINE_H
@@ -44,8 +45,8 @@ enum machine_end {
 	MACHINE_REBOOTED,    /* a reset with no_reboot */
 	MACHINE_SHUTDOWN,    /* triple fault with no_reboot */
 	MACHINE_DEBUG_EXIT,  /* machine_debug_exit_code() has the status */
-	MACHINE_KILLED,      /* by the user */
-	MACHINE_FAILED,      /* host error at run time: machine_failure() says which */
+	MACHINE_KILLED,	     /* by the user */
+	MACHINE_FAILED,	     /* host error at run time: machine_failure() says which */
 };
 
 enum machine_state { MACHINE_RUNNING, MACHINE_PAUSED, MACHINE_ENDED };

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* Where things lie in our PC: physical addresses, ports and interrupt inputs that more than one file must agree on. */
+#ifndef NFOLD_MACHINE_LAYOUT_H
+#define NFOLD_MACHINE_LAYOUT_H
+
+#include <stdint.h>
+
+/* RAM: all but the VGA window up to 3 GiB, the rest from 4 GiB on. */
+#define LAYOUT_VGA_BASE 0xa0000u
+#define LAYOUT_VGA_END 0xc0000u
+#define LAYOUT_LOW_LIMIT UINT64_C(0xc0000000)
+#define LAYOUT_HIGH_BASE UINT64_C(0x100000000)
+#define LAYOUT_MEMORY_MIN (UINT64_C(2) << 20)
+#define LAYOUT_MEMORY_MAX ((UINT64_C(1) << 40) - (UINT64_C(1) << 30)) /* 40 physical address bits */
+
+/* What firmware keeps for itself below 1 MiB: the end of conventional memory, and the ACPI tables. */
+#define LAYOUT_EBDA_BASE 0x9fc00u
+#define LAYOUT_ACPI_BASE 0xe0000u
+#define LAYOUT_ACPI_END 0x100000u
+
+/* The window for PCI memory BARs. */
+#define LAYOUT_PCI_MEMORY_BASE 0xc0000000u
+#define LAYOUT_PCI_MEMORY_END 0xfec00000u
+#define LAYOUT_IOAPIC_BASE 0xfec00000u
+#define LAYOUT_LAPIC_BASE 0xfee00000u
+
+/* Ports */
+#define LAYOUT_COM1_PORT 0x3f8u
+#define LAYOUT_SMI_PORT 0xb2u
+#define LAYOUT_RESET_PORT 0xcf9u
+#define LAYOUT_PM_PORT 0x600u
+
+/* Interrupts: ISA numbers are also the IOAPIC's inputs, but that the timer sits at input 2. */
+#define LAYOUT_COM1_IRQ 4
+#define LAYOUT_RTC_IRQ 8
+#define LAYOUT_SCI_IRQ 9
+#define LAYOUT_TIMER_INPUT 2
+#define LAYOUT_PCI_INPUT 16 /* PIRQ A to D: inputs 16 to 19 */
+
+/* The first PIRQ is 8259 input 10, the second 11, and so on in turn: what the PIIX4's router is set to. */
+#define LAYOUT_PCI_IRQ(pirq) (10u + ((pirq)&1u))
+
+#endif
