@@ -175,18 +175,17 @@ class Guest:
 def resident_beyond_ram(pids, ram_bytes):
     """Bytes of physical memory the processes hold that are not guest RAM, as (bytes, bytes of RAM touched).
 
-    Guest RAM is the mapping of that size (nfold: a memfd; QEMU: anonymous). Rss of shared libraries is counted in full, as top does."""
+    Guest RAM is the mapping of that size that is not executable (QEMU's code buffer can be larger). Proportional sizes are
+    summed: a page mapped twice counts once, a library shared with others in part."""
     other, ram = 0, 0
     for pid in pids:
-        size = 0
+        is_ram = False
         for line in Path(f"/proc/{pid}/smaps").read_text(encoding="ascii", errors="replace").splitlines():
-            header = re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line)
+            header = re.match(r"([0-9a-f]+)-([0-9a-f]+) (....) ", line)
             if header:
                 size = int(header.group(2), 16) - int(header.group(1), 16)
-            elif line.startswith("Rss:"):
+                is_ram = size >= ram_bytes and "x" not in header.group(3)
+            elif line.startswith("Pss:"):
                 resident = int(line.split()[1]) * 1024
-                if size >= ram_bytes // 2:
-                    ram += resident
-                else:
-                    other += resident
+                ram, other = (ram + resident, other) if is_ram else (ram, other + resident)
     return other, ram

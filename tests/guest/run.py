@@ -1,0 +1,283 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Runs one group of guest tests: boots Linux once (or once for each case), asks, compares, powers off.
+
+usage: run.py GROUP        with NFOLD naming the nfold to use; NFOLD_RUNNER=qemu runs the same under QEMU
+
+Prints a line with the time of each case. On failure the end of the console is shown. Exit status: 0 all passed, 1 not,
+77 when the guest's images are not there (`make guest` fetches them).
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+import checks
+from guest import GUEST, Guest, GuestError, command_line, nfold_path, resident_beyond_ram, runner_name
+
+BOOT_SECONDS = 120
+MIB = 1 << 20
+OVERHEAD_LIMIT = 64 * MIB
+
+
+class Group:
+    """One group's cases, their times and outcomes."""
+
+    def __init__(self, name):
+        self.name = name
+        self.failed = 0
+        self.count = 0
+        self.since = time.monotonic()
+
+    def report(self, case, problem=None):
+        now = time.monotonic()
+        self.count += 1
+        self.failed += problem is not None
+        print(f"  {'FAILED' if problem else 'ok':<6} {now - self.since:7.2f} s  {case}", flush=True)
+        if problem:
+            print("         " + str(problem).replace("\n", "\n         "), flush=True)
+        self.since = now
+
+    def equal(self, case, got, expected):
+        matches = expected.fullmatch(got) if isinstance(expected, re.Pattern) else got == expected
+        wanted = expected.pattern if isinstance(expected, re.Pattern) else expected
+        self.report(case, None if matches else f"got {got!r}\nexpected {wanted!r}")
+
+    def commands(self, guest, table, seconds=120):
+        for case, command, expected in table:
+            output, status = guest.shell(command, seconds)
+            output = without_kernel_lines(output).strip()
+            if status != 0:
+                self.report(case, f"status {status}, output {output!r}")
+            else:
+                self.equal(case, output, expected)
+
+    def power_off(self, guest):
+        self.equal("power-off ends the runner with status 0", guest.power_off(), 0)
+
+
+def without_kernel_lines(text):
+    """Kernel messages share the console with the output of commands."""
+    return "".join(line for line in text.splitlines(True) if not re.match(r"\[ *\d+\.\d{6}\] ", line))
+
+
+def start(image, memory_mib=512, cpu="max", append="", name=None):
+    words = command_line(
+        runner_name(), GUEST / "vmlinuz", GUEST / f"{image}.cpio.gz", f"console=ttyS0 {append}".strip(), memory_mib, cpu, name
+    )
+    return Guest(words)
+
+
+def boot(group, guest):
+    guest.boot(BOOT_SECONDS)
+    group.report("boot to the shell")
+
+
+def check_vulnerabilities(group, guest):
+    output, _ = guest.shell("cd /sys/devices/system/cpu/vulnerabilities && grep . * ; cd /root")
+    wrong = []
+    for line in without_kernel_lines(output).splitlines():
+        name, _, text = line.partition(":")
+        allowed = checks.VULNERABILITIES_ALLOWED.get(name, checks.NOT_AFFECTED)
+        if not allowed.fullmatch(text) and not checks.NOT_AFFECTED.fullmatch(text):
+            wrong.append(line)
+    if "meltdown" not in output:
+        wrong.append(f"no list of vulnerabilities: {output!r}")
+    group.report("no retpoline, return thunk or page-table isolation", "\n".join(wrong) or None)
+
+
+def check_dmesg(group, guest):
+    output, _ = guest.shell("dmesg")
+    wrong = [
+        line
+        for line in output.splitlines()
+        if checks.DMESG_TROUBLE.search(line) and not any(allowed.search(line) for allowed in checks.DMESG_ALLOWED)
+    ]
+    if "Linux version" not in output:
+        wrong.append("the log does not begin with the kernel's version")
+    group.report("kernel log without trouble", "\n".join(wrong) or None)
+
+
+def check_overhead(group, guest, memory_mib):
+    overhead, touched = resident_beyond_ram(guest.vm_pids(), memory_mib * MIB)
+    text = f"memory beyond guest RAM: {overhead / MIB:.1f} MiB (limit {OVERHEAD_LIMIT // MIB}), guest RAM touched: {touched / MIB:.0f} MiB"
+    group.report(text, None if overhead <= OVERHEAD_LIMIT and touched > MIB else "over the limit, or guest RAM was not found")
+
+
+def check_stats(group, name):
+    result = subprocess.run([nfold_path(), "stats", name, "--json"], capture_output=True, text=True, timeout=10, check=False)
+    try:
+        stats = json.loads(result.stdout)
+    except ValueError:
+        group.report("nfold stats --json", f"status {result.returncode}, {result.stdout!r} {result.stderr!r}")
+        return
+    group.report("nfold stats --json", None if stats else "an empty answer")
+
+
+def group_boot(group):
+    name = f"test-boot-{os.getpid()}"
+    with start("initramfs", name=name) as guest:
+        boot(group, guest)
+        group.commands(guest, checks.BUSYBOX)
+        check_dmesg(group, guest)
+        if runner_name() == "nfold":
+            check_vulnerabilities(group, guest)
+            check_overhead(group, guest, 512)
+            check_stats(group, name)
+        group.power_off(guest)
+
+
+def expected_flags(level):
+    """(flags that must be there, flags that must not) for a --cpu level. max is at least v3: nfold asks the host for that."""
+    levels = [name for name, _ in checks.LEVEL_FLAGS]
+    index = levels.index(level) if level in levels else len(levels) - 1
+    required = {flag for _, flags in checks.LEVEL_FLAGS[: index + 1] for flag in flags.split()}
+    refused = {flag for _, flags in checks.LEVEL_FLAGS[index + 1 :] for flag in flags.split()}
+    return required, refused | set(checks.FORBIDDEN_FLAGS.split())
+
+
+def host_has(flags):
+    with open("/proc/cpuinfo", encoding="ascii") as cpuinfo:
+        line = next(line for line in cpuinfo if line.startswith("flags"))
+    return flags <= set(line.split(":")[1].split())
+
+
+def group_cpu(group):
+    for level in ("x86-64", "x86-64-v2", "x86-64-v3", "max"):
+        required, refused = expected_flags(level)
+        if not host_has(required):
+            print(f"  skipped: the host's processor is not {level}")
+            continue
+        with start("initramfs", cpu=level, memory_mib=256) as guest:
+            guest.boot(BOOT_SECONDS)
+            output, _ = guest.shell("grep -m1 ^flags /proc/cpuinfo")
+            flags = set(output.partition(":")[2].split())
+            problems = [f"missing: {' '.join(sorted(required - flags))}"] if required - flags else []
+            problems += [f"not promised: {' '.join(sorted(refused & flags))}"] if refused & flags else []
+            group.report(f"--cpu {level}: the flags it promises and no others", "\n".join(problems) or None)
+            group.commands(guest, [("  programs run there", "seq 1 20000 | sort -r | sha256sum | cut -c 1-16", SORTED_HASH)])
+            group.power_off(guest)
+
+
+SORTED_HASH = "32e8bfc1888e4abc"
+
+
+def group_patching(group):
+    """The kernel rewriting itself."""
+    with start("programs") as guest:
+        boot(group, guest)
+        marked_lines(group, guest, "sh /nfold/patching.sh", 180)
+        check_dmesg(group, guest)
+        group.power_off(guest)
+
+
+def marked_lines(group, guest, command, seconds):
+    """Runs a program that prints `right CASE` or `WRONG CASE` lines, and reports each as it comes."""
+    guest.send(f"{command}; echo nfold-$((40 + 2))-$?-end\n")
+    cases = 0
+    while True:
+        match = guest.expect(rb"(right|WRONG) ([^\r\n]*)\r?\n|nfold-42-(\d+)-end\r?\n", seconds, f"end of {command!r}")
+        if match.group(3):
+            break
+        cases += 1
+        group.report(match.group(2).decode(), None if match.group(1) == b"right" else "wrong")
+    group.equal(f"{command}: status, and some cases ran", (int(match.group(3)), cases > 0), (0, True))
+
+
+def group_compression(group):
+    with start("programs") as guest:
+        boot(group, guest)
+        group.commands(guest, checks.COMPRESSION)
+        group.power_off(guest)
+
+
+def group_openssl(group):
+    with start("programs") as guest:
+        boot(group, guest)
+        group.commands(guest, checks.OPENSSL)
+        group.power_off(guest)
+
+
+def group_sqlite(group):
+    with start("programs") as guest:
+        boot(group, guest)
+        group.commands(guest, checks.SQLITE)
+        group.power_off(guest)
+
+
+def group_perl(group):
+    with start("programs") as guest:
+        boot(group, guest)
+        output, status = guest.shell("perl /nfold/answers.pl", 180)
+        wrong = [line for line in output.splitlines() if line.startswith("not ok")]
+        passed = sum(line.startswith("ok ") for line in output.splitlines())
+        group.report(f"{passed} answers of the perl core and its modules", None if status == 0 and passed >= 30 and not wrong else output)
+        group.power_off(guest)
+
+
+def group_python(group):
+    with start("python", memory_mib=768) as guest:
+        boot(group, guest)
+        for module in checks.PYTHON_MODULES:
+            output, status = guest.shell(f"cd /tmp; python3.11 -m unittest -q test.{module} 2>&1 | tail -n 12", 300)
+            ran = re.search(r"Ran (\d+) tests?", output)
+            good = ran and int(ran.group(1)) > 0 and re.search(r"^OK", output, re.MULTILINE)
+            count = ran.group(1) if ran else "no"
+            group.report(f"python3.11 test.{module}: {count} tests", None if good and status == 0 else output)
+        group.power_off(guest)
+
+
+def group_gcc(group):
+    with start("gcc", memory_mib=1024) as guest:
+        boot(group, guest)
+        for options in ("-O0", "-O2", "-O3 -march=native"):
+            command = f"gcc {options} -w /nfold/answer.c -o /tmp/answer -lm && {{ /tmp/answer; echo status $?; }}"
+            group.commands(guest, [(f"gcc {options}: compile, link, run", command, checks.GCC_ANSWERS)])
+        group.commands(guest, [("gcc: faults.c", "gcc -O1 -w -D_GNU_SOURCE /nfold/faults.c -o /tmp/faults -lm -pthread && echo built", "built")])
+        marked_lines(group, guest, "/tmp/faults", 120)
+        group.power_off(guest)
+
+
+GROUPS = {
+    "boot": group_boot,
+    "cpu": group_cpu,
+    "patching": group_patching,
+    "compression": group_compression,
+    "openssl": group_openssl,
+    "sqlite": group_sqlite,
+    "perl": group_perl,
+    "python": group_python,
+    "gcc": group_gcc,
+}
+
+
+def main():
+    if len(sys.argv) != 2 or sys.argv[1] not in GROUPS:
+        print(f"usage: run.py {'|'.join(GROUPS)}", file=sys.stderr)
+        return 2
+    if not (GUEST / "vmlinuz").exists():
+        print("no guest images: run `make guest`")
+        return 77
+    group = Group(sys.argv[1])
+    guests = []
+    original = Guest.__init__
+
+    def remember(self, *arguments, **options):
+        original(self, *arguments, **options)
+        guests.append(self)
+
+    Guest.__init__ = remember
+    try:
+        GROUPS[group.name](group)
+    except (GuestError, OSError, subprocess.SubprocessError) as error:
+        group.report("the guest", error)
+    if group.failed and guests:
+        print(f"--- the end of the console; command: {' '.join(guests[-1].words)}\n{guests[-1].tail()}")
+    print(f"{group.count - group.failed} of {group.count} cases passed")
+    return 1 if group.failed else 0
+
+
+sys.exit(main())
