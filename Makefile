@@ -18,7 +18,7 @@ PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 GUEST := build/guest
 
-NFOLD := $(BUILD)/src/cli/nfold
+NFOLD := $(BUILD)/nfold
 
 # Sanitized code is slow, and a sanitizer's own memory map leaves little room for a guest's: the suites
 # with whole Linux guests run only in the plain build.

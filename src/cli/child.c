@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Theory of operation. The guest's output goes straight from nfold-vm to our stdout. Input goes straight too, unless
+ * stdin is a terminal: then we read it, look for the escape key, and pass the rest on through a pipe. What the guest
+ * does not take is kept up to INPUT_MAX bytes and then dropped, so that the escape key always works.
+ *
+ * nfold-vm writes its name to the ready pipe when the guest is about to run. Only then does the terminal become raw, so
+ * that errors before are printed on a terminal in order. Whoever of the two lives longer restores the terminal: we,
+ * when nfold-vm ends for any reason; nfold-vm, when we are killed (it gets SIGTERM by PR_SET_PDEATHSIG).
+ *
+ * Signals arrive through a signalfd. Those that end a process are passed on; a child that has not ended GRACE_MS later
+ * is killed.
+ */
+#include "cli/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/terminal.h"
+#include "control/report.h"
+#include "control/runtime.h"
+
+#define INPUT_MAX 65536
+#define GRACE_MS 800
+#define EXTRA_WORDS 8
+
+struct child {
+	pid_t pid;
+	int signals;	 /* signalfd */
+	int ready;	 /* read end, -1 after the child is ready */
+	int input;	 /* write end to the guest's serial input, -1: none */
+	bool console;	 /* stdin is a terminal and ours to read, once ready */
+	bool stdin_open; /* not yet at its end */
+	bool ended, killed;
+	int status;	    /* of waitpid */
+	int64_t kill_at_ms; /* INT64_MAX: not asked to end */
+	struct terminal terminal;
+	struct escape escape;
+	char name[NAME_LENGTH_MAX + 2];
+	size_t name_used;
+	size_t waiting; /* bytes in buffer */
+	char buffer[INPUT_MAX];
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* ---- start ---- */
+
+/* nfold-vm lies next to us, or where it was installed, or in PATH. */
+static void vm_path(char *path, size_t size)
+{
+	char own[PATH_MAX];
+	ssize_t length = readlink("/proc/self/exe", own, sizeof own - 1);
+	own[length > 0 ? length : 0] = '\0';
+	char *slash = strrchr(own, '/');
+	if (slash != NULL) {
+		*slash = '\0';
+		int used = snprintf(path, size, "%s/nfold-vm", own);
+		if (used > 0 && (size_t)used < size && access(path, X_OK) == 0)
+			return;
+		used = snprintf(path, size, "%s/../libexec/nfold/nfold-vm", own);
+		if (used > 0 && (size_t)used < size && access(path, X_OK) == 0)
+			return;
+	}
+	(void)snprintf(path, size, "nfold-vm");
+}
+
+static void keep_open(int fd)
+{
+	(void)fcntl(fd, F_SETFD, 0);
+}
+
+static void exec_vm(const struct child_request *request, int ready, int input)
+{
+	char path[PATH_MAX], ready_text[16], terminal_text[16];
+	char **words = calloc((size_t)request->argc + EXTRA_WORDS, sizeof *words);
+	size_t count = 0;
+	if (words == NULL)
+		return;
+	vm_path(path, sizeof path);
+	words[count++] = (char *)(uintptr_t) "nfold-vm";
+	if (request->name_free) {
+		words[count++] = (char *)(uintptr_t) "--name-free";
+		words[count++] = (char *)(uintptr_t) "--name";
+		words[count++] = (char *)(uintptr_t)request->name;
+	}
+	(void)snprintf(ready_text, sizeof ready_text, "--ready-fd=%d", ready);
+	words[count++] = ready_text;
+	keep_open(ready);
+	if (input >= 0) {
+		int terminal = fcntl(STDIN_FILENO, F_DUPFD, 3);
+		(void)snprintf(terminal_text, sizeof terminal_text, "--terminal-fd=%d", terminal);
+		if (terminal >= 0)
+			words[count++] = terminal_text;
+		(void)dup2(input, STDIN_FILENO);
+	}
+	memcpy(words + count, request->argv, (size_t)request->argc * sizeof *words);
+	(void)execvp(path, words);
+}
+
+/* Runs in the child. */
+static void become_vm(const struct child_request *request, pid_t parent, const sigset_t *mask, int ready, int input)
+{
+	(void)sigprocmask(SIG_SETMASK, mask, NULL);
+	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() == parent)
+		exec_vm(request, ready, input);
+	report_line("cannot start nfold-vm: %s; it should be next to nfold or in PATH", strerror(errno));
+	_exit(STATUS_HOST);
+}
+
+static bool block_signals(struct child *child, sigset_t *before)
+{
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD, SIGTSTP, SIGCONT};
+	sigset_t set;
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+		sigaddset(&set, numbers[i]);
+	(void)sigprocmask(SIG_BLOCK, &set, before);
+	(void)signal(SIGPIPE, SIG_IGN);
+	child->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return child->signals >= 0;
+}
+
+static bool child_start(struct child *child, const struct child_request *request)
+{
+	int ready[2], input[2] = {-1, -1};
+	sigset_t mask;
+	pid_t self = getpid();
+	child->console = request->console && isatty(STDIN_FILENO);
+	if (!block_signals(child, &mask) || pipe2(ready, O_CLOEXEC) != 0 ||
+	    (child->console && pipe2(input, O_CLOEXEC) != 0))
+		return false;
+	child->pid = fork();
+	if (child->pid == 0)
+		become_vm(request, self, &mask, ready[1], input[0]);
+	close(ready[1]);
+	child->ready = ready[0];
+	if (child->console) {
+		close(input[0]);
+		child->input = input[1];
+		(void)fcntl(child->input, F_SETFL, O_NONBLOCK);
+	}
+	return child->pid > 0;
+}
+
+/* ---- while it runs ---- */
+
+static void child_end(struct child *child, int signal_number)
+{
+	(void)kill(child->pid, signal_number);
+	if (child->kill_at_ms == INT64_MAX)
+		child->kill_at_ms = now_ms() + GRACE_MS;
+}
+
+static void became_ready(struct child *child)
+{
+	close(child->ready);
+	child->ready = -1;
+	if (!child->console)
+		return;
+	report_line("guest '%s' runs; Ctrl-] q ends it, Ctrl-] Ctrl-] sends Ctrl-]", child->name);
+	child->stdin_open = true;
+	terminal_enter(&child->terminal);
+}
+
+/* The name and a newline; the end of the file without them means that the child failed, and says so itself. */
+static void read_ready(struct child *child)
+{
+	ssize_t got = read(child->ready, child->name + child->name_used, sizeof child->name - 1 - child->name_used);
+	if (got < 0 && errno == EINTR)
+		return;
+	if (got > 0)
+		child->name_used += (size_t)got;
+	char *end = memchr(child->name, '\n', child->name_used);
+	if (end != NULL) {
+		*end = '\0';
+		became_ready(child);
+	} else if (got <= 0 || child->name_used == sizeof child->name - 1) {
+		close(child->ready);
+		child->ready = -1;
+	}
+}
+
+static void read_terminal(struct child *child)
+{
+	char bytes[512], filtered[512];
+	ssize_t got = read(STDIN_FILENO, bytes, sizeof bytes);
+	if (got < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	if (got <= 0) {
+		child->stdin_open = false;
+		return;
+	}
+	size_t count = escape_filter(&child->escape, bytes, (size_t)got, filtered);
+	if (count > sizeof child->buffer - child->waiting)
+		count = sizeof child->buffer - child->waiting;
+	memcpy(child->buffer + child->waiting, filtered, count);
+	child->waiting += count;
+	if (child->escape.quit)
+		child_end(child, SIGTERM);
+}
+
+static void write_input(struct child *child)
+{
+	ssize_t sent = write(child->input, child->buffer, child->waiting);
+	if (sent < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (sent < 0) {
+		close(child->input);
+		child->input = -1;
+		child->waiting = 0;
+		return;
+	}
+	child->waiting -= (size_t)sent;
+	memmove(child->buffer, child->buffer + sent, child->waiting);
+}
+
+static void read_signal(struct child *child)
+{
+	struct signalfd_siginfo info;
+	if (read(child->signals, &info, sizeof info) != (ssize_t)sizeof info)
+		return;
+	switch (info.ssi_signo) {
+	case SIGCHLD:
+		child->ended = waitpid(child->pid, &child->status, WNOHANG) == child->pid;
+		break;
+	case SIGTSTP:
+		terminal_leave(&child->terminal);
+		(void)raise(SIGSTOP);
+		break;
+	case SIGCONT:
+		if (child->stdin_open)
+			terminal_enter(&child->terminal);
+		break;
+	default:
+		child_end(child, (int)info.ssi_signo);
+	}
+}
+
+static int wait_ms(const struct child *child)
+{
+	if (child->kill_at_ms == INT64_MAX || child->killed)
+		return -1;
+	int64_t left = child->kill_at_ms - now_ms();
+	return left > 0 ? (int)left : 0;
+}
+
+static void child_wait_once(struct child *child)
+{
+	struct pollfd fds[] = {
+	    {.fd = child->signals, .events = POLLIN},
+	    {.fd = child->ready, .events = POLLIN},
+	    {.fd = child->stdin_open ? STDIN_FILENO : -1, .events = POLLIN},
+	    {.fd = child->waiting > 0 ? child->input : -1, .events = POLLOUT},
+	};
+	(void)poll(fds, sizeof fds / sizeof fds[0], wait_ms(child));
+	if (fds[1].revents != 0)
+		read_ready(child);
+	if (fds[2].revents != 0)
+		read_terminal(child);
+	if (fds[3].revents != 0)
+		write_input(child);
+	if (fds[0].revents != 0)
+		read_signal(child);
+	if (!child->ended && !child->killed && now_ms() >= child->kill_at_ms) {
+		(void)kill(child->pid, SIGKILL);
+		child->killed = true;
+	}
+}
+
+/* ---- end ---- */
+
+/* A child that could not clean up behind itself. Its name is free again: take it and give it back. */
+static void remove_leftovers(const char *name)
+{
+	struct runtime runtime;
+	struct claim claim;
+	if (name[0] == '\0' || !runtime_open(&runtime, false, NULL))
+		return;
+	if (runtime_claim(&runtime, name, &claim, NULL) == CLAIM_DONE)
+		runtime_release(&runtime, &claim);
+	runtime_close(&runtime);
+}
+
+static int child_exit_status(const struct child *child, const char *name)
+{
+	if (WIFEXITED(child->status))
+		return WEXITSTATUS(child->status);
+	int number = WTERMSIG(child->status);
+	remove_leftovers(name);
+	if (child->killed)
+		return STATUS_KILLED;
+	if (number == SIGKILL) {
+		report_line("guest '%s' was killed from outside", name);
+		return STATUS_KILLED;
+	}
+	report_line("guest '%s' ended by a fault of nfold-vm (%s): please report it", name, strsignal(number));
+	return STATUS_HOST;
+}
+
+int child_run(const struct child_request *request)
+{
+	struct child *child = calloc(1, sizeof *child);
+	if (child == NULL) {
+		report_line("out of memory");
+		return STATUS_HOST;
+	}
+	child->input = child->ready = -1;
+	child->kill_at_ms = INT64_MAX;
+	child->terminal.fd = STDIN_FILENO;
+	if (!child_start(child, request)) {
+		report_line("cannot start a process: %s", strerror(errno));
+		free(child);
+		return STATUS_HOST;
+	}
+	while (!child->ended)
+		child_wait_once(child);
+	terminal_leave(&child->terminal);
+	const char *known = memchr(child->name, '\0', child->name_used) != NULL ? child->name : "";
+	int status = child_exit_status(child, known[0] != '\0' || request->name_free ? known : request->name);
+	free(child);
+	return status;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cli/command.h"
+#include "cli/guest.h"
+#include "control/report.h"
+#include "ledger/ledger.h"
+
+struct stats_options {
+	bool json;
+};
+
+static const struct option stats_options[] = {
+    {"json", NULL, NULL, "print everything as JSON, times in nanoseconds", .kind = OPTION_FLAG,
+     .offset = offsetof(struct stats_options, json)},
+    {0},
+};
+
+static uint64_t number(const json_t *object, const char *key)
+{
+	return (uint64_t)json_integer_value(json_object_get(object, key));
+}
+
+static void print_clocks(const json_t *vcpu)
+{
+	const json_t *clocks = json_object_get(vcpu, "clocks_ns");
+	double wall = (double)number(vcpu, "wall_ns");
+	for (unsigned i = 0; i < LEDGER_STATE_COUNT; i++) {
+		double ns = (double)number(clocks, ledger_state_key[i]);
+		printf("  %-18s %12.3f s %6.2f %%  %s\n", ledger_state_key[i], ns / 1e9,
+		       wall > 0 ? 100.0 * ns / wall : 0.0, ledger_state_text[i]);
+	}
+	printf("  %-18s %12.3f s           %s\n", "total", wall / 1e9, "wall time");
+	printf("  %-18s %12.3f s           %s\n", "run delay", (double)number(vcpu, "run_delay_ns") / 1e9,
+	       "of these, the host ran something else");
+}
+
+static void print_counts(const json_t *vcpu)
+{
+	const json_t *counts = json_object_get(vcpu, "counts");
+	for (unsigned i = 0; i < LEDGER_COUNTER_COUNT; i++) {
+		uint64_t count = number(counts, ledger_counter_key[i]);
+		if (count != 0)
+			printf("  %-18s %14" PRIu64 "           %s\n", ledger_counter_key[i], count,
+			       ledger_counter_text[i]);
+	}
+}
+
+static void print_stats(const json_t *stats)
+{
+	const char *name = json_string_value(json_object_get(stats, "name"));
+	const char *state = json_string_value(json_object_get(stats, "state"));
+	printf("%s: %s, memory %" PRIu64 " MiB, beyond it %.1f MiB, resident %.1f MiB\n", name != NULL ? name : "?",
+	       state != NULL ? state : "?", number(stats, "memory_bytes") >> 20,
+	       (double)number(stats, "overhead_bytes") / 1048576, (double)number(stats, "resident_bytes") / 1048576);
+	size_t index;
+	json_t *vcpu;
+	json_array_foreach(json_object_get(stats, "vcpus"), index, vcpu)
+	{
+		const char *now = json_string_value(json_object_get(vcpu, "state"));
+		printf("\nvCPU %zu: %s\n", index, now != NULL ? now : "?");
+		print_clocks(vcpu);
+		print_counts(vcpu);
+	}
+}
+
+static int stats_run(const struct command_call *call)
+{
+	const struct stats_options *options = call->options;
+	struct error error = {0};
+	json_t *stats = guest_call(call->argument[0], "guest.stats", NULL, &error);
+	if (stats == NULL)
+		return (int)report_error(&error);
+	if (options->json) {
+		(void)json_dumpf(stats, stdout, JSON_INDENT(2));
+		(void)putchar('\n');
+	} else {
+		print_stats(stats);
+	}
+	json_decref(stats);
+	return STATUS_OK;
+}
+
+const struct command command_stats = {
+    .name = "stats",
+    .arguments = "NAME",
+    .argument_min = 1,
+    .argument_max = 1,
+    .summary = "show where a guest's time goes",
+    .description =
+	"Shows the ledger of a guest: how long each virtual processor was in each state, which adds up to the\n"
+	"time it exists, and how often what happened.",
+    .options = stats_options,
+    .run = stats_run,
+};

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/command.h"
+#include "cli/guest.h"
+#include "control/report.h"
+
+#define TIMEOUT_MAX 86400
+#define KILL_GRACE_MS 2000
+
+struct stop_options {
+	uint64_t timeout;
+};
+
+static const struct option stop_options[] = {
+    {"timeout", "SECONDS", NULL, "wait so long for the guest to power off, then kill it", .kind = OPTION_NUMBER,
+     .maximum = TIMEOUT_MAX, .offset = offsetof(struct stop_options, timeout)},
+    {0},
+};
+
+/* The guest's own process keeps the time, so that the guest ends even if we do not live to see it. */
+static int stop_and_wait(const struct runtime *runtime, const char *name, uint64_t seconds, struct error *error)
+{
+	json_t *result = client_call(runtime, name, "guest.stop", json_pack("{s:I}", "timeout", (json_int_t)seconds),
+				     CLIENT_TIMEOUT_MS, error);
+	if (result == NULL)
+		return (int)report_error(error);
+	json_decref(result);
+	if (guest_wait_end(runtime, name, (int)seconds * 1000 + KILL_GRACE_MS))
+		return STATUS_OK;
+	return guest_kill_hard(runtime, name, KILL_GRACE_MS, error) ? STATUS_OK : (int)report_error(error);
+}
+
+static int stop_run(const struct command_call *call)
+{
+	const struct stop_options *options = call->options;
+	const char *name = call->argument[0];
+	struct runtime runtime;
+	struct error error = {0};
+	if (options->timeout == OPTION_UNSET)
+		return guest_do(name, "guest.stop", NULL);
+	if (!name_check(name, &error) || !runtime_open(&runtime, false, &error))
+		return (int)report_error(&error);
+	int status = stop_and_wait(&runtime, name, options->timeout, &error);
+	runtime_close(&runtime);
+	return status;
+}
+
+const struct command command_stop = {
+    .name = "stop",
+    .arguments = "NAME",
+    .argument_min = 1,
+    .argument_max = 1,
+    .summary = "press a guest's power button",
+    .description =
+	"Presses the ACPI power button of a guest, which asks its operating system to shut down. Returns at once,\n"
+	"unless --timeout is given.",
+    .options = stop_options,
+    .run = stop_run,
+};

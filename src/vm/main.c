@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * nfold-vm: one guest. Started by nfold, with the guest's options as `nfold run` takes them.
+ *
+ * Order of events, each undone in reverse when a later one fails: the options are checked, the name is claimed, the
+ * control socket opened, the machine made, the parent told, the guest run. Files that belong to the user are opened by
+ * machine_create, the last step that can fail.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control/guest_options.h"
+#include "control/report.h"
+#include "control/runtime.h"
+#include "kvm/probe.h"
+#include "vm/server.h"
+
+#define NAME_TRIES 1000
+
+struct vm {
+	struct guest_options options;
+	struct machine_config config;
+	struct runtime runtime;
+	struct claim claim;
+	struct server *server;
+	struct machine *machine;
+	struct method_context context;
+	int signals; /* a signalfd */
+	struct termios terminal;
+	bool terminal_saved;
+};
+
+static bool claim_name(struct vm *vm, struct error *error)
+{
+	const char *stem = vm->options.name;
+	char name[NAME_LENGTH_MAX + 16];
+	(void)snprintf(name, sizeof name, "%s", stem);
+	for (unsigned i = 2; i < NAME_TRIES; i++) {
+		enum claim_result result = runtime_claim(&vm->runtime, name, &vm->claim, error);
+		if (result != CLAIM_TAKEN)
+			return result == CLAIM_DONE;
+		if (!vm->options.name_free)
+			return error_set(error, ERROR_INPUT, "a guest named '%s' runs already: give another --name",
+					 name);
+		(void)snprintf(name, sizeof name, "%s-%u", stem, i);
+	}
+	return error_set(error, ERROR_INPUT, "too many guests are named '%s': give a --name", stem);
+}
+
+static void set_serial(struct machine_config *config, const char *serial)
+{
+	static const char unix_prefix[] = "unix:";
+	config->serial_fd_in = STDIN_FILENO;
+	config->serial_fd_out = STDOUT_FILENO;
+	if (strcmp(serial, "stdio") == 0) {
+		config->serial = SERIAL_STDIO;
+	} else if (strcmp(serial, "none") == 0) {
+		config->serial = SERIAL_NONE;
+	} else if (strncmp(serial, unix_prefix, strlen(unix_prefix)) == 0) {
+		config->serial = SERIAL_UNIX;
+		config->serial_path = serial + strlen(unix_prefix);
+	} else {
+		config->serial = SERIAL_FILE;
+		config->serial_path = serial;
+	}
+}
+
+static void make_config(struct vm *vm)
+{
+	const struct guest_options *options = &vm->options;
+	vm->config = (struct machine_config){
+	    .name = vm->claim.name,
+	    .memory_size = options->memory,
+	    .cpus = (unsigned)options->cpus,
+	    .cpu_model = options->cpu,
+	    .kernel = options->kernel,
+	    .initrd = options->initrd,
+	    .append = options->append,
+	    .module_count = options->module.count,
+	    .no_reboot = options->no_reboot,
+	    .debug_exit_port = options->debug_exit == OPTION_UNSET ? -1 : (int)options->debug_exit,
+	};
+	_Static_assert(OPTION_LIST_MAX == MACHINE_MAX_MODULES, "every module given fits");
+	for (unsigned i = 0; i < options->module.count; i++)
+		vm->config.module[i] = options->module.item[i];
+	set_serial(&vm->config, options->serial);
+}
+
+/* Every way to end the process from outside ends the guest in good order. */
+static void signals_arrived(void *opaque, int fd, uint32_t events)
+{
+	struct vm *vm = opaque;
+	struct signalfd_siginfo info;
+	(void)events;
+	if (read(fd, &info, sizeof info) == (ssize_t)sizeof info)
+		machine_kill(vm->machine);
+}
+
+static void stop_timer_expired(void *opaque, int fd, uint32_t events)
+{
+	struct vm *vm = opaque;
+	uint64_t expirations;
+	(void)events;
+	if (read(fd, &expirations, sizeof expirations) == (ssize_t)sizeof expirations)
+		machine_kill(vm->machine);
+}
+
+/* Blocked before the machine's threads exist, so that none of them ever takes one. */
+static bool block_signals(struct vm *vm, struct error *error)
+{
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	sigset_t set;
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+		sigaddset(&set, numbers[i]);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGTTOU, SIG_IGN); /* terminal_restore may come after the shell took the terminal back */
+	vm->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (vm->signals < 0)
+		return error_set_errno(error, "cannot create a signalfd");
+	return true;
+}
+
+static void terminal_save(struct vm *vm)
+{
+	if (vm->options.terminal_fd != OPTION_UNSET)
+		vm->terminal_saved = tcgetattr((int)vm->options.terminal_fd, &vm->terminal) == 0;
+}
+
+/* nfold restores its terminal itself, unless it was killed: then we are somebody else's child now. */
+static void terminal_restore(const struct vm *vm, pid_t parent)
+{
+	if (vm->terminal_saved && getppid() != parent)
+		(void)tcsetattr((int)vm->options.terminal_fd, TCSANOW, &vm->terminal);
+}
+
+static bool open_control(struct vm *vm, struct error *error)
+{
+	struct sockaddr_un address;
+	if (!runtime_socket_address(&vm->runtime, vm->claim.name, &address, error))
+		return false;
+	vm->server = server_create(&address, error);
+	return vm->server != NULL;
+}
+
+static bool join_loop(struct vm *vm, struct error *error)
+{
+	struct timespec now;
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	vm->context = (struct method_context){
+	    .machine = vm->machine,
+	    .config = &vm->config,
+	    .engine = "translate",
+	    .started_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec,
+	    .stop_timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+	};
+	if (vm->context.stop_timer < 0)
+		return error_set_errno(error, "cannot create a timer");
+	return machine_watch(vm->machine, vm->signals, EPOLLIN, signals_arrived, vm, error) &&
+	       machine_watch(vm->machine, vm->context.stop_timer, EPOLLIN, stop_timer_expired, vm, error) &&
+	       server_start(vm->server, vm->machine, &vm->context, error);
+}
+
+/* From here on the parent passes input on and puts its terminal into raw mode. */
+static void tell_parent(const struct vm *vm)
+{
+	if (vm->options.ready_fd == OPTION_UNSET)
+		return;
+	int fd = (int)vm->options.ready_fd;
+	char line[NAME_LENGTH_MAX + 2];
+	int length = snprintf(line, sizeof line, "%s\n", vm->claim.name);
+	/* A parent that is gone is noticed by its signal. */
+	ssize_t ignored = write(fd, line, (size_t)length);
+	(void)ignored;
+	close(fd);
+}
+
+static int end_status(const struct vm *vm, enum machine_end end)
+{
+	switch (end) {
+	case MACHINE_POWERED_OFF:
+		return STATUS_OK;
+	case MACHINE_REBOOTED:
+		return STATUS_REBOOT;
+	case MACHINE_SHUTDOWN:
+		return STATUS_TRIPLE_FAULT;
+	case MACHINE_DEBUG_EXIT:
+		return machine_debug_exit_code(vm->machine);
+	case MACHINE_KILLED:
+		return STATUS_KILLED;
+	case MACHINE_FAILED:
+		break;
+	}
+	report_line("%s", machine_failure(vm->machine));
+	return STATUS_HOST;
+}
+
+static int run_machine(struct vm *vm)
+{
+	struct error error = {0};
+	int status;
+	vm->machine = machine_create(&vm->config, &error);
+	if (vm->machine == NULL)
+		return (int)report_error(&error);
+	if (join_loop(vm, &error)) {
+		tell_parent(vm);
+		status = end_status(vm, machine_run(vm->machine));
+	} else {
+		status = (int)report_error(&error);
+	}
+	server_destroy(vm->server);
+	vm->server = NULL;
+	machine_destroy(vm->machine);
+	if (vm->context.stop_timer >= 0)
+		close(vm->context.stop_timer);
+	return status;
+}
+
+static int run_claimed(struct vm *vm)
+{
+	struct error error = {0};
+	make_config(vm);
+	if (!block_signals(vm, &error) || !open_control(vm, &error))
+		return (int)report_error(&error);
+	terminal_save(vm);
+	int status = run_machine(vm);
+	server_destroy(vm->server);
+	return status;
+}
+
+static int run_vm(struct vm *vm)
+{
+	struct error error = {0};
+	pid_t parent = getppid();
+	explain_engine(&vm->options);
+	if (!runtime_open(&vm->runtime, true, &error) || !claim_name(vm, &error))
+		return (int)report_error(&error);
+	int status = run_claimed(vm);
+	terminal_restore(vm, parent);
+	runtime_release(&vm->runtime, &vm->claim);
+	runtime_close(&vm->runtime);
+	return status;
+}
+
+/* There is one engine so far; what KVM could do is only of interest to those who ask. */
+static void explain_engine(const struct guest_options *options)
+{
+	struct kvm_probe probe;
+	if (!options->verbose)
+		return;
+	if (strcmp(options->engine, "auto") != 0) {
+		report_line("engine: %s, as asked", options->engine);
+		return;
+	}
+	kvm_probe_run(&probe);
+	report_line("engine: translate (%s; the KVM engine is not built yet)", probe.text);
+}
+
+static int usage(void)
+{
+	printf("Usage: nfold-vm --name NAME --kernel FILE [OPTION]...\n\n"
+	       "Runs one guest. Started by 'nfold run', which takes the same options.\n\nOptions:\n");
+	options_print(guest_option_table, stdout);
+	return STATUS_OK;
+}
+
+int main(int argc, char **argv)
+{
+	struct vm vm = {0};
+	struct option_rest rest;
+	struct error error = {0};
+	if (!options_parse(guest_option_table, OPTIONS_FROM_PROGRAM, "nfold-vm", argc - 1, argv + 1, &vm.options, &rest,
+			   &error))
+		return (int)report_error(&error);
+	if (rest.help)
+		return usage();
+	if (vm.options.name == NULL || rest.count > 0)
+		error_set(&error, ERROR_INPUT, "nfold-vm takes a --name and no arguments: use nfold run");
+	else if (guest_options_check(&vm.options, &error))
+		return run_vm(&vm);
+	return (int)report_error(&error);
+}

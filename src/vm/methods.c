@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+#include "vm/methods.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vm/stats.h"
+
+#define STOP_TIMEOUT_MAX 86400
+#define NAMES_MAX 2
+
+struct method {
+	const char *name;
+	const char *summary;
+	json_t *(*run)(struct method_context *context, json_t *params, struct method_error *error);
+	const char *param[NAMES_MAX]; /* the parameters it knows, all optional; others are refused */
+};
+
+static json_t *fail(struct method_error *error, int code, const char *text)
+{
+	error->code = code;
+	(void)snprintf(error->text, sizeof error->text, "%s", text);
+	return NULL;
+}
+
+static const char *state_name(enum machine_state state)
+{
+	static const char *const names[] = {
+	    [MACHINE_RUNNING] = "running", [MACHINE_PAUSED] = "paused", [MACHINE_ENDED] = "ended"};
+	return names[state];
+}
+
+static uint64_t monotonic_ns(void)
+{
+	struct timespec now;
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static json_t *state_result(struct method_context *context)
+{
+	return json_pack("{s:s}", "state", state_name(machine_state(context->machine)));
+}
+
+static json_t *run_status(struct method_context *context, json_t *params, struct method_error *error)
+{
+	(void)params;
+	(void)error;
+	const struct machine_config *config = context->config;
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:I}", "name", config->name, "state",
+			 state_name(machine_state(context->machine)), "pid", (json_int_t)getpid(), "memory_bytes",
+			 (json_int_t)config->memory_size, "cpus", (json_int_t)config->cpus, "cpu_model",
+			 config->cpu_model, "engine", context->engine, "uptime_ns",
+			 (json_int_t)(monotonic_ns() - context->started_ns));
+}
+
+static json_t *run_pause(struct method_context *context, json_t *params, struct method_error *error)
+{
+	(void)params;
+	(void)error;
+	machine_pause(context->machine);
+	return state_result(context);
+}
+
+static json_t *run_resume(struct method_context *context, json_t *params, struct method_error *error)
+{
+	(void)params;
+	(void)error;
+	machine_resume(context->machine);
+	return state_result(context);
+}
+
+static json_t *run_reset(struct method_context *context, json_t *params, struct method_error *error)
+{
+	(void)params;
+	(void)error;
+	machine_reset(context->machine);
+	return state_result(context);
+}
+
+static bool arm_stop_timer(struct method_context *context, json_int_t seconds)
+{
+	struct itimerspec expiry = {.it_value.tv_sec = seconds, .it_value.tv_nsec = seconds == 0};
+	return timerfd_settime(context->stop_timer, 0, &expiry, NULL) == 0;
+}
+
+static json_t *run_stop(struct method_context *context, json_t *params, struct method_error *error)
+{
+	json_t *timeout = json_object_get(params, "timeout");
+	json_int_t seconds = json_integer_value(timeout);
+	if (timeout != NULL && (!json_is_integer(timeout) || seconds < 0 || seconds > STOP_TIMEOUT_MAX))
+		return fail(error, RPC_INVALID_PARAMS, "timeout must be a whole number of seconds, 0 to 86400");
+	if (machine_state(context->machine) == MACHINE_PAUSED)
+		return fail(error, RPC_WRONG_STATE, "it is paused and cannot see its power button: resume it first");
+	if (timeout != NULL && !arm_stop_timer(context, seconds))
+		return fail(error, RPC_INTERNAL_ERROR, "the host refused a timer");
+	machine_power_button(context->machine);
+	return state_result(context);
+}
+
+static json_t *run_kill(struct method_context *context, json_t *params, struct method_error *error)
+{
+	(void)params;
+	(void)error;
+	machine_kill(context->machine);
+	return json_pack("{s:s}", "state", state_name(MACHINE_ENDED));
+}
+
+static json_t *run_stats(struct method_context *context, json_t *params, struct method_error *error)
+{
+	(void)params;
+	json_t *stats = stats_json(context->machine, context->config);
+	if (stats == NULL)
+		return fail(error, RPC_INTERNAL_ERROR, "out of memory");
+	(void)json_object_set_new(stats, "state", json_string(state_name(machine_state(context->machine))));
+	(void)json_object_set_new(stats, "uptime_ns", json_integer((json_int_t)(monotonic_ns() - context->started_ns)));
+	return stats;
+}
+
+static json_t *run_discover(struct method_context *context, json_t *params, struct method_error *error);
+
+static const struct method methods[] = {
+    {"guest.status", "what it is and how it is", run_status, {0}},
+    {"guest.pause", "stops the virtual processors and the virtual clock", run_pause, {0}},
+    {"guest.resume", "goes on after a pause", run_resume, {0}},
+    {"guest.reset", "the reset button", run_reset, {0}},
+    {"guest.stop",
+     "the ACPI power button; with timeout, kills the guest if it still runs so many seconds later",
+     run_stop,
+     {"timeout"}},
+    {"guest.kill", "ends the guest at once", run_kill, {0}},
+    {"guest.stats", "the ledger: where the time went, and counts", run_stats, {0}},
+    {"rpc.discover", "this list", run_discover, {0}},
+};
+
+#define METHOD_COUNT (sizeof methods / sizeof methods[0])
+
+static json_t *run_discover(struct method_context *context, json_t *params, struct method_error *error)
+{
+	(void)context;
+	(void)params;
+	(void)error;
+	json_t *list = json_array();
+	for (size_t i = 0; i < METHOD_COUNT; i++) {
+		json_t *names = json_array();
+		for (size_t k = 0; k < NAMES_MAX && methods[i].param[k] != NULL; k++)
+			(void)json_array_append_new(names, json_string(methods[i].param[k]));
+		(void)json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", methods[i].name, "summary",
+							    methods[i].summary, "params", names));
+	}
+	return json_pack("{s:s, s:s, s:i, s:o}", "program", "nfold-vm", "version", NFOLD_VERSION, "protocol", 1,
+			 "methods", list);
+}
+
+static bool params_known(const struct method *method, json_t *params)
+{
+	const char *key;
+	json_t *value;
+	json_object_foreach(params, key, value)
+	{
+		bool known = false;
+		for (size_t k = 0; k < NAMES_MAX && method->param[k] != NULL; k++)
+			known = known || strcmp(method->param[k], key) == 0;
+		if (!known)
+			return false;
+	}
+	return true;
+}
+
+json_t *method_call(struct method_context *context, const char *name, json_t *params, struct method_error *error)
+{
+	for (size_t i = 0; i < METHOD_COUNT; i++) {
+		if (strcmp(methods[i].name, name) != 0)
+			continue;
+		if (!params_known(&methods[i], params))
+			return fail(error, RPC_INVALID_PARAMS, "unknown parameter: rpc.discover lists those known");
+		json_t *result = methods[i].run(context, params, error);
+		if (result == NULL && error->code == 0)
+			return fail(error, RPC_INTERNAL_ERROR, "out of memory");
+		return result;
+	}
+	return fail(error, RPC_METHOD_NOT_FOUND, "unknown method: rpc.discover lists those known");
+}

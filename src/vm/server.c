@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+#include "vm/server.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "vm/rpc.h"
+
+#define BACKLOG 16
+
+struct client {
+	struct server *server;
+	int fd; /* -1: the place is free */
+	uint64_t last_heard;
+	uint32_t events; /* watched for */
+	bool closing;	 /* after the last answer is out */
+	size_t in_used;
+	char *out; /* answers the client has not taken, or NULL */
+	size_t out_size, out_sent;
+	char in[SERVER_REQUEST_MAX];
+};
+
+struct server {
+	int fd;
+	struct machine *machine; /* NULL before server_start */
+	struct method_context *context;
+	uint64_t heard; /* counts messages: the clients' clock */
+	struct client client[SERVER_CLIENTS_MAX];
+};
+
+static void client_ready(void *opaque, int fd, uint32_t events);
+
+static void client_close(struct client *client)
+{
+	if (client->fd < 0)
+		return;
+	machine_unwatch(client->server->machine, client->fd);
+	close(client->fd);
+	free(client->out);
+	client->fd = -1;
+	client->out = NULL;
+	client->out_size = client->out_sent = client->in_used = 0;
+	client->closing = false;
+}
+
+/* Watches for what the client can do next. Closes it if the loop refuses. */
+static void client_watch(struct client *client, uint32_t events)
+{
+	if (client->events == events)
+		return;
+	if (client->events != 0)
+		machine_unwatch(client->server->machine, client->fd);
+	client->events = events;
+	if (!machine_watch(client->server->machine, client->fd, events, client_ready, client, NULL))
+		client_close(client);
+}
+
+/* Sends what the socket takes. Returns false when the client is gone. */
+static bool client_flush(struct client *client)
+{
+	while (client->out_sent < client->out_size) {
+		ssize_t sent = send(client->fd, client->out + client->out_sent, client->out_size - client->out_sent,
+				    MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0)
+			return errno == EAGAIN;
+		client->out_sent += (size_t)sent;
+	}
+	free(client->out);
+	client->out = NULL;
+	client->out_size = client->out_sent = 0;
+	return !client->closing;
+}
+
+/* Answers one line. Takes over `answer`, an allocated text or NULL. */
+static bool client_answer(struct client *client, char *answer)
+{
+	if (answer == NULL)
+		return true;
+	client->out = answer;
+	client->out_size = strlen(answer);
+	client->out_sent = 0;
+	answer[client->out_size++] = '\n'; /* in the place of the terminating zero */
+	return client_flush(client);
+}
+
+/* Serves the complete lines in the buffer until answers pile up. Returns false when the client is gone. */
+static bool client_serve(struct client *client)
+{
+	size_t served = 0;
+	bool good = true;
+	while (good && client->out == NULL) {
+		char *line = client->in + served;
+		char *end = memchr(line, '\n', client->in_used - served);
+		if (end == NULL)
+			break;
+		client->last_heard = ++client->server->heard;
+		served += (size_t)(end - line) + 1;
+		good = client_answer(client, rpc_answer(client->server->context, line, (size_t)(end - line)));
+	}
+	client->in_used -= served;
+	memmove(client->in, client->in + served, client->in_used);
+	if (good && client->out == NULL && client->in_used == sizeof client->in) {
+		client->closing = true;
+		good = client_answer(client, rpc_too_long(SERVER_REQUEST_MAX));
+	}
+	return good;
+}
+
+static bool client_read(struct client *client)
+{
+	ssize_t got = recv(client->fd, client->in + client->in_used, sizeof client->in - client->in_used, MSG_DONTWAIT);
+	if (got == 0)
+		return false;
+	if (got < 0)
+		return errno == EAGAIN || errno == EINTR;
+	client->in_used += (size_t)got;
+	return true;
+}
+
+static void client_ready(void *opaque, int fd, uint32_t events)
+{
+	struct client *client = opaque;
+	bool good = true;
+	if (client->fd != fd)
+		return;
+	if (client->out != NULL)
+		good = client_flush(client);
+	else if ((events & EPOLLIN) != 0)
+		good = client_read(client);
+	else if ((events & (EPOLLERR | EPOLLHUP)) != 0)
+		good = false;
+	if (good && client->out == NULL)
+		good = client_serve(client);
+	if (!good)
+		client_close(client);
+	else
+		client_watch(client, client->out != NULL ? EPOLLOUT : EPOLLIN);
+}
+
+/* A free place, or that of the client that has been silent for longest. */
+static struct client *server_place(struct server *server)
+{
+	struct client *best = &server->client[0];
+	for (unsigned i = 0; i < SERVER_CLIENTS_MAX; i++) {
+		struct client *client = &server->client[i];
+		if (client->fd < 0)
+			return client;
+		if (client->last_heard < best->last_heard)
+			best = client;
+	}
+	client_close(best);
+	return best;
+}
+
+/* The directory already keeps others out; root may look after everybody's guests. */
+static bool peer_is_allowed(int fd)
+{
+	struct ucred peer;
+	socklen_t size = sizeof peer;
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == geteuid() || peer.uid == 0);
+}
+
+static void server_ready(void *opaque, int listener, uint32_t events)
+{
+	struct server *server = opaque;
+	(void)events;
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0)
+		return;
+	if (!peer_is_allowed(fd)) {
+		close(fd);
+		return;
+	}
+	struct client *client = server_place(server);
+	client->server = server;
+	client->fd = fd;
+	client->last_heard = ++server->heard;
+	client->events = 0;
+	client_watch(client, EPOLLIN);
+}
+
+static int listener_create(const struct sockaddr_un *address, struct error *error)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0) {
+		error_set_errno(error, "cannot create the control socket");
+		return -1;
+	}
+	/* The mode of a socket's file comes from the socket's own, less the umask. */
+	if (fchmod(fd, 0600) != 0 || bind(fd, (const struct sockaddr *)address, sizeof *address) != 0 ||
+	    listen(fd, BACKLOG) != 0) {
+		error_set_errno(error, "cannot open the control socket %s", address->sun_path);
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+struct server *server_create(const struct sockaddr_un *address, struct error *error)
+{
+	struct server *server = calloc(1, sizeof *server);
+	if (server == NULL) {
+		error_set(error, ERROR_HOST, "out of memory");
+		return NULL;
+	}
+	for (unsigned i = 0; i < SERVER_CLIENTS_MAX; i++)
+		server->client[i].fd = -1;
+	server->fd = listener_create(address, error);
+	if (server->fd < 0) {
+		free(server);
+		return NULL;
+	}
+	return server;
+}
+
+bool server_start(struct server *server, struct machine *machine, struct method_context *context, struct error *error)
+{
+	if (!machine_watch(machine, server->fd, EPOLLIN, server_ready, server, error))
+		return false;
+	server->machine = machine;
+	server->context = context;
+	return true;
+}
+
+void server_destroy(struct server *server)
+{
+	if (server == NULL)
+		return;
+	if (server->machine != NULL) {
+		for (unsigned i = 0; i < SERVER_CLIENTS_MAX; i++)
+			client_close(&server->client[i]);
+		machine_unwatch(server->machine, server->fd);
+	}
+	close(server->fd);
+	free(server);
+}
