@@ -238,20 +238,6 @@ static int run_claimed(struct vm *vm)
 	return status;
 }
 
-static int run_vm(struct vm *vm)
-{
-	struct error error = {0};
-	pid_t parent = getppid();
-	explain_engine(&vm->options);
-	if (!runtime_open(&vm->runtime, true, &error) || !claim_name(vm, &error))
-		return (int)report_error(&error);
-	int status = run_claimed(vm);
-	terminal_restore(vm, parent);
-	runtime_release(&vm->runtime, &vm->claim);
-	runtime_close(&vm->runtime);
-	return status;
-}
-
 /* There is one engine so far; what KVM could do is only of interest to those who ask. */
 static void explain_engine(const struct guest_options *options)
 {
@@ -264,6 +250,20 @@ static void explain_engine(const struct guest_options *options)
 	}
 	kvm_probe_run(&probe);
 	report_line("engine: translate (%s; the KVM engine is not built yet)", probe.text);
+}
+
+static int run_vm(struct vm *vm)
+{
+	struct error error = {0};
+	pid_t parent = getppid();
+	explain_engine(&vm->options);
+	if (!runtime_open(&vm->runtime, true, &error) || !claim_name(vm, &error))
+		return (int)report_error(&error);
+	int status = run_claimed(vm);
+	terminal_restore(vm, parent);
+	runtime_release(&vm->runtime, &vm->claim);
+	runtime_close(&vm->runtime);
+	return status;
 }
 
 static int usage(void)

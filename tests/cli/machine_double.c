@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A machine without a processor, for tests of everything around it: the control socket, the lifecycle of a guest's
+ * process and the terminal. It implements machine/machine.h. Its "kernel" is a text file whose first word says what the
+ * guest does:
+ *
+ *   spin       runs until killed           echo   copies serial input to serial output, runs until killed
+ *   poweroff   powers off at once          deaf   never lets go: neither machine_kill nor the power button ends it
+ *   reboot     asks for a reset            hang   blocks the event loop for ever
+ *   triple     triple-faults               crash  the process dies of SIGSEGV
+ *   exit:N     writes N to the debug-exit port
+ *   fail       a host error at run time
+ *
+ * The power button powers it off.
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "machine/machine.h"
+
+#define WATCH_MAX 64
+
+struct watch {
+	int fd;
+	machine_watch_function *function;
+	void *opaque;
+};
+
+struct machine {
+	const struct machine_config *config;
+	char script[64];
+	int epoll;
+	struct watch watch[WATCH_MAX];
+	struct ledger *ledger;
+	int ledger_fd;
+	pthread_t thread;
+	atomic_int state; /* enum machine_state */
+	atomic_bool stop_thread;
+	enum machine_end end;
+	int exit_code;
+};
+
+static bool read_script(struct machine *machine, struct error *error)
+{
+	FILE *file = fopen(machine->config->kernel, "re");
+	if (file == NULL)
+		return error_set_errno(error, "%s", machine->config->kernel) || (error->kind = ERROR_INPUT, false);
+	bool good = fscanf(file, "%63s", machine->script) == 1;
+	(void)fclose(file);
+	return good || error_set(error, ERROR_INPUT, "%s: no script", machine->config->kernel);
+}
+
+struct machine *machine_create(const struct machine_config *config, struct error *error)
+{
+	struct machine *machine = calloc(1, sizeof *machine);
+	if (machine == NULL)
+		return NULL;
+	machine->config = config;
+	if (!read_script(machine, error)) {
+		free(machine);
+		return NULL;
+	}
+	for (unsigned i = 0; i < WATCH_MAX; i++)
+		machine->watch[i].fd = -1;
+	machine->epoll = epoll_create1(EPOLL_CLOEXEC);
+	machine->ledger = ledger_create(config->cpus, &machine->ledger_fd, error);
+	return machine;
+}
+
+void machine_destroy(struct machine *machine)
+{
+	close(machine->epoll);
+	ledger_close(machine->ledger, machine->ledger_fd);
+	free(machine);
+}
+
+static void end_with(struct machine *machine, enum machine_end end)
+{
+	machine->end = end;
+	atomic_store(&machine->state, MACHINE_ENDED);
+}
+
+static void play(struct machine *machine)
+{
+	static const struct {
+		const char *word;
+		enum machine_end end;
+	} ends[] = {{"poweroff", MACHINE_POWERED_OFF},
+		    {"reboot", MACHINE_REBOOTED},
+		    {"triple", MACHINE_SHUTDOWN},
+		    {"fail", MACHINE_FAILED}};
+	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+		if (strcmp(machine->script, ends[i].word) == 0)
+			end_with(machine, ends[i].end);
+	if (sscanf(machine->script, "exit:%d", &machine->exit_code) == 1)
+		end_with(machine, MACHINE_DEBUG_EXIT);
+	if (strcmp(machine->script, "crash") == 0)
+		(void)raise(SIGSEGV);
+	while (strcmp(machine->script, "hang") == 0)
+		(void)pause();
+}
+
+/* The processor: wanders through the states of the ledger. */
+static void *processor(void *opaque)
+{
+	struct machine *machine = opaque;
+	struct ledger_vcpu *line = &machine->ledger->vcpu[0];
+	line->thread_id = (uint64_t)gettid();
+	for (unsigned i = 0; !atomic_load(&machine->stop_thread); i++) {
+		struct timespec pause = {.tv_nsec = 200000};
+		bool paused = atomic_load(&machine->state) == MACHINE_PAUSED;
+		ledger_enter(line, paused ? LEDGER_PAUSED : (enum ledger_state)(i % LEDGER_PAUSED));
+		ledger_count(line, LEDGER_COUNT_HALT);
+		(void)nanosleep(&pause, NULL);
+	}
+	return NULL;
+}
+
+static void echo_input(void *opaque, int fd, uint32_t events)
+{
+	struct machine *machine = opaque;
+	char bytes[256];
+	ssize_t got = read(fd, bytes, sizeof bytes);
+	(void)events;
+	if (got <= 0)
+		machine_unwatch(machine, fd);
+	else if (write(machine->config->serial_fd_out, bytes, (size_t)got) != got)
+		end_with(machine, MACHINE_FAILED);
+}
+
+static void loop_once(struct machine *machine)
+{
+	struct epoll_event event;
+	if (epoll_wait(machine->epoll, &event, 1, -1) != 1)
+		return;
+	const struct watch *watch = event.data.ptr;
+	if (watch->fd >= 0)
+		watch->function(watch->opaque, watch->fd, event.events);
+}
+
+enum machine_end machine_run(struct machine *machine)
+{
+	if (strcmp(machine->script, "echo") == 0)
+		(void)machine_watch(machine, machine->config->serial_fd_in, EPOLLIN, echo_input, machine, NULL);
+	(void)pthread_create(&machine->thread, NULL, processor, machine);
+	play(machine);
+	while (atomic_load(&machine->state) != MACHINE_ENDED)
+		loop_once(machine);
+	atomic_store(&machine->stop_thread, true);
+	(void)pthread_join(machine->thread, NULL);
+	return machine->end;
+}
+
+int machine_debug_exit_code(const struct machine *machine)
+{
+	return machine->exit_code << 1 | 1;
+}
+
+const char *machine_failure(const struct machine *machine)
+{
+	(void)machine;
+	return "the double was told to fail";
+}
+
+void machine_pause(struct machine *machine)
+{
+	int running = MACHINE_RUNNING;
+	(void)atomic_compare_exchange_strong(&machine->state, &running, MACHINE_PAUSED);
+}
+
+void machine_resume(struct machine *machine)
+{
+	int paused = MACHINE_PAUSED;
+	(void)atomic_compare_exchange_strong(&machine->state, &paused, MACHINE_RUNNING);
+}
+
+void machine_reset(struct machine *machine)
+{
+	if (machine->config->no_reboot)
+		end_with(machine, MACHINE_REBOOTED);
+}
+
+void machine_power_button(struct machine *machine)
+{
+	if (strcmp(machine->script, "deaf") != 0 && strcmp(machine->script, "spin") != 0)
+		end_with(machine, MACHINE_POWERED_OFF);
+}
+
+void machine_kill(struct machine *machine)
+{
+	if (strcmp(machine->script, "deaf") != 0)
+		end_with(machine, MACHINE_KILLED);
+}
+
+enum machine_state machine_state(struct machine *machine)
+{
+	return (enum machine_state)atomic_load(&machine->state);
+}
+
+const struct ledger *machine_ledger(const struct machine *machine)
+{
+	return machine->ledger;
+}
+
+int machine_ledger_fd(const struct machine *machine)
+{
+	return machine->ledger_fd;
+}
+
+uint64_t machine_overhead_bytes(const struct machine *machine)
+{
+	return sizeof *machine;
+}
+
+bool machine_watch(struct machine *machine, int fd, uint32_t epoll_events, machine_watch_function *function,
+		   void *opaque, struct error *error)
+{
+	for (unsigned i = 0; i < WATCH_MAX; i++) {
+		struct watch *watch = &machine->watch[i];
+		struct epoll_event event = {.events = epoll_events, .data.ptr = watch};
+		if (watch->fd >= 0)
+			continue;
+		if (epoll_ctl(machine->epoll, EPOLL_CTL_ADD, fd, &event) != 0)
+			return error_set_errno(error, "cannot watch descriptor %d", fd);
+		*watch = (struct watch){fd, function, opaque};
+		return true;
+	}
+	return error_set(error, ERROR_HOST, "too many descriptors");
+}
+
+void machine_unwatch(struct machine *machine, int fd)
+{
+	for (unsigned i = 0; i < WATCH_MAX; i++)
+		if (machine->watch[i].fd == fd)
+			machine->watch[i].fd = -1;
+	(void)epoll_ctl(machine->epoll, EPOLL_CTL_DEL, fd, NULL);
+}
