@@ -192,6 +192,8 @@ struct cpu {
 	uint64_t debug_dr6;
 	struct cpu_pending pending;
 	uint32_t index; /* of this vCPU; its APIC ID */
+	uint8_t startup_vector; /* written before CPU_REQUEST_STARTUP is set */
+	uint64_t host_xstate;   /* XSAVE components saved and loaded for the guest; 0: the host has FXSAVE only */
 
 	/* --- owners and neighbours, set at wiring time --- */
 	const struct cpu_model *model;
@@ -210,7 +212,9 @@ struct cpu {
 	void (*code_write)(void *opaque, uint64_t gpa, uint64_t size);
 	void *engine_opaque;
 
-	uint8_t xsave[CPU_XSAVE_SIZE] __attribute__((aligned(64))); /* standard format, while !fpu_live */
+	/* While !fpu_live: standard format. All of x87, SSE and AVX data is valid there whatever XSTATE_BV says;
+	 * who changes a component sets its bit (cpu/fpu.h). */
+	uint8_t xsave[CPU_XSAVE_SIZE] __attribute__((aligned(64)));
 };
 
 _Static_assert(offsetof(struct cpu, gpr) == 0, "spilled registers are addressed with 8-bit displacements");
@@ -228,10 +232,27 @@ static inline void cpu_rflags_set(struct cpu *cpu, uint64_t value)
 	cpu->interrupt_enable = (value & FLAG_IF) != 0;
 }
 
-/* Records an exception at the current rip. Always returns false. */
-bool cpu_fault(struct cpu *cpu, enum cpu_vector vector);                        /* without an error code */
-bool cpu_fault_code(struct cpu *cpu, enum cpu_vector vector, uint32_t error_code); /* with one */
-bool cpu_fault_page(struct cpu *cpu, uint64_t linear, uint32_t error_code);
+void cpu_fault_record(struct cpu *cpu, enum cpu_vector vector, bool has_error_code, uint32_t error_code);
+
+/* These record an exception at the current rip. They always return false; inline, so that the compiler knows it. */
+static inline bool cpu_fault(struct cpu *cpu, enum cpu_vector vector)
+{
+	cpu_fault_record(cpu, vector, false, 0);
+	return false;
+}
+
+static inline bool cpu_fault_code(struct cpu *cpu, enum cpu_vector vector, uint32_t error_code)
+{
+	cpu_fault_record(cpu, vector, true, error_code);
+	return false;
+}
+
+static inline bool cpu_fault_page(struct cpu *cpu, uint64_t linear, uint32_t error_code)
+{
+	cpu_fault_record(cpu, VECTOR_PF, true, error_code);
+	cpu->pending.cr2 = linear;
+	return false;
+}
 
 /* The state after RESET (SDM 3A, 10.1.1) or INIT. Keeps owners and neighbours. */
 void cpu_reset(struct cpu *cpu);

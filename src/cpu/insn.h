@@ -35,11 +35,19 @@ struct cpu_insn {
 	uint8_t segment; /* enum cpu_segment_name of the memory operand, override applied (string source too) */
 	uint8_t base, index, scale; /* registers or CPU_NO_REGISTER; scale 1, 2, 4, 8; for VSIB index is a vector register */
 	int64_t displacement;
-	uint64_t immediate;  /* sign-extended as the manual says; far pointers: offset */
+	uint64_t immediate;  /* sign-extended as the manual says; far pointers: offset; load_far_pointer: the segment register */
 	uint64_t immediate2; /* ENTER: level; far pointers: selector */
 	uint8_t vvvv;        /* VEX register operand */
 	uint8_t vector_size; /* bytes: 16, 32 */
+	uint8_t opcode;      /* the last opcode byte, where one operation serves several (masked loads and stores) */
 };
+
+/* The address of the instruction that follows. */
+static inline uint64_t cpu_next_rip(const struct cpu *cpu, const struct cpu_insn *insn)
+{
+	uint64_t next = cpu->rip + insn->length;
+	return cpu_code64(cpu) ? next : (uint32_t)next;
+}
 
 /* The offset of the memory operand, address size applied, without the segment's base. */
 uint64_t cpu_effective_address(const struct cpu *cpu, const struct cpu_insn *insn);

@@ -38,18 +38,21 @@ struct tlb_entry {
 	uint64_t read_tag;
 	uint64_t write_tag;
 	uint64_t host; /* host address of the page; meaningful when a tag is set. An access goes to host + (linear - tag) */
-	uint64_t info; /* guest-physical page | TLB_GLOBAL | TLB_LARGE; valid when a tag is set */
+	uint64_t info; /* guest-physical page | TLB_GLOBAL | TLB_LARGE | TLB_HUGE; valid when a tag is set */
 };
 
 #define TLB_GLOBAL 1u
-#define TLB_LARGE 2u /* from a page larger than 4 KiB */
+#define TLB_LARGE 2u /* from a page of 2 MiB */
+#define TLB_HUGE 4u  /* from a page of 4 MiB or 1 GiB */
 
 struct tlb {
 	struct tlb_entry entry[TLB_VIEW_COUNT][TLB_SIZE];
 	uint64_t fetch[2][TLB_FETCH_SIZE]; /* tlb_fetch_word() or 0; [0] user, [1] supervisor */
-	uint8_t fetch_global[2][TLB_FETCH_SIZE];
+	uint8_t fetch_info[2][TLB_FETCH_SIZE]; /* TLB_GLOBAL | TLB_LARGE | TLB_HUGE */
 	uint64_t used[TLB_VIEW_COUNT][TLB_SIZE / 64 / 64 + 1]; /* one bit for a group of 64 entries */
-	uint64_t large_low, large_high; /* linear range that large pages were filled from; low > high: none */
+	uint64_t fetch_used[2];                                   /* the same for fetch entries */
+	/* The linear range that large pages were filled from, for each half of the address space; low > high: none. */
+	uint64_t large_low[2], large_high[2];
 };
 
 #define TLB_INDEX(linear) (((linear) >> 12) & (TLB_SIZE - 1))
@@ -71,8 +74,13 @@ void tlb_init(struct tlb *tlb);
 
 /* Drops everything; with !global, all but entries of global pages. */
 void tlb_flush(struct tlb *tlb, bool global);
-/* Drops what maps the page of `linear` in every view; everything if it may lie in a large page. */
+/* Drops what maps the page of `linear` in every view; of a large page, all of it. */
 void tlb_flush_page(struct tlb *tlb, uint64_t linear);
+/* Fills. `write` is false where the slow path has to see stores. */
+void tlb_fill(struct tlb *tlb, enum tlb_view view, uint64_t linear, uint64_t gpa, uint8_t *host, bool write,
+	      unsigned info);
+void tlb_fill_fetch(struct tlb *tlb, bool supervisor, uint64_t linear, uint64_t gpa, unsigned info);
+
 /* Takes write tags away from every entry of a guest-physical page: it now holds translated code. */
 void tlb_revoke_write(struct tlb *tlb, uint64_t gpa);
 

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+#include "cpu/segment.h"
+
+#include "cpu/mmu.h"
+
+#define MODE_FLAT_ALL (MODE_FLAT_DS | MODE_FLAT_ES | MODE_FLAT_SS | MODE_FLAT_CS | MODE_FLAT_FS | MODE_FLAT_GS)
+
+static uint32_t bit_if(bool condition, uint32_t bit)
+{
+	return condition ? bit : 0;
+}
+
+static bool segment_is_unchecked(const struct cpu_segment *segment)
+{
+	uint32_t required = SEGMENT_P | SEGMENT_S | SEGMENT_WRITABLE;
+	uint32_t considered = required | SEGMENT_CODE | SEGMENT_DOWN;
+	return segment->limit == 0xffffffff && (segment->access & considered) == required;
+}
+
+static bool segment_is_flat(const struct cpu_segment *segment)
+{
+	return segment->base == 0 && segment_is_unchecked(segment);
+}
+
+static bool code_is_flat(const struct cpu_segment *segment)
+{
+	return segment->base == 0 && segment->limit == 0xffffffff && (segment->access & SEGMENT_P) &&
+	       access_is_readable(segment->access);
+}
+
+static uint32_t mode_segments(const struct cpu *cpu)
+{
+	const struct cpu_segment *segment = cpu->segment;
+	if (cpu_long_mode(cpu) && (segment[CPU_CS].access & SEGMENT_L))
+		return MODE_CODE64 | MODE_STACK32 | MODE_FLAT_ALL; /* stale segments must not split the mode */
+	return bit_if(segment[CPU_CS].access & SEGMENT_DB, MODE_CODE32) |
+	       bit_if(segment[CPU_SS].access & SEGMENT_DB, MODE_STACK32) |
+	       bit_if(segment_is_flat(&segment[CPU_DS]), MODE_FLAT_DS) |
+	       bit_if(segment_is_flat(&segment[CPU_ES]), MODE_FLAT_ES) |
+	       bit_if(segment_is_flat(&segment[CPU_SS]), MODE_FLAT_SS) |
+	       bit_if(code_is_flat(&segment[CPU_CS]), MODE_FLAT_CS) |
+	       bit_if(segment_is_unchecked(&segment[CPU_FS]), MODE_FLAT_FS) |
+	       bit_if(segment_is_unchecked(&segment[CPU_GS]), MODE_FLAT_GS);
+}
+
+static uint32_t mode_privilege(const struct cpu *cpu)
+{
+	unsigned cpl = cpu->cpl;
+	bool alignment = (cpu->flags_system & FLAG_AC) != 0;
+	enum tlb_view view = TLB_VIEW_USER;
+	if (cpl != 3)
+		view = (cpu->cr4 & CR4_SMAP) && !alignment ? TLB_VIEW_SUPERVISOR : TLB_VIEW_SUPERVISOR_AC;
+	return cpl << MODE_CPL_SHIFT | (uint32_t)view << MODE_VIEW_SHIFT |
+	       bit_if(alignment && cpl == 3 && (cpu->cr0 & CR0_AM), MODE_ALIGN) |
+	       bit_if(cpl <= (cpu->flags_system & FLAG_IOPL) >> 12, MODE_IOPL_OK) |
+	       bit_if(cpl == 0 || !(cpu->cr4 & CR4_TSD), MODE_TSC_OK);
+}
+
+/* Instruction breakpoints, and I/O ones where CR4.DE gives them meaning. */
+static bool debug_is_armed(const struct cpu *cpu)
+{
+	uint64_t dr7 = cpu->dr[7];
+	if (!(dr7 & 0xff))
+		return false;
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned kind = (unsigned)(dr7 >> (16 + 4 * i)) & 3;
+		if ((dr7 >> (2 * i) & 3) && (kind == 0 || (kind == 2 && (cpu->cr4 & CR4_DE))))
+			return true;
+	}
+	return false;
+}
+
+static uint32_t mode_control(const struct cpu *cpu)
+{
+	bool osxsave = (cpu->cr4 & CR4_OSXSAVE) != 0;
+	return bit_if(cpu->flags_system & FLAG_TF, MODE_TF) | bit_if(cpu->cr0 & CR0_TS, MODE_FPU_TS) |
+	       bit_if(cpu->cr0 & CR0_EM, MODE_FPU_EM) | bit_if(cpu->cr0 & CR0_MP, MODE_FPU_MP) |
+	       bit_if(cpu->cr0 & CR0_NE, MODE_NE) | bit_if(cpu->cr4 & CR4_OSFXSR, MODE_SSE) |
+	       bit_if(osxsave, MODE_OSXSAVE) | bit_if(osxsave && (cpu->xcr0 & 6) == 6, MODE_AVX) |
+	       bit_if(cpu->cr4 & CR4_OSXMMEXCPT, MODE_OSXMMEXCPT) | bit_if(!(cpu->cr0 & CR0_PE), MODE_REAL) |
+	       bit_if(cpu->flags_system & FLAG_VM, MODE_VM86) | bit_if(debug_is_armed(cpu), MODE_DEBUG);
+}
+
+void cpu_mode_update(struct cpu *cpu)
+{
+	cpu->mode = (cpu->mode & MODE_ENGINE_MASK) | mode_segments(cpu) | mode_privilege(cpu) | mode_control(cpu);
+}
