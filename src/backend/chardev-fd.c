@@ -116,14 +116,14 @@ static void port_end(struct fd_chardev *stream, struct port *port)
 
 /* False: such a descriptor cannot be waited for. */
 static bool port_watch(struct fd_chardev *stream, struct port *port, uint32_t events,
-		       void (*ready)(void *opaque, uint32_t epoll_events))
+		       void (*ready)(void *opaque, int fd, uint32_t epoll_events))
 {
 	if (!port->watched)
 		port->watched = stream->loop.watch(stream->loop.opaque, port->fd, events, ready, stream);
 	return port->watched;
 }
 
-static void in_is_ready(void *opaque, uint32_t events);
+static void in_is_ready(void *opaque, int fd, uint32_t events);
 
 /* Feeds the device until it is full or the descriptor has no more. */
 static void fd_pump_input(struct fd_chardev *stream)
@@ -161,16 +161,18 @@ static void fd_input_ready(struct chardev *chardev)
 	stream->pumping = false;
 }
 
-static void in_is_ready(void *opaque, uint32_t events)
+static void in_is_ready(void *opaque, int fd, uint32_t events)
 {
 	struct fd_chardev *stream = opaque;
+	(void)fd;
 	(void)events;
 	fd_input_ready(&stream->base);
 }
 
-static void out_is_ready(void *opaque, uint32_t events)
+static void out_is_ready(void *opaque, int fd, uint32_t events)
 {
 	struct fd_chardev *stream = opaque;
+	(void)fd;
 	(void)events;
 	port_unwatch(stream, &stream->out);
 	chardev_push_ready(&stream->base);

@@ -46,8 +46,8 @@ static struct socket_chardev *socket_of(struct chardev *chardev)
 	return (struct socket_chardev *)chardev;
 }
 
-static void client_is_ready(void *opaque, uint32_t events);
-static void listener_is_ready(void *opaque, uint32_t events);
+static void client_is_ready(void *opaque, int fd, uint32_t events);
+static void listener_is_ready(void *opaque, int fd, uint32_t events);
 
 static void client_unwatch(struct socket_chardev *stream)
 {
@@ -192,9 +192,10 @@ static void socket_input_ready(struct chardev *chardev)
 	client_rewatch(stream);
 }
 
-static void client_is_ready(void *opaque, uint32_t events)
+static void client_is_ready(void *opaque, int fd, uint32_t events)
 {
 	struct socket_chardev *stream = opaque;
+	(void)fd;
 	if ((events & (EPOLLHUP | EPOLLERR)) != 0)
 		stream->output_ended = true;
 	send_kept(stream);
@@ -206,9 +207,10 @@ static void client_is_ready(void *opaque, uint32_t events)
 		socket_input_ready(&stream->base);
 }
 
-static void listener_is_ready(void *opaque, uint32_t events)
+static void listener_is_ready(void *opaque, int fd, uint32_t events)
 {
 	struct socket_chardev *stream = opaque;
+	(void)fd;
 	(void)events;
 	int client = accept4(stream->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (client < 0)

@@ -5,7 +5,8 @@
  * A stream joins one device (the front) to a pair of descriptors, a file, a socket or nothing. Output: the
  * device writes bytes; the stream may accept fewer than offered, and then calls output_ready once it can take more.
  * Input: the stream pushes bytes, never more than the device has room for; a device that had no room calls
- * chardev_input_ready() when it has some again. input() may be called from within chardev_attach() and chardev_input_ready().
+ * chardev_input_ready() when it has some again. input() may be called from within chardev_attach() and
+ * chardev_input_ready().
  *
  * The stream never blocks. It learns of readable and writable descriptors through `struct chardev_loop`, which the
  * event loop provides.
@@ -33,8 +34,8 @@ struct chardev_front {
 /* The event loop's side: ready() is called with the device lock held while one of `epoll_events`, an error or a
  * hang-up is pending. watch() returns false for a descriptor that cannot be waited for: a plain file, /dev/null. */
 struct chardev_loop {
-	bool (*watch)(void *opaque, int fd, uint32_t epoll_events, void (*ready)(void *ready_opaque, uint32_t epoll_events),
-		      void *ready_opaque);
+	bool (*watch)(void *opaque, int fd, uint32_t epoll_events,
+		      void (*ready)(void *ready_opaque, int fd, uint32_t epoll_events), void *ready_opaque);
 	void (*unwatch)(void *opaque, int fd);
 	void *opaque;
 };

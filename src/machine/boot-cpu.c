@@ -2,11 +2,18 @@
 #include <string.h>
 
 #include "machine/boot.h"
+#include "machine/layout.h"
 
 /* Hidden parts of flat segments as struct cpu_segment keeps them (SDM 3A 3.4.5): limit 4 GiB, accessed. */
 #define ACCESS_CODE64 0xa09bu
 #define ACCESS_CODE32 0xc09bu
 #define ACCESS_DATA 0xc093u
+
+#define MTRR_ENABLED BIT32(11)
+#define MTRR_WRITE_BACK 6u
+#define MTRR_UNCACHEABLE 0u
+#define MTRR_VALID BIT32(11)
+#define MTRR_MASK_1G UINT64_C(0xffc0000000) /* of 40 address bits */
 
 void boot_apply(const struct boot_state *state, struct cpu *cpu)
 {
@@ -28,6 +35,11 @@ void boot_apply(const struct boot_state *state, struct cpu *cpu)
 	cpu->cr3 = wide ? state->cr3 : 0;
 	cpu->efer = wide ? EFER_LME | EFER_LMA : 0;
 	cpu->cpl = 0;
+
+	/* What firmware would have set: all memory is write-back but for the last GiB below 4 GiB (SDM 3A 12.11). */
+	cpu->mtrr_def_type = MTRR_ENABLED | MTRR_WRITE_BACK;
+	cpu->mtrr_variable[0] = LAYOUT_LOW_LIMIT | MTRR_UNCACHEABLE;
+	cpu->mtrr_variable[1] = MTRR_MASK_1G | MTRR_VALID;
 
 	memset(cpu->gpr, 0, sizeof cpu->gpr);
 	cpu->gpr[CPU_RAX] = state->rax;

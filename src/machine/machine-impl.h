@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A machine's parts. Internal to machine*.c.
+ *
+ * Control. Whoever wants something of the machine sets bits in `requests`; the loop's thread serves them and is the
+ * only one that stops and starts vCPUs. What the guest itself asks for (power-off, reset) comes from a vCPU's thread
+ * with the device lock held: it asks the vCPUs to stop, so that the guest runs no further, and leaves the rest to the
+ * loop.
+ */
+#ifndef NFOLD_MACHINE_MACHINE_IMPL_H
+#define NFOLD_MACHINE_MACHINE_IMPL_H
+
+#include "backend/chardev.h"
+#include "cpu/cpuid.h"
+#include "machine/boot.h"
+#include "machine/loop.h"
+#include "machine/machine.h"
+#include "machine/pc.h"
+#include "machine/vcpu.h"
+
+enum machine_request {
+	REQUEST_PAUSE_STATE = 1, /* make the state what pause_wanted says */
+	REQUEST_USER_RESET = 2,
+	REQUEST_GUEST_RESET = 4,
+	REQUEST_TRIPLE_FAULT = 8,
+	REQUEST_POWER_BUTTON = 16,
+	REQUEST_POWER_OFF = 32,
+	REQUEST_DEBUG_EXIT = 64,
+	REQUEST_KILL = 128,
+	REQUEST_FAIL = 256,
+};
+
+struct machine {
+	struct machine_config config;
+	struct ledger *ledger;
+	int ledger_fd;
+	struct memory memory;
+	struct clock clock;	   /* under the device lock */
+	struct io_map ports, mmio; /* under the device lock */
+	struct io_map vcpu_mmio[LEDGER_MAX_VCPUS];
+	pthread_mutex_t device_mutex; /* the device lock */
+	uint64_t armed;		      /* the deadline that the loop's timer is set to; under the device lock */
+	struct cpu_model model;
+	struct engine *engine;
+	struct vcpu vcpu[LEDGER_MAX_VCPUS];
+	unsigned vcpu_count; /* made so far */
+	struct chardev *serial;
+	struct pc *pc;
+	struct loop loop;
+
+	struct image kernel, initrd;
+	struct boot_module module[BOOT_MAX_MODULES];
+	unsigned module_count;
+	struct boot_state boot;
+
+	uint32_t requests; /* atomic */
+	bool pause_wanted; /* atomic */
+	uint32_t state;	   /* enum machine_state, atomic */
+	bool looping;	   /* loop_thread is valid; atomic */
+	pthread_t loop_thread;
+	enum machine_end end;
+	int debug_exit_code;
+	char failure[sizeof((struct error *)NULL)->text]; /* written once, before REQUEST_FAIL is set */
+};
+
+/* machine.c: puts the images and tables into guest memory, for the first time or again. */
+bool machine_load(struct machine *machine, struct error *error);
+
+/* machine-run.c: the ways in for the guest's side. */
+void machine_guest_power_off(void *opaque);
+void machine_guest_reset(void *opaque);
+void machine_guest_debug_exit(void *opaque, uint32_t value);
+void machine_vcpu_shut_down(void *opaque);
+void machine_vcpu_failed(void *opaque, const char *why);
+void machine_on_timer(void *opaque, int fd, uint32_t events);
+void machine_rearm(void *opaque, uint64_t deadline);
+
+#endif

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/* Making and unmaking a machine, in the order in which its parts need each other. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "machine/acpi.h"
+#include "machine/layout.h"
+#include "machine/machine-impl.h"
+
+/* ---- the device lock ---- */
+
+static void lock_devices(void *opaque)
+{
+	struct machine *machine = opaque;
+	(void)pthread_mutex_lock(&machine->device_mutex);
+}
+
+static void unlock_devices(void *opaque)
+{
+	struct machine *machine = opaque;
+	(void)pthread_mutex_unlock(&machine->device_mutex);
+}
+
+static struct device_lock device_lock_of(struct machine *machine)
+{
+	return (struct device_lock){.lock = lock_devices, .unlock = unlock_devices, .opaque = machine};
+}
+
+/* ---- images ---- */
+
+static bool check_config(const struct machine_config *config, struct error *error)
+{
+	uint64_t host = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t size = config->memory_size;
+	if (size < LAYOUT_MEMORY_MIN)
+		return error_set(error, ERROR_INPUT, "a guest needs at least %llu MiB of memory",
+				 (unsigned long long)(LAYOUT_MEMORY_MIN >> 20));
+	if ((size & PAGE_MASK) != 0)
+		return error_set(error, ERROR_INPUT, "the guest's memory must be a multiple of 4 KiB");
+	if (size > LAYOUT_MEMORY_MAX)
+		return error_set(error, ERROR_INPUT, "a guest can have at most %llu GiB of memory",
+				 (unsigned long long)(LAYOUT_MEMORY_MAX >> 30));
+	if (size > host)
+		return error_set(error, ERROR_INPUT,
+				 "the guest's %llu MiB of memory are more than this host has (%llu MiB)",
+				 (unsigned long long)(size >> 20), (unsigned long long)(host >> 20));
+	if (config->cpus < 1 || config->cpus > LEDGER_MAX_VCPUS)
+		return error_set(error, ERROR_INPUT, "a guest can have 1 to %d processors", LEDGER_MAX_VCPUS);
+	if (config->module_count > BOOT_MAX_MODULES)
+		return error_set(error, ERROR_INPUT, "a guest can have at most %d modules", BOOT_MAX_MODULES);
+	if (config->kernel == NULL)
+		return error_set(error, ERROR_INPUT, "there is no kernel to boot: name one with --kernel");
+	return true;
+}
+
+/* A module's file name ends at the first blank. */
+static bool open_module(struct machine *machine, const char *text, struct error *error)
+{
+	struct boot_module *module = &machine->module[machine->module_count];
+	char *path = strndup(text, strcspn(text, " "));
+	if (path == NULL)
+		return error_set(error, ERROR_HOST, "out of memory");
+	bool opened = image_open(&module->image, path, "module", machine->config.memory_size, error);
+	free(path);
+	module->text = text;
+	if (opened)
+		machine->module_count++;
+	return opened;
+}
+
+static bool open_images(struct machine *machine, struct error *error)
+{
+	const struct machine_config *config = &machine->config;
+	uint64_t limit = config->memory_size;
+	if (!image_open(&machine->kernel, config->kernel, "kernel", limit, error))
+		return false;
+	if (config->initrd != NULL && !image_open(&machine->initrd, config->initrd, "initrd", limit, error))
+		return false;
+	for (unsigned i = 0; i < config->module_count; i++)
+		if (!open_module(machine, config->module[i], error))
+			return false;
+	return true;
+}
+
+static bool load_acpi(struct machine *machine, struct error *error)
+{
+	const struct acpi_config config = {.cpus = machine->config.cpus, .keyboard = false};
+	uint8_t *area = calloc(1, ACPI_AREA_SIZE);
+	if (area == NULL)
+		return error_set(error, ERROR_HOST, "out of memory");
+	acpi_build(&config, area, LAYOUT_ACPI_BASE);
+	bool loaded = memory_load(&machine->memory, LAYOUT_ACPI_BASE, area, ACPI_AREA_SIZE);
+	free(area);
+	return loaded || error_set(error, ERROR_HOST, "guest memory has no room for the ACPI tables");
+}
+
+bool machine_load(struct machine *machine, struct error *error)
+{
+	const struct machine_config *config = &machine->config;
+	const struct boot_request request = {
+	    .memory = &machine->memory,
+	    .memory_size = config->memory_size,
+	    .kernel = &machine->kernel,
+	    .initrd = config->initrd != NULL ? &machine->initrd : NULL,
+	    .module = machine->module,
+	    .module_count = machine->module_count,
+	    .command_line = config->append != NULL ? config->append : "",
+	    .rsdp = LAYOUT_ACPI_BASE + ACPI_RSDP_OFFSET,
+	};
+	if (!load_acpi(machine, error) || !image_read(&machine->kernel, error))
+		return false;
+	bool loaded = boot_load(&request, &machine->boot, error);
+	image_forget(&machine->kernel);
+	return loaded;
+}
+
+/* ---- the serial port's stream on the loop ---- */
+
+static bool watch_serial(void *opaque, int fd, uint32_t epoll_events, void (*ready)(void *, int, uint32_t),
+			 void *ready_opaque)
+{
+	struct machine *machine = opaque;
+	return loop_watch(&machine->loop, fd, epoll_events, &machine->device_mutex, ready, ready_opaque, NULL);
+}
+
+static void unwatch_serial(void *opaque, int fd)
+{
+	struct machine *machine = opaque;
+	loop_unwatch(&machine->loop, fd);
+}
+
+static bool open_serial(struct machine *machine, struct error *error)
+{
+	const struct machine_config *config = &machine->config;
+	const struct chardev_loop loop = {.watch = watch_serial, .unwatch = unwatch_serial, .opaque = machine};
+	switch (config->serial) {
+	case SERIAL_STDIO:
+		machine->serial = chardev_open_stdio(config->serial_fd_in, config->serial_fd_out, &loop, error);
+		break;
+	case SERIAL_FILE:
+		machine->serial = chardev_open_file(config->serial_path, &loop, error);
+		break;
+	case SERIAL_UNIX:
+		machine->serial = chardev_open_socket(config->serial_path, &loop, error);
+		break;
+	case SERIAL_NONE:
+		machine->serial = chardev_open_none(error);
+		break;
+	}
+	return machine->serial != NULL;
+}
+
+/* ---- processors and board ---- */
+
+static bool create_vcpu(struct machine *machine, unsigned index, struct error *error)
+{
+	struct vcpu *vcpu = &machine->vcpu[index];
+	struct device_lock lock = device_lock_of(machine);
+	*vcpu = (struct vcpu){.index = index,
+			      .clock = &machine->clock,
+			      .lock = lock,
+			      .shut_down = machine_vcpu_shut_down,
+			      .failed = machine_vcpu_failed,
+			      .opaque = machine};
+	vcpu->engine = engine_vcpu_create(machine->engine, index, error);
+	if (vcpu->engine == NULL)
+		return false;
+	machine->vcpu_count++;
+	vcpu_init(vcpu);
+
+	io_map_init(&machine->vcpu_mmio[index], 0);
+	io_map_set_behind(&machine->vcpu_mmio[index], &machine->mmio);
+	struct cpu *cpu = vcpu->cpu;
+	cpu->ports = &machine->ports;
+	cpu->mmio = &machine->vcpu_mmio[index];
+	cpu->ledger = &machine->ledger->vcpu[index];
+	cpu->clock = &machine->clock;
+	cpu->device_lock = lock.lock;
+	cpu->device_unlock = lock.unlock;
+	cpu->device_lock_opaque = lock.opaque;
+	return true;
+}
+
+static bool create_engine(struct machine *machine, struct error *error)
+{
+	const struct engine_options options = {.code_cache_bytes = 0};
+	machine->engine = engine_create(&machine->memory, &machine->model, &options, error);
+	for (unsigned i = 0; machine->engine != NULL && i < machine->config.cpus; i++)
+		if (!create_vcpu(machine, i, error))
+			return false;
+	return machine->engine != NULL;
+}
+
+static bool create_board(struct machine *machine, struct error *error)
+{
+	struct pc_config config = {.clock = &machine->clock,
+				   .ports = &machine->ports,
+				   .mmio = &machine->mmio,
+				   .lock = device_lock_of(machine),
+				   .sockets = machine->vcpu_count,
+				   .physical_bits = machine->model.physical_bits,
+				   .memory_size = machine->config.memory_size,
+				   .serial = machine->serial,
+				   .debug_exit_port = machine->config.debug_exit_port,
+				   .power_off = machine_guest_power_off,
+				   .reset = machine_guest_reset,
+				   .debug_exit = machine_guest_debug_exit,
+				   .opaque = machine};
+	for (unsigned i = 0; i < machine->vcpu_count; i++)
+		config.socket[i] = (struct pc_socket){.pin = vcpu_pin(&machine->vcpu[i]),
+						      .mmio = &machine->vcpu_mmio[i],
+						      .tsc = vcpu_tsc,
+						      .tsc_opaque = &machine->vcpu[i]};
+	machine->pc = pc_create(&config, error);
+	for (unsigned i = 0; machine->pc != NULL && i < machine->vcpu_count; i++)
+		machine->vcpu[i].cpu->controller = pc_interrupt_controller(machine->pc, i);
+	return machine->pc != NULL;
+}
+
+static bool create_clock(struct machine *machine)
+{
+	clock_init(&machine->clock, CLOCK_REAL);
+	clock_pause(&machine->clock); /* until the guest runs */
+	machine->clock.rearm = machine_rearm;
+	machine->clock.rearm_opaque = machine;
+	return true;
+}
+
+/* Files are opened and checked first: whatever is wrong with them, nothing has been made or overwritten yet. */
+static bool create_parts(struct machine *machine, struct error *error)
+{
+	const struct machine_config *config = &machine->config;
+	return open_images(machine, error) && memory_init(&machine->memory, config->memory_size, error) &&
+	       boot_add_regions(&machine->memory, config->memory_size, error) && machine_load(machine, error) &&
+	       create_clock(machine) &&
+	       cpu_model_init(&machine->model, config->cpu_model, config->cpus, machine->clock.tsc_hz, error) &&
+	       (machine->ledger = ledger_create(config->cpus, &machine->ledger_fd, error)) != NULL &&
+	       create_engine(machine, error) &&
+	       loop_init(&machine->loop, &machine->device_mutex, machine_on_timer, machine, error) &&
+	       open_serial(machine, error) && create_board(machine, error);
+}
+
+struct machine *machine_create(const struct machine_config *config, struct error *error)
+{
+	if (!check_config(config, error))
+		return NULL;
+	struct machine *machine = calloc(1, sizeof *machine);
+	if (machine == NULL) {
+		(void)error_set(error, ERROR_HOST, "out of memory");
+		return NULL;
+	}
+	machine->config = *config;
+	machine->ledger_fd = machine->memory.fd = machine->kernel.fd = machine->initrd.fd = -1;
+	machine->loop.epoll_fd = machine->loop.timer_fd = machine->loop.wake_fd = -1;
+	machine->armed = CLOCK_NEVER;
+	machine->state = MACHINE_RUNNING;
+	(void)pthread_mutex_init(&machine->device_mutex, NULL);
+	io_map_init(&machine->ports, 0x10000);
+	io_map_init(&machine->mmio, 0);
+	if (create_parts(machine, error))
+		return machine;
+	machine_destroy(machine);
+	return NULL;
+}
+
+/* The other way round. Threads are gone: machine_run() joins them. */
+void machine_destroy(struct machine *machine)
+{
+	if (machine == NULL)
+		return;
+	pc_destroy(machine->pc);
+	chardev_close(machine->serial);
+	loop_destroy(&machine->loop);
+	while (machine->vcpu_count > 0)
+		engine_vcpu_destroy(machine->vcpu[--machine->vcpu_count].engine);
+	if (machine->engine != NULL)
+		engine_destroy(machine->engine);
+	if (machine->ledger != NULL)
+		ledger_close(machine->ledger, machine->ledger_fd);
+	memory_destroy(&machine->memory);
+	while (machine->module_count > 0)
+		image_close(&machine->module[--machine->module_count].image);
+	image_close(&machine->initrd);
+	image_close(&machine->kernel);
+	free(machine);
+}
+
+const struct ledger *machine_ledger(const struct machine *machine)
+{
+	return machine->ledger;
+}
+
+int machine_ledger_fd(const struct machine *machine)
+{
+	return machine->ledger_fd;
+}
+
+uint64_t machine_overhead_bytes(const struct machine *machine)
+{
+	return engine_memory_used(machine->engine) + sizeof *machine + align_up(sizeof(struct ledger), PAGE_SIZE);
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+#include "machine/vcpu.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* ---- requests ---- */
+
+static void futex_wait(uint32_t *word, uint32_t expected)
+{
+	(void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
+}
+
+static void futex_wake(uint32_t *word)
+{
+	(void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+/* The bits first, then `run`: guest code that sees run clear finds the bits. */
+static void vcpu_request(void *opaque, uint32_t bits)
+{
+	struct vcpu *vcpu = opaque;
+	__atomic_fetch_or(&vcpu->cpu->requests, bits, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&vcpu->cpu->run, 0, __ATOMIC_SEQ_CST);
+	__atomic_fetch_add(&vcpu->wake, 1, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&vcpu->sleeping, __ATOMIC_SEQ_CST) != 0)
+		futex_wake(&vcpu->wake);
+}
+
+static void vcpu_withdraw(void *opaque, uint32_t bits)
+{
+	struct vcpu *vcpu = opaque;
+	__atomic_fetch_and(&vcpu->cpu->requests, ~bits, __ATOMIC_SEQ_CST);
+}
+
+static void vcpu_set_startup_vector(void *opaque, uint8_t vector)
+{
+	struct vcpu *vcpu = opaque;
+	vcpu->cpu->startup_vector = vector;
+}
+
+struct cpu_pin vcpu_pin(struct vcpu *vcpu)
+{
+	return (struct cpu_pin){.request = vcpu_request,
+				.withdraw = vcpu_withdraw,
+				.set_startup_vector = vcpu_set_startup_vector,
+				.opaque = vcpu};
+}
+
+uint64_t vcpu_tsc(void *opaque)
+{
+	const struct vcpu *vcpu = opaque;
+	return clock_tsc(vcpu->clock) + (vcpu->cpu->tsc_offset - vcpu->clock_offset);
+}
+
+/* ---- the thread ---- */
+
+static uint32_t requests_of(const struct vcpu *vcpu)
+{
+	return __atomic_load_n(&vcpu->cpu->requests, __ATOMIC_SEQ_CST);
+}
+
+/* Sleeps until a request may have ended the halt. `wake` is read before the requests, so that none is missed. */
+static void wait_in_halt(struct vcpu *vcpu, bool wakeable)
+{
+	(void)ledger_enter(vcpu->cpu->ledger, LEDGER_IDLE);
+	__atomic_store_n(&vcpu->sleeping, 1, __ATOMIC_SEQ_CST);
+	for (;;) {
+		uint32_t seen = __atomic_load_n(&vcpu->wake, __ATOMIC_SEQ_CST);
+		if ((requests_of(vcpu) & CPU_REQUEST_STOP) != 0 || (wakeable && cpu_has_wake_event(vcpu->cpu)))
+			break;
+		futex_wait(&vcpu->wake, seen);
+	}
+	__atomic_store_n(&vcpu->sleeping, 0, __ATOMIC_SEQ_CST);
+	(void)ledger_enter(vcpu->cpu->ledger, LEDGER_EXIT);
+}
+
+static void do_reset(struct vcpu *vcpu)
+{
+	cpu_reset(vcpu->cpu);
+	if (vcpu->boot != NULL)
+		boot_apply(vcpu->boot, vcpu->cpu);
+}
+
+/* The guest's TSC stood still with the clock: follow the clock's new origin. */
+static void follow_clock(struct vcpu *vcpu)
+{
+	device_lock_take(&vcpu->lock);
+	uint64_t offset = clock_tsc_offset(vcpu->clock);
+	vcpu->cpu->tsc_offset += offset - vcpu->clock_offset;
+	vcpu->clock_offset = offset;
+	device_lock_drop(&vcpu->lock);
+}
+
+/* Waits while the machine wants it to. Returns false when the thread shall end. */
+static bool wait_parked(struct vcpu *vcpu, bool *reset)
+{
+	(void)pthread_mutex_lock(&vcpu->mutex);
+	if (vcpu->stop_wanted) {
+		(void)ledger_enter(vcpu->cpu->ledger, LEDGER_PAUSED);
+		vcpu->parked = true;
+		(void)pthread_cond_broadcast(&vcpu->changed);
+		while (vcpu->stop_wanted && !vcpu->exit_wanted)
+			(void)pthread_cond_wait(&vcpu->changed, &vcpu->mutex);
+		vcpu->parked = false;
+		(void)ledger_enter(vcpu->cpu->ledger, LEDGER_EXIT);
+	}
+	vcpu_withdraw(vcpu, CPU_REQUEST_STOP);
+	*reset = vcpu->reset_wanted;
+	vcpu->reset_wanted = false;
+	bool go_on = !vcpu->exit_wanted;
+	(void)pthread_mutex_unlock(&vcpu->mutex);
+	return go_on;
+}
+
+static bool stop_point(struct vcpu *vcpu)
+{
+	bool reset;
+	if (!wait_parked(vcpu, &reset))
+		return false;
+	follow_clock(vcpu);
+	if (reset)
+		do_reset(vcpu);
+	return true;
+}
+
+static void run_guest(struct vcpu *vcpu)
+{
+	while (stop_point(vcpu)) {
+		enum engine_exit why = ENGINE_HALTED;
+		while (why == ENGINE_HALTED && (requests_of(vcpu) & CPU_REQUEST_STOP) == 0) {
+			why = engine_run(vcpu->engine);
+			if (why == ENGINE_HALTED)
+				wait_in_halt(vcpu, true);
+		}
+		if (why == ENGINE_SHUTDOWN) {
+			vcpu->shut_down(vcpu->opaque);
+			wait_in_halt(vcpu, false);
+		}
+	}
+}
+
+/* Signals sent to the process are for the thread that runs the event loop; only faults are ours. */
+static void block_signals(void)
+{
+	static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+	sigset_t set;
+	(void)sigfillset(&set);
+	for (unsigned i = 0; i < sizeof faults / sizeof faults[0]; i++)
+		(void)sigdelset(&set, faults[i]);
+	(void)pthread_sigmask(SIG_SETMASK, &set, NULL);
+}
+
+static void *thread_main(void *opaque)
+{
+	struct vcpu *vcpu = opaque;
+	struct error error;
+	char name[16];
+	block_signals();
+	(void)snprintf(name, sizeof name, "vcpu%u", vcpu->index);
+	(void)pthread_setname_np(pthread_self(), name);
+	__atomic_store_n(&vcpu->cpu->ledger->thread_id, (uint64_t)gettid(), __ATOMIC_RELAXED);
+
+	if (engine_vcpu_attach(vcpu->engine, &error)) {
+		run_guest(vcpu);
+		engine_vcpu_detach(vcpu->engine);
+	} else {
+		bool reset;
+		vcpu->failed(vcpu->opaque, error.text);
+		while (wait_parked(vcpu, &reset))
+			wait_in_halt(vcpu, false);
+	}
+	__atomic_store_n(&vcpu->cpu->ledger->thread_id, 0, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+void vcpu_init(struct vcpu *vcpu)
+{
+	vcpu->cpu = engine_vcpu_cpu(vcpu->engine);
+	vcpu->cpu->index = vcpu->index;
+	(void)pthread_mutex_init(&vcpu->mutex, NULL);
+	(void)pthread_cond_init(&vcpu->changed, NULL);
+}
+
+bool vcpu_create_thread(struct vcpu *vcpu, struct error *error)
+{
+	vcpu->stop_wanted = true;
+	vcpu->exit_wanted = false;
+	int failure = pthread_create(&vcpu->thread, NULL, thread_main, vcpu);
+	if (failure != 0) {
+		errno = failure;
+		return error_set_errno(error, "cannot create the thread of vCPU %u", vcpu->index);
+	}
+	vcpu->thread_made = true;
+	return true;
+}
+
+void vcpu_join_thread(struct vcpu *vcpu)
+{
+	if (!vcpu->thread_made)
+		return;
+	(void)pthread_mutex_lock(&vcpu->mutex);
+	vcpu->stop_wanted = vcpu->exit_wanted = true;
+	vcpu_request(vcpu, CPU_REQUEST_STOP);
+	(void)pthread_cond_broadcast(&vcpu->changed);
+	(void)pthread_mutex_unlock(&vcpu->mutex);
+	(void)pthread_join(vcpu->thread, NULL);
+	vcpu->thread_made = false;
+}
+
+void vcpu_ask_stop(struct vcpu *vcpu)
+{
+	(void)pthread_mutex_lock(&vcpu->mutex);
+	vcpu->stop_wanted = true;
+	vcpu_request(vcpu, CPU_REQUEST_STOP);
+	(void)pthread_mutex_unlock(&vcpu->mutex);
+}
+
+void vcpu_wait_parked(struct vcpu *vcpu)
+{
+	(void)pthread_mutex_lock(&vcpu->mutex);
+	while (vcpu->thread_made && !vcpu->parked)
+		(void)pthread_cond_wait(&vcpu->changed, &vcpu->mutex);
+	(void)pthread_mutex_unlock(&vcpu->mutex);
+}
+
+void vcpu_start(struct vcpu *vcpu)
+{
+	(void)pthread_mutex_lock(&vcpu->mutex);
+	vcpu->stop_wanted = false;
+	(void)pthread_cond_broadcast(&vcpu->changed);
+	(void)pthread_mutex_unlock(&vcpu->mutex);
+}
+
+void vcpu_plan_reset(struct vcpu *vcpu, const struct boot_state *boot)
+{
+	(void)pthread_mutex_lock(&vcpu->mutex);
+	vcpu->reset_wanted = true;
+	vcpu->boot = boot;
+	(void)pthread_mutex_unlock(&vcpu->mutex);
+}

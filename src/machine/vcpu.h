@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A vCPU's thread.
+ *
+ * Theory of operation. The thread runs guest code in the engine until it halts, is asked to stop or shuts down. What
+ * wants its attention sets bits in cpu->requests and clears cpu->run; a thread that sleeps in HLT waits on the
+ * futex word `wake`, which every request advances.
+ *
+ * Stopping. vcpu_ask_stop() never waits, so that devices may call it from the vCPU's own thread. The thread then parks:
+ * it books the state PAUSED and waits on `changed` until vcpu_start(). Whoever stops vCPUs calls vcpu_wait_parked()
+ * next, without the device lock.
+ *
+ * A reset is done by the thread itself on its way out of the park, since struct cpu belongs to it.
+ *
+ * Locking: `mutex` guards what follows it. Order: device lock, then `mutex`.
+ */
+#ifndef NFOLD_MACHINE_VCPU_H
+#define NFOLD_MACHINE_VCPU_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "machine/boot.h"
+#include "translate/engine.h"
+
+struct vcpu {
+	unsigned index;
+	struct engine_vcpu *engine;
+	struct cpu *cpu;
+	struct clock *clock;
+	struct device_lock lock;
+	/* Called on the thread when the guest can run no further: a triple fault. */
+	void (*shut_down)(void *opaque);
+	/* Called on the thread when it cannot start. */
+	void (*failed)(void *opaque, const char *why);
+	void *opaque;
+
+	uint32_t wake;	   /* futex: advanced by every request */
+	uint32_t sleeping; /* the thread waits on `wake` or is about to */
+
+	pthread_t thread;
+	bool thread_made;
+
+	pthread_mutex_t mutex;
+	pthread_cond_t changed;
+	bool stop_wanted, parked, exit_wanted;
+	bool reset_wanted;
+	const struct boot_state *boot; /* for the reset; NULL: waits for SIPI */
+	uint64_t clock_offset;	       /* of the TSC, when the thread parked last */
+};
+
+/* `engine` and the callbacks are set. Makes nothing that needs undoing. */
+void vcpu_init(struct vcpu *vcpu);
+
+/* Makes the thread, parked. */
+bool vcpu_create_thread(struct vcpu *vcpu, struct error *error);
+/* Ends the thread, wherever it is. */
+void vcpu_join_thread(struct vcpu *vcpu);
+
+void vcpu_ask_stop(struct vcpu *vcpu);
+void vcpu_wait_parked(struct vcpu *vcpu);
+void vcpu_start(struct vcpu *vcpu);
+
+/* To be done before the next start; the vCPU is parked. */
+void vcpu_plan_reset(struct vcpu *vcpu, const struct boot_state *boot);
+
+/* How interrupt controllers reach it. */
+struct cpu_pin vcpu_pin(struct vcpu *vcpu);
+
+/* The guest's TSC, for the local APIC's deadline. */
+uint64_t vcpu_tsc(void *opaque);
+
+#endif
