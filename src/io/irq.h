@@ -43,6 +43,8 @@ enum cpu_request {
 struct cpu_pin {
 	void (*request)(void *opaque, uint32_t bits);
 	void (*withdraw)(void *opaque, uint32_t bits);
+	/* The vector of a start-up IPI, before request(CPU_REQUEST_STARTUP). */
+	void (*set_startup_vector)(void *opaque, uint8_t vector);
 	void *opaque;
 };
 
@@ -109,8 +111,6 @@ struct interrupt_controller {
 	/* IA32_APIC_BASE, x2APIC registers (0x800-0x8ff) and IA32_TSC_DEADLINE. False: the guest gets #GP. */
 	bool (*msr_read)(void *opaque, uint32_t msr, uint64_t *value);
 	bool (*msr_write)(void *opaque, uint32_t msr, uint64_t value);
-	/* The vector of the last start-up IPI (CPU_REQUEST_STARTUP): execution starts at vector << 12. */
-	uint8_t (*startup_vector)(void *opaque);
 	void *opaque;
 };
 

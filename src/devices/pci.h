@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A conventional PCI bus (PCI 2.3) with configuration mechanism #1.
+ *
+ *   ports CF8h-CFBh, CFCh-CFFh <-> configuration space of up to 32 devices x 8 functions on bus 0
+ *   base address registers      -> ranges of the port and MMIO maps, while decoding is enabled
+ *   INTA#-INTD# of each device  -> PIRQA-PIRQD: line (device + pin) mod 4 (struct irq_line[4])
+ *
+ * This is the bus, not a chip: host bridge, ISA bridge and all PCI devices are functions on it, and this header is
+ * the contract between them. A function embeds `struct pci_function` and describes its configuration space by its bytes
+ * and, for each byte, which bits the guest can write and which it clears by writing ones.
+ *
+ * Implemented: type 0 headers, memory (32 and 64 bits) and I/O BARs with sizing, command bits for decoding and INTx
+ * disable, interrupt status, byte accesses to CF9h handed to whoever has the reset control register. Ranges that
+ * overlap one another are resolved in favour of who was there first.
+ *
+ * Not implemented: bridges to other buses, expansion ROMs, capabilities (a function may lay out its own), parity
+ * and error reporting, master abort bits. The bus-master bit is kept; it gates nothing here.
+ *
+ * Source: PCI Local Bus Specification 2.3, chapter 6 and section 3.2.2.3.
+ */
+#ifndef NFOLD_DEVICES_PCI_H
+#define NFOLD_DEVICES_PCI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "io/bus.h"
+#include "io/irq.h"
+
+#define PCI_DEVICES 32u
+#define PCI_FUNCTIONS 8u
+#define PCI_BARS 6u
+#define PCI_PINS 4u
+#define PCI_CONFIG_SIZE 256u
+#define PCI_DEVFN(device, function) ((device) << 3 | (function))
+
+/* Offsets in the header. */
+enum pci_config {
+	PCI_VENDOR = 0x00,
+	PCI_DEVICE = 0x02,
+	PCI_COMMAND = 0x04,
+	PCI_STATUS = 0x06,
+	PCI_REVISION = 0x08,
+	PCI_CLASS = 0x09,
+	PCI_HEADER_TYPE = 0x0e,
+	PCI_BAR0 = 0x10,
+	PCI_SUBSYSTEM_VENDOR = 0x2c,
+	PCI_SUBSYSTEM = 0x2e,
+	PCI_INTERRUPT_LINE = 0x3c,
+	PCI_INTERRUPT_PIN = 0x3d,
+};
+
+#define PCI_COMMAND_IO 0x0001u
+#define PCI_COMMAND_MEMORY 0x0002u
+#define PCI_COMMAND_MASTER 0x0004u
+#define PCI_COMMAND_INTX_DISABLE 0x0400u
+#define PCI_STATUS_INTERRUPT 0x0008u
+
+struct pci_bus;
+
+struct pci_bar {
+	uint64_t size; /* a power of two; 0: no such BAR. At least 4 for I/O, 16 for memory */
+	bool io;
+	bool wide; /* 64 bits: takes the next BAR's place too */
+	const struct io_ops *ops;
+	void *opaque;
+	const char *name;
+	/* Kept by the bus. */
+	bool mapped;
+	uint64_t base;
+};
+
+struct pci_function {
+	uint8_t config[PCI_CONFIG_SIZE];
+	uint8_t writable[PCI_CONFIG_SIZE]; /* bits that the guest writes */
+	uint8_t clears[PCI_CONFIG_SIZE];   /* bits that a written one clears */
+	struct pci_bar bar[PCI_BARS];
+	/* Called after the guest wrote `size` bytes at `offset`; may be NULL. */
+	void (*config_written)(struct pci_function *function, unsigned offset, unsigned size);
+	/* Kept by the bus. */
+	struct pci_bus *bus;
+	uint8_t devfn;
+	bool interrupt; /* what the function drives on its pin */
+	bool asserted;	/* what the bus sees: gated by the command register */
+};
+
+struct pci_identity {
+	uint16_t vendor, device;
+	uint32_t class_code; /* base class, subclass, interface: 0x060000 */
+	uint8_t revision;
+	uint16_t subsystem_vendor, subsystem;
+	uint8_t interrupt_pin; /* 0: none, 1: INTA# */
+};
+
+struct pci_bus_config {
+	struct io_map *ports, *mmio;
+	struct irq_line pirq[PCI_PINS];
+};
+
+struct pci_bus *pci_bus_create(const struct pci_bus_config *config, struct error *error);
+void pci_bus_destroy(struct pci_bus *bus); /* after its functions */
+void pci_bus_reset(struct pci_bus *bus);   /* the address register; functions reset themselves */
+
+/* Who answers byte accesses to port CF9h. Nobody by default. */
+void pci_bus_set_reset_control(struct pci_bus *bus, const struct io_ops *ops, void *opaque);
+
+/* Fills the header and its masks. BARs and registers of its own are added by the function afterwards. */
+void pci_function_init(struct pci_function *function, const struct pci_identity *identity);
+void pci_function_set_bar(struct pci_function *function, unsigned index, const struct pci_bar *bar);
+bool pci_bus_attach(struct pci_bus *bus, struct pci_function *function, unsigned device, unsigned number,
+		    struct error *error);
+void pci_bus_detach(struct pci_function *function);
+
+/* Command, status, BARs and the interrupt line register as after RST#. */
+void pci_function_reset(struct pci_function *function);
+
+void pci_set_interrupt(struct pci_function *function, bool level);
+
+/* Configuration accesses as the guest makes them; for those who boot without firmware. size is 1, 2 or 4 and divides
+ * offset. */
+uint32_t pci_config_read(struct pci_bus *bus, unsigned devfn, unsigned offset, unsigned size);
+void pci_config_write(struct pci_bus *bus, unsigned devfn, unsigned offset, unsigned size, uint32_t value);
+
+/* Where BAR `index` is in the machine's maps; false while it is not decoded. */
+bool pci_bar_address(const struct pci_function *function, unsigned index, uint64_t *address);
+
+/* The PIRQ line (0-3) of a device's interrupt pin (1-4). */
+static inline unsigned pci_pirq(unsigned device, unsigned pin)
+{
+	return (device + pin - 1) % PCI_PINS;
+}
+
+#endif
