@@ -191,6 +191,10 @@ struct cpu {
 	bool debug_trap;   /* a single-step or data breakpoint trap is due after the current instruction (bits in debug_dr6) */
 	uint64_t debug_dr6;
 	struct cpu_pending pending;
+	/* x87 error pointers as the guest loaded them; those that the host's FPU records are its own and never shown
+	 * (cpu/x87.h). */
+	uint64_t fpu_ip, fpu_dp;
+	uint16_t fpu_opcode;
 	uint32_t index; /* of this vCPU; its APIC ID */
 	uint8_t startup_vector; /* written before CPU_REQUEST_STARTUP is set */
 	uint64_t host_xstate;   /* XSAVE components saved and loaded for the guest; 0: the host has FXSAVE only */

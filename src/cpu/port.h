@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* Port accesses on the guest's behalf. */
+#ifndef NFOLD_CPU_PORT_H
+#define NFOLD_CPU_PORT_H
+
+#include "cpu/cpu.h"
+
+/* May the current code use these ports? IOPL and the TSS's I/O permission bitmap (SDM 1, 19.5). False: fault recorded.
+ */
+bool port_check(struct cpu *cpu, uint16_t port, unsigned size);
+
+/* Both park the guest's vector state and hold the device lock. I/O breakpoints are noted as traps. */
+uint64_t port_read(struct cpu *cpu, uint16_t port, unsigned size);
+void port_write(struct cpu *cpu, uint16_t port, unsigned size, uint64_t value);
+
+#endif
