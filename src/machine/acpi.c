@@ -77,11 +77,12 @@ static uint32_t build_facs(struct area *area)
 	return area_address(area, table);
 }
 
-static void put_gas(uint8_t *at, uint32_t port, unsigned bytes)
+/* Access sizes: 1 byte, 2 word, 3 double word. */
+static void put_gas(uint8_t *at, uint32_t port, unsigned bytes, uint8_t access)
 {
 	at[0] = SPACE_IO;
 	at[1] = (uint8_t)(bytes * 8);
-	at[3] = (uint8_t)(bytes == 1 ? 1 : bytes == 2 ? 2 : 3); /* access size */
+	at[3] = access;
 	store_le(at + 4, port, 8);
 }
 
@@ -89,16 +90,17 @@ static void put_gas(uint8_t *at, uint32_t port, unsigned bytes)
 static void put_pm_blocks(uint8_t *table)
 {
 	static const struct {
-		uint8_t port_field, length_field, gas_field, port, bytes;
+		uint8_t port_field, length_field, gas_field, port, bytes, access;
 	} blocks[] = {
-	    {56, 88, 148, 0, 4}, /* PM1a event */
-	    {64, 89, 172, 4, 2}, /* PM1a control */
-	    {76, 91, 208, 8, 4}, /* timer */
+	    {56, 88, 148, 0, 4, 2}, /* PM1a event: two words */
+	    {64, 89, 172, 4, 2, 2}, /* PM1a control */
+	    {76, 91, 208, 8, 4, 3}, /* timer */
 	};
 	for (unsigned i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
 		store_le(table + blocks[i].port_field, LAYOUT_PM_PORT + blocks[i].port, 4);
 		table[blocks[i].length_field] = blocks[i].bytes;
-		put_gas(table + blocks[i].gas_field, LAYOUT_PM_PORT + blocks[i].port, blocks[i].bytes);
+		put_gas(table + blocks[i].gas_field, LAYOUT_PM_PORT + blocks[i].port, blocks[i].bytes,
+			blocks[i].access);
 	}
 }
 
@@ -109,7 +111,6 @@ static void put_pm_blocks(uint8_t *table)
 #define FADT_PROC_C1 BIT32(2)
 #define FADT_NO_SLEEP_BUTTON BIT32(5)
 #define FADT_NO_FIXED_RTC BIT32(6)
-#define FADT_TIMER_32 BIT32(8)
 #define FADT_RESET_REGISTER BIT32(10)
 
 static uint32_t build_fadt(struct area *area, const struct acpi_config *config, uint32_t facs, uint32_t dsdt)
@@ -128,7 +129,7 @@ static uint32_t build_fadt(struct area *area, const struct acpi_config *config, 
 	store_le(table + 109, BOOT_LEGACY_DEVICES | BOOT_NO_VGA | (config->keyboard ? BOOT_8042 : 0), 2);
 	store_le(table + 112,
 		 FADT_WBINVD | FADT_PROC_C1 | FADT_NO_SLEEP_BUTTON | FADT_NO_FIXED_RTC | FADT_RESET_REGISTER, 4);
-	put_gas(table + 116, LAYOUT_RESET_PORT, 1);
+	put_gas(table + 116, LAYOUT_RESET_PORT, 1, 1);
 	table[128] = 0x06; /* hard reset, reset the processor */
 	store_le(table + 140, dsdt, 8);
 	return finish(area, table, "FACP", 3, FADT_SIZE);

@@ -18,7 +18,9 @@
 #define LAYOUT_ACPI_BASE 0xe0000u
 #define LAYOUT_ACPI_END 0x100000u
 
-/* The window for PCI memory BARs. */
+/* The windows for PCI BARs. */
+#define LAYOUT_PCI_IO_BASE 0xc000u
+#define LAYOUT_PCI_IO_END 0x10000u
 #define LAYOUT_PCI_MEMORY_BASE 0xc0000000u
 #define LAYOUT_PCI_MEMORY_END 0xfec00000u
 #define LAYOUT_IOAPIC_BASE 0xfec00000u
