@@ -51,7 +51,7 @@ void name_from_path(const char *path, char name[NAME_LENGTH_MAX + 1])
 		name[length++] = name_character(*from) ? *from : '-';
 	name[length] = '\0';
 	if (length == 0)
-		(void)strcpy(name, "guest");
+		memcpy(name, "guest", sizeof "guest");
 }
 
 /* Opens `path` if it is a directory that is ours and closed to others. */
@@ -83,7 +83,7 @@ static bool runtime_path(char *path, size_t size)
 		base =
 		    stat(parent, &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid() ? parent : NULL;
 	int length = base != NULL ? snprintf(path, size, "%s/nfold", base)
-				  : snprintf(path, size, "/tmp/nfold-%u", (unsigned)geteuid());
+				  : snprintf(path, size, P_tmpdir "/nfold-%u", (unsigned)geteuid());
 	return length > 0 && (size_t)length + FILE_NAME_MAX < size;
 }
 
