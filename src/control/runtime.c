@@ -84,7 +84,8 @@ static bool runtime_path(char *path, size_t size)
 		    stat(parent, &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid() ? parent : NULL;
 	int length = base != NULL ? snprintf(path, size, "%s/nfold", base)
 				  : snprintf(path, size, P_tmpdir "/nfold-%u", (unsigned)geteuid());
-	return length > 0 && (size_t)length + FILE_NAME_MAX < size;
+	/* Room for a short name at least; runtime_socket_address judges the long ones. */
+	return length > 0 && (size_t)length + sizeof "/name.sock" <= size;
 }
 
 bool runtime_open(struct runtime *runtime, bool create, struct error *error)

@@ -231,6 +231,13 @@ class RuntimeDirectory(CliTest):
         self.environment["XDG_RUNTIME_DIR"] = "/" + "x" * 90
         self.assertIn("XDG_RUNTIME_DIR", self.refuse(STATUS_INPUT, "run", "--kernel", self.file("k", "poweroff")))
 
+    def test_a_name_too_long_for_a_socket_there(self):
+        deep = self.folder / ("x" * 30)
+        deep.mkdir(mode=0o700)
+        self.environment["XDG_RUNTIME_DIR"] = str(deep)
+        self.assertIn("too long", self.refuse(STATUS_INPUT, "run", "--kernel", self.file("k", "poweroff"), "--name", "n" * 64))
+        self.assertEqual(os.listdir(deep / "nfold"), [])
+
     def test_files_are_the_owners_only(self):
         self.start("--kernel", self.file("k", "spin"), "--name", "one")
         self.assertEqual(self.runtime.stat().st_mode & 0o777, 0o700)
