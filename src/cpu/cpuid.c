@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cpu/cpuid.h"
 
-#include <cpuid.h>
 #include <string.h>
 
 #include "cpu/cpu.h"
@@ -189,12 +188,22 @@ static const struct control_bits control_bits[] = {
 
 /* ---- the host ---- */
 
+static void host_cpuid(struct cpu_cpuid_leaf *result)
+{
+	__asm__ volatile("cpuid"
+			 : "=a"(result->eax), "=b"(result->ebx), "=c"(result->ecx), "=d"(result->edx)
+			 : "a"(result->leaf), "c"(result->subleaf));
+}
+
+/* Zeroes for leaves that the host does not have. */
 static struct cpu_cpuid_leaf host_leaf(uint32_t leaf, uint32_t subleaf)
 {
+	struct cpu_cpuid_leaf last = {.leaf = leaf & 0x80000000u};
 	struct cpu_cpuid_leaf result = {.leaf = leaf, .subleaf = subleaf};
 
-	if ((uint32_t)__get_cpuid_max(leaf & 0x80000000u, NULL) >= leaf)
-		__cpuid_count(leaf, subleaf, result.eax, result.ebx, result.ecx, result.edx);
+	host_cpuid(&last);
+	if (last.eax >= leaf)
+		host_cpuid(&result);
 	return result;
 }
 
