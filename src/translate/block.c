@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+/* See block.h. Called with guest vector state live: no libc here (compiled with -mgeneral-regs-only). */
+#include "translate/block.h"
+
+#include "cpu/mmu.h"
+
+static unsigned hash_of(uint64_t rip, uint64_t gpa, uint32_t mode_id)
+{
+	uint64_t value = (rip ^ (gpa >> 12 << 3) ^ ((uint64_t)mode_id << 20)) * UINT64_C(0x9e3779b97f4a7c15);
+	return (unsigned)(value >> (64 - BLOCK_HASH_BITS));
+}
+
+uint32_t mode_intern(struct engine *engine, uint32_t bits, uint64_t cs_base, uint32_t cs_limit)
+{
+	for (uint32_t i = 1; i < engine->mode_count; i++) {
+		const struct mode_key *key = &engine->modes[i];
+		if (key->bits == bits && key->cs_base == cs_base && key->cs_limit == cs_limit)
+			return i;
+	}
+	if (engine->mode_count == MODE_MAX) { /* only a guest that makes thousands of code segments gets here */
+		blocks_flush(engine);
+		engine->mode_count = 1;
+	}
+	uint32_t id = engine->mode_count++;
+	engine->modes[id] = (struct mode_key){.bits = bits, .cs_limit = cs_limit, .cs_base = cs_base};
+	return id;
+}
+
+struct block *block_find(const struct engine *engine, uint64_t rip, uint64_t gpa, uint32_t mode_id)
+{
+	for (struct block *block = engine->hash[hash_of(rip, gpa, mode_id)]; block != NULL; block = block->next_hash) {
+		if (block->rip == rip && block->gpa == gpa && block->mode_id == mode_id)
+			return block;
+	}
+	return NULL;
+}
+
+/* Which of a block's two page links belongs to the list of a page. Both halves may lie in one physical page: then it is
+ * linked once, by the first. */
+static unsigned page_slot(const struct engine *engine, const struct block *block, size_t number)
+{
+	return ram_page(engine, block->gpa) == number ? 0 : 1;
+}
+
+static bool needs_second_link(const struct engine *engine, const struct block *block)
+{
+	return block->gpa2 != NO_PAGE && ram_page(engine, block->gpa2) != ram_page(engine, block->gpa);
+}
+
+static void page_link(struct engine *engine, struct block *block, unsigned which, uint64_t gpa)
+{
+	size_t number = ram_page(engine, gpa);
+	if (number == SIZE_MAX)
+		return;
+	struct code_page *page = &engine->pages[number];
+	block->next_page[which] = page->blocks;
+	page->blocks = block;
+	uint8_t *flags = &engine->memory->page_flags[number];
+	if ((*flags & (PAGE_CODE | PAGE_SELF_CHECK)) != 0)
+		return;
+	__atomic_or_fetch(flags, PAGE_CODE, __ATOMIC_SEQ_CST);
+	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
+		if (engine->vcpu[i] != NULL)
+			tlb_revoke_write(&engine->vcpu[i]->cpu.tlb, align_down(gpa, PAGE_SIZE));
+	}
+}
+
+void block_publish(struct engine *engine, struct block *block)
+{
+	unsigned hash = hash_of(block->rip, block->gpa, block->mode_id);
+	block->next_hash = engine->hash[hash];
+	engine->hash[hash] = block;
+	page_link(engine, block, 0, block->gpa);
+	if (needs_second_link(engine, block))
+		page_link(engine, block, 1, block->gpa2);
+	engine->list[engine->block_count++] = block;
+	engine->blocks_translated++;
+}
+
+struct block *block_at(const struct engine *engine, uint64_t run_address)
+{
+	uint64_t offset = run_address - (uint64_t)(uintptr_t)engine->cache.run;
+	uint32_t low = 0, high = engine->block_count;
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+		if (engine->list[middle]->guarded_entry <= offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == 0)
+		return NULL;
+	struct block *block = engine->list[low - 1];
+	return offset < block->code_end ? block : NULL;
+}
+
+unsigned block_insn_at(const struct block *block, uint32_t offset)
+{
+	unsigned found = 0;
+	for (unsigned i = 1; i < block->insn_count; i++) {
+		if (block->entry + block->insns[i].host_offset > offset)
+			break;
+		found = i;
+	}
+	return found;
+}
+
+static void set_target(struct engine *engine, uint32_t field, uint32_t target)
+{
+	uint32_t distance = target - (field + 4);
+	__atomic_store_n((uint32_t *)(void *)(engine->cache.write + field), distance, __ATOMIC_RELEASE);
+}
+
+void link_connect(struct engine *engine, struct link *link, struct block *to)
+{
+	if (link->to != NULL || to->dead)
+		return;
+	link->to = to;
+	link->next_in = to->incoming;
+	to->incoming = link;
+	bool guarded = link->guarded || to->gpa2 != NO_PAGE ||
+		       (engine->modes[to->mode_id].bits & MODE_SELF_CHECK) != 0;
+	set_target(engine, link->field, guarded ? to->guarded_entry : to->entry);
+}
+
+static void unlink_incoming(struct engine *engine, struct block *block)
+{
+	for (struct link *link = block->incoming; link != NULL;) {
+		struct link *next = link->next_in;
+		set_target(engine, link->field, link->stub);
+		link->to = NULL;
+		link->next_in = NULL;
+		link = next;
+	}
+	block->incoming = NULL;
+}
+
+static void unlink_outgoing(struct block *block)
+{
+	for (unsigned i = 0; i < block->link_count; i++) {
+		struct link *link = &block->links[i];
+		if (link->to == NULL)
+			continue;
+		struct link **place = &link->to->incoming;
+		while (*place != link)
+			place = &(*place)->next_in;
+		*place = link->next_in;
+		link->to = NULL;
+	}
+}
+
+static void unlink_page(struct engine *engine, struct block *block, unsigned which, uint64_t gpa)
+{
+	size_t number = ram_page(engine, gpa);
+	if (number == SIZE_MAX)
+		return;
+	struct block **place = &engine->pages[number].blocks;
+	while (*place != NULL && *place != block)
+		place = &(*place)->next_page[page_slot(engine, *place, number)];
+	if (*place == block)
+		*place = block->next_page[which];
+}
+
+static void block_remove(struct engine *engine, struct block *block)
+{
+	struct block **place = &engine->hash[hash_of(block->rip, block->gpa, block->mode_id)];
+	while (*place != NULL && *place != block)
+		place = &(*place)->next_hash;
+	if (*place == block)
+		*place = block->next_hash;
+	unlink_page(engine, block, 0, block->gpa);
+	if (needs_second_link(engine, block))
+		unlink_page(engine, block, 1, block->gpa2);
+	unlink_incoming(engine, block);
+	unlink_outgoing(block);
+	uint64_t key = -jump_key(block->rip, block->mode_id);
+	unsigned index = jump_index(block->rip);
+	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
+		struct engine_vcpu *vcpu = engine->vcpu[i];
+		if (vcpu == NULL)
+			continue;
+		if (vcpu->jump_key[index] == key)
+			vcpu->jump_key[index] = 0;
+		vcpu->code_changed = 1;
+		ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_BLOCK_INVALIDATED);
+	}
+	block->dead = true;
+}
+
+static bool overlaps(const struct block *block, uint64_t gpa, uint64_t size)
+{
+	uint64_t first = block->guest_length;
+	if (block->gpa2 != NO_PAGE) {
+		first = PAGE_SIZE - (block->gpa & PAGE_MASK);
+		uint64_t second = block->guest_length - first;
+		if (gpa < block->gpa2 + second && block->gpa2 < gpa + size)
+			return true;
+	}
+	return gpa < block->gpa + first && block->gpa < gpa + size;
+}
+
+static bool invalidate_in_page(struct engine *engine, uint64_t gpa, uint64_t size)
+{
+	size_t number = ram_page(engine, gpa);
+	if (number == SIZE_MAX)
+		return false;
+	bool any = false;
+	struct block *block = engine->pages[number].blocks;
+	while (block != NULL) {
+		struct block *next = block->next_page[page_slot(engine, block, number)];
+		if (overlaps(block, gpa, size)) {
+			block_remove(engine, block);
+			any = true;
+		}
+		block = next;
+	}
+	return any;
+}
+
+bool blocks_invalidate(struct engine *engine, uint64_t gpa, uint64_t size)
+{
+	bool any = false;
+	uint64_t end = gpa + size;
+	for (uint64_t at = gpa; at < end; at = align_down(at, PAGE_SIZE) + PAGE_SIZE) {
+		uint64_t page_end = align_down(at, PAGE_SIZE) + PAGE_SIZE;
+		any |= invalidate_in_page(engine, at, (page_end < end ? page_end : end) - at);
+	}
+	return any;
+}
+
+static bool bytes_equal(const uint8_t *a, const uint8_t *b, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (a[i] != b[i])
+			return false;
+	}
+	return true;
+}
+
+bool block_is_current(const struct engine *engine, const struct block *block)
+{
+	size_t first = block->guest_length;
+	if (block->gpa2 != NO_PAGE)
+		first = PAGE_SIZE - (block->gpa & PAGE_MASK);
+	const uint8_t *page = memory_page(engine->memory, block->gpa, NULL);
+	if (page == NULL || !bytes_equal(page + (block->gpa & PAGE_MASK), block->bytes, first))
+		return false;
+	if (block->gpa2 == NO_PAGE)
+		return true;
+	page = memory_page(engine->memory, block->gpa2, NULL);
+	return page != NULL && bytes_equal(page, block->bytes + first, block->guest_length - first);
+}
+
+void block_discard(struct engine *engine, struct block *block)
+{
+	if (!block->dead)
+		block_remove(engine, block);
+}
+
+static void queue_acquire(struct code_queue *queue)
+{
+	while (__atomic_exchange_n(&queue->busy, 1, __ATOMIC_ACQUIRE) != 0)
+		__builtin_ia32_pause();
+}
+
+static void queue_release(struct code_queue *queue)
+{
+	__atomic_store_n(&queue->busy, 0, __ATOMIC_RELEASE);
+}
+
+void engine_queue_code_write(struct engine *engine, uint64_t gpa, uint64_t size)
+{
+	struct code_queue *queue = &engine->queue;
+	queue_acquire(queue);
+	if (queue->count < CODE_QUEUE_SIZE) {
+		queue->range[queue->count].gpa = gpa;
+		queue->range[queue->count++].size = size;
+	} else {
+		queue->overflow = true;
+	}
+	queue_release(queue);
+	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
+		if (engine->vcpu[i] == NULL)
+			continue;
+		__atomic_or_fetch(&engine->vcpu[i]->cpu.requests, CPU_REQUEST_CODE, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&engine->vcpu[i]->cpu.run, 0, __ATOMIC_SEQ_CST);
+	}
+}
+
+void engine_drain_code_writes(struct engine *engine, struct engine_vcpu *vcpu)
+{
+	struct code_queue *queue = &engine->queue;
+	__atomic_and_fetch(&vcpu->cpu.requests, ~(uint32_t)CPU_REQUEST_CODE, __ATOMIC_SEQ_CST);
+	queue_acquire(queue);
+	for (unsigned i = 0; i < queue->count; i++)
+		blocks_invalidate(engine, queue->range[i].gpa, queue->range[i].size);
+	bool overflow = queue->overflow;
+	queue->count = 0;
+	queue->overflow = false;
+	queue_release(queue);
+	if (overflow)
+		blocks_flush(engine);
+}
+
+static void forget_page(struct engine *engine, uint64_t gpa)
+{
+	size_t number = ram_page(engine, gpa);
+	if (number == SIZE_MAX)
+		return;
+	engine->pages[number] = (struct code_page){0};
+	__atomic_and_fetch(&engine->memory->page_flags[number], (uint8_t)~(PAGE_CODE | PAGE_SELF_CHECK), __ATOMIC_SEQ_CST);
+}
+
+void blocks_flush(struct engine *engine)
+{
+	for (uint32_t i = 0; i < engine->block_count; i++) {
+		forget_page(engine, engine->list[i]->gpa);
+		if (engine->list[i]->gpa2 != NO_PAGE)
+			forget_page(engine, engine->list[i]->gpa2);
+	}
+	fill_bytes(engine->hash, 0, BLOCK_HASH_SIZE * sizeof engine->hash[0]);
+	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
+		if (engine->vcpu[i] == NULL)
+			continue;
+		fill_bytes(engine->vcpu[i]->jump_key, 0, sizeof engine->vcpu[i]->jump_key);
+		engine->vcpu[i]->code_changed = 1;
+		ledger_count(engine->vcpu[i]->cpu.ledger, LEDGER_COUNT_CACHE_FLUSH);
+	}
+	engine->block_count = 0;
+	engine->link_count = 0;
+	engine->flushes++;
+	code_cache_flush(&engine->cache);
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Blocks of translated code, and how they find each other.
+ *
+ * Theory of operation.
+ *
+ * Identity. A block is found by (guest PC, guest-physical page, mode number). The mode number stands for a
+ * `struct mode_key`: cpu.mode, the engine's own mode bits, CS base and limit. CALL and RIP-relative operands embed the virtual PC, hence it is in the
+ * key beside the physical page.
+ *
+ * Validity of a mapping. A block's guarded entry compares the fetch entry of its page (cpu.tlb.fetch) with the
+ * word that names this linear and this physical page, and leaves with EXIT_GUARD when they differ. The comparison uses LEA and
+ * JRCXZ, so guest flags survive. Jumps within one page go to the plain entry: if the source is mapped, so is the target. Everything
+ * else (links across pages, the jump cache) goes to the guarded entry. Whoever changes a mapping clears fetch entries
+ * (cpu/tlb.c), and no list of links need be kept for it. An instruction that lies across two pages is a block of its own whose
+ * guard compares both pages, and all jumps to it are guarded.
+ *
+ * Writes to code. The pages a block was read from carry PAGE_CODE, so no TLB entry lets writes through. A write that overlaps
+ * a block removes it: from the hash table, the page lists and the jump caches, and every link to it is pointed back to
+ * its stub. The memory of its code stays untouched until the next flush of the whole cache, so a vCPU that is inside it can still leave;
+ * it must do so before the next guest instruction: `code_changed` tells the dispatcher and the C helpers.
+ *
+ * A page that is written often while it holds code (data beside code) becomes PAGE_SELF_CHECK: its writes are not traced any more, its blocks compare
+ * their bytes with the copy taken at translation each time they are entered, and end after every instruction that writes memory.
+ *
+ * Several vCPUs. Only the dispatcher, which is outside translated code, makes and removes blocks, under engine->lock. With one
+ * vCPU nothing more is needed. With several, removal first asks the others to leave translated code (CPU_REQUEST_CODE) and waits.
+ */
+#ifndef NFOLD_TRANSLATE_BLOCK_H
+#define NFOLD_TRANSLATE_BLOCK_H
+
+#include "cpu/insn.h"
+#include "translate/cache.h"
+#include "translate/frame.h"
+
+/* The engine's bits in cpu.mode's free nibble. */
+#define MODE_CAREFUL BIT32(28)    /* memory operands go through bounce buffers; one instruction */
+#define MODE_STEP BIT32(29)       /* one instruction, then back to the dispatcher */
+#define MODE_SELF_CHECK BIT32(30) /* the block compares its bytes on entry */
+
+#define BLOCK_MAX_INSNS 48
+#define NO_PAGE UINT64_MAX
+
+struct mode_key {
+	uint32_t bits;
+	uint32_t cs_limit;
+	uint64_t cs_base;
+};
+#define MODE_MAX 4096
+
+/* Where an instruction's host code starts and where its guest bytes start. */
+struct block_insn {
+	uint16_t host_offset;
+	uint8_t guest_offset;
+	uint8_t flags_saved; /* at its faulting host instruction, RAX holds the flags rather than EFLAGS */
+};
+
+/* A way out of a block to a PC known at translation. `field` is the rel32 of its jump. */
+struct link {
+	uint64_t target;      /* guest PC */
+	struct block *source;
+	struct block *to;     /* linked block or NULL */
+	struct link *next_in; /* other links to the same block */
+	uint32_t field;       /* offset in the code cache */
+	uint32_t stub;        /* offset of the way to the dispatcher */
+	bool guarded;         /* goes to the guarded entry */
+};
+
+struct block {
+	uint64_t rip;
+	uint64_t linear;
+	uint64_t gpa, gpa2; /* of the first byte; of the second page, or NO_PAGE */
+	uint32_t mode_id;
+	uint32_t guarded_entry, entry; /* offsets in the code cache */
+	uint32_t code_end;
+	uint16_t guest_length;
+	uint8_t insn_count, link_count;
+	bool dead;
+	struct block_insn *insns;
+	struct link *links;         /* link_count of them */
+	struct link *incoming;
+	struct block *next_hash;
+	struct block *next_page[2]; /* in the lists of its first and second page */
+	uint8_t *bytes;             /* copy of the guest bytes, for PAGE_SELF_CHECK */
+};
+
+#define BLOCK_HASH_BITS 15
+#define BLOCK_HASH_SIZE (1u << BLOCK_HASH_BITS)
+#define BLOCK_LIST_MAX (1u << 18)
+#define LINK_LIST_MAX (1u << 19)
+
+/* Traced writes to a page with code before its blocks check themselves instead. */
+#define SELF_CHECK_THRESHOLD 64
+
+/* Writes by devices to pages with code, for the vCPUs to act on. */
+#define CODE_QUEUE_SIZE 64
+struct code_queue {
+	uint32_t busy; /* spinlock */
+	unsigned count;
+	bool overflow;
+	struct {
+		uint64_t gpa, size;
+	} range[CODE_QUEUE_SIZE];
+};
+
+/* Code pages by number of RAM page. */
+struct code_page {
+	struct block *blocks;
+	uint32_t writes; /* traced writes since the first translation */
+};
+
+struct thunks {
+	uint8_t *enter; /* void enter(struct engine_vcpu *, const void *code), C convention */
+	uint8_t *link, *event, *guard, *indirect, *next, *fault;
+	uint8_t *slow, *bounce_begin, *bounce_end, *c_op, *segment, *self_check;
+};
+
+struct engine {
+	struct code_cache cache;
+	struct thunks thunks;
+	struct memory *memory;
+	const struct cpu_model *model;
+	struct mode_key modes[MODE_MAX];
+	uint32_t mode_count;
+	struct block **hash;  /* BLOCK_HASH_SIZE */
+	struct block **list;  /* in the order of their code: for finding a block by host PC */
+	struct link **links;  /* by number */
+	uint32_t block_count, link_count;
+	struct code_page *pages; /* one for each RAM page, populated on demand */
+	size_t page_count;
+	struct engine_vcpu *vcpu[LEDGER_MAX_VCPUS];
+	uint64_t blocks_translated, flushes;
+	struct code_queue queue;
+	bool has_bmi2;
+};
+
+uint32_t mode_intern(struct engine *engine, uint32_t bits, uint64_t cs_base, uint32_t cs_limit);
+
+struct block *block_find(const struct engine *engine, uint64_t rip, uint64_t gpa, uint32_t mode_id);
+/* Enters a finished block into all tables and sets PAGE_CODE. */
+void block_publish(struct engine *engine, struct block *block);
+/* The block whose code holds a run address, or NULL. */
+struct block *block_at(const struct engine *engine, uint64_t run_address);
+/* The instruction whose host code holds the address (within the block's main part). */
+unsigned block_insn_at(const struct block *block, uint32_t offset);
+
+/* Points a link at its target block. */
+void link_connect(struct engine *engine, struct link *link, struct block *to);
+
+/* Removes every block that overlaps the bytes. Returns true when any was. May be called from helpers with guest state live. */
+bool blocks_invalidate(struct engine *engine, uint64_t gpa, uint64_t size);
+/* Drops everything. */
+void blocks_flush(struct engine *engine);
+/* Drops one block. */
+void block_discard(struct engine *engine, struct block *block);
+/* Do a PAGE_SELF_CHECK block's bytes still stand in memory? */
+bool block_is_current(const struct engine *engine, const struct block *block);
+
+/* From any thread: bytes of a page with code are about to change. The vCPUs drain the queue at their next turn. */
+void engine_queue_code_write(struct engine *engine, uint64_t gpa, uint64_t size);
+void engine_drain_code_writes(struct engine *engine, struct engine_vcpu *vcpu);
+
+static inline size_t ram_page(const struct engine *engine, uint64_t gpa)
+{
+	const struct memory_region *region = memory_find(engine->memory, gpa);
+	return region == NULL ? SIZE_MAX : (size_t)((region->offset + (gpa - region->base)) >> PAGE_SHIFT);
+}
+
+#endif

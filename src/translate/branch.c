@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Control transfers: links, indirect branches through the jump cache, polls and guards. See block.h.
+ *
+ * Polls. Every backward or wrapping direct branch and every indirect one loads cpu.run and leaves when it is zero; a loop has at
+ * least one of them. JRCXZ tests without touching the flags, and falls through in the common case.
+ */
+#include "translate/stack.h"
+
+static bool single(const struct translation *t)
+{
+	return (t->mode & (MODE_CAREFUL | MODE_STEP)) != 0;
+}
+
+static void leave_shadow(struct translation *t)
+{
+	if (t->clear_shadow)
+		asm_store_byte_immediate(&t->as, rm_frame(FRAME(cpu.interrupt_shadow)), 0);
+}
+
+/* R12 is the next guest PC. */
+static void emit_leave(struct translation *t)
+{
+	flags_restore(t);
+	leave_shadow(t);
+	asm_jump_to(&t->as, t->engine->thunks.next);
+	t->ended = true;
+}
+
+void emit_next(struct translation *t, uint64_t rip)
+{
+	asm_mov_immediate(&t->as, REG_ADDRESS, rip);
+	emit_leave(t);
+}
+
+static uint64_t linear_of(const struct translation *t, uint64_t rip)
+{
+	return t->code_bytes == 8 ? rip : (uint32_t)(t->cs_base + rip);
+}
+
+static void align_field(struct assembler *as)
+{
+	while (((uintptr_t)(as->next + 1) & 3) != 0)
+		asm_byte(as, 0x90); /* so that patching the rel32 is one atomic store */
+}
+
+void emit_link(struct translation *t, uint64_t target)
+{
+	flags_restore(t);
+	if (single(t)) {
+		emit_next(t, target);
+		return;
+	}
+	leave_shadow(t);
+	struct link_plan *link = &t->link[t->link_count++];
+	*link = (struct link_plan){.target = target};
+	if (t->clear_shadow) { /* interrupts that arrived while IF was clear did not touch cpu.run */
+		asm_load32(&t->as, REG_INDEX, rm_frame(FRAME(cpu.requests)));
+		uint8_t *none = asm_jrcxz(&t->as);
+		link->event_field32 = asm_jump32(&t->as);
+		asm_patch8_here(&t->as, none);
+	} else if (target <= t->rip) {
+		asm_load32(&t->as, REG_INDEX, rm_frame(FRAME(cpu.run)));
+		link->event_field = asm_jrcxz(&t->as);
+	}
+	align_field(&t->as);
+	link->field = asm_jump32(&t->as);
+	link->guarded = align_down(linear_of(t, target), PAGE_SIZE) != align_down(t->block->linear, PAGE_SIZE);
+	t->ended = true;
+}
+
+static uint32_t cache_offset(const struct translation *t, const uint8_t *write_address)
+{
+	return (uint32_t)(write_address - t->engine->cache.write);
+}
+
+void emit_link_stubs(struct translation *t)
+{
+	struct engine *engine = t->engine;
+	t->block->link_count = (uint8_t)t->link_count;
+	if (t->link_count == 0)
+		return;
+	t->block->links = code_cache_allocate(&engine->cache, t->link_count * sizeof(struct link));
+	if (t->block->links == NULL) {
+		t->failed = true;
+		return;
+	}
+	for (unsigned i = 0; i < t->link_count; i++) {
+		const struct link_plan *plan = &t->link[i];
+		uint32_t number = engine->link_count + i;
+		if (plan->event_field != NULL)
+			asm_patch8_here(&t->as, plan->event_field);
+		if (plan->event_field32 != NULL)
+			asm_patch32_here(&t->as, plan->event_field32);
+		if (plan->event_field != NULL || plan->event_field32 != NULL) {
+			asm_mov_immediate(&t->as, REG_INDEX, number);
+			asm_jump_to(&t->as, engine->thunks.event);
+		}
+		asm_patch32_here(&t->as, plan->field);
+		t->block->links[i] = (struct link){.target = plan->target,
+						   .source = t->block,
+						   .field = cache_offset(t, plan->field),
+						   .stub = cache_offset(t, t->as.next),
+						   .guarded = plan->guarded};
+		asm_mov_immediate(&t->as, REG_INDEX, number);
+		asm_jump_to(&t->as, engine->thunks.link);
+	}
+}
+
+/* To the guest PC in R12, found by the vCPU's jump cache. */
+static void emit_indirect(struct translation *t)
+{
+	struct assembler *as = &t->as;
+	if (single(t) || !t->engine->has_bmi2) {
+		emit_leave(t);
+		return;
+	}
+	flags_restore(t);
+	leave_shadow(t);
+	asm_load32(as, REG_INDEX, rm_frame(FRAME(cpu.run)));
+	uint8_t *event = asm_jrcxz(as);
+	static const uint8_t pext[] = {0xc4, 0xe2, 0x9a, 0xf5}; /* pext rcx, r12, [rsp + jump_mask] */
+	for (size_t i = 0; i < sizeof pext; i++)
+		asm_byte(as, pext[i]);
+	asm_modrm(as, REG_INDEX, rm_frame(FRAME(jump_mask)));
+	asm_mov_immediate(as, HOST_RAX, (uint64_t)t->mode_id << 48);
+	asm_lea(as, HOST_RAX, rm_indexed(HOST_RAX, REG_ADDRESS, 1, 0), 8);
+	asm_store(as, rm_frame(FRAME(cpu.rip)), REG_ADDRESS);
+	asm_load(as, REG_ADDRESS, rm_indexed(HOST_RSP, REG_INDEX, 8, (int32_t)FRAME(jump_host)));
+	asm_load(as, REG_INDEX, rm_indexed(HOST_RSP, REG_INDEX, 8, (int32_t)FRAME(jump_key)));
+	asm_lea(as, REG_INDEX, rm_indexed(REG_INDEX, HOST_RAX, 1, 0), 8);
+	uint8_t *hit = asm_jrcxz(as);
+	asm_load(as, REG_ADDRESS, rm_frame(FRAME(cpu.rip)));
+	asm_patch8_here(as, event);
+	asm_jump_to(as, t->engine->thunks.indirect);
+	asm_patch8_here(as, hit);
+	asm_op(as, 0, false, 0xff, 4, rm_register(REG_ADDRESS)); /* jmp r12 */
+	t->flags = FLAGS_HOST;
+	t->ended = true;
+}
+
+static uint64_t branch_target(const struct translation *t)
+{
+	uint64_t target = t->next_rip + (uint64_t)t->operand[0].imm.value.s;
+	if (t->insn.operand_width == 16)
+		target &= 0xffff;
+	return target & rip_mask(t);
+}
+
+static bool is_far(const struct translation *t)
+{
+	return t->insn.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
+}
+
+/* R12 = the target held in a register or in memory, for JMP. */
+static void load_target(struct translation *t)
+{
+	const ZydisDecodedOperand *operand = &t->operand[0];
+	if (operand->type == ZYDIS_OPERAND_TYPE_MEMORY) {
+		emit_load_operand(t, operand, REG_ADDRESS);
+		return;
+	}
+	struct gpr_name name = gpr_of(operand->reg.value);
+	unsigned value = register_value(t, name.number, REG_ADDRESS);
+	if (name.bytes == 8)
+		asm_mov(&t->as, REG_ADDRESS, value);
+	else if (name.bytes == 4)
+		asm_mov32(&t->as, REG_ADDRESS, value);
+	else
+		asm_op(&t->as, 0, false, 0x0fb7, REG_ADDRESS, rm_register(value));
+}
+
+void lower_jmp(struct translation *t)
+{
+	if (is_far(t)) {
+		lower_c(t, CPU_OP_jmp_far);
+		t->ended = true;
+	} else if (t->operand[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+		emit_link(t, branch_target(t));
+	} else {
+		load_target(t);
+		emit_indirect(t);
+	}
+}
+
+void lower_call(struct translation *t)
+{
+	if (is_far(t)) {
+		lower_c(t, CPU_OP_call_far);
+		t->ended = true;
+		return;
+	}
+	unsigned bytes = operand_bytes(t);
+	if (t->operand[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+		emit_push_immediate(t, t->next_rip, bytes);
+		emit_link(t, branch_target(t));
+		return;
+	}
+	load_target(t);
+	asm_store(&t->as, rm_frame(FRAME(branch_target)), REG_ADDRESS);
+	emit_push_immediate(t, t->next_rip, bytes);
+	asm_load(&t->as, REG_ADDRESS, rm_frame(FRAME(branch_target)));
+	emit_indirect(t);
+}
+
+void lower_ret(struct translation *t)
+{
+	if (is_far(t)) {
+		lower_c(t, CPU_OP_ret_far);
+		t->ended = true;
+		return;
+	}
+	unsigned bytes = operand_bytes(t);
+	unsigned extra = t->operand[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE ? (unsigned)t->operand[0].imm.value.u : 0;
+	emit_pop_to(t, REG_ADDRESS, bytes);
+	emit_adjust_stack(t, (int32_t)(bytes + extra));
+	emit_indirect(t);
+}
+
+static void two_links(struct translation *t, uint8_t *taken)
+{
+	emit_link(t, t->next_rip);
+	asm_patch8_here(&t->as, taken);
+	emit_link(t, branch_target(t));
+}
+
+void lower_jcc(struct translation *t)
+{
+	flags_restore(t);
+	two_links(t, asm_jump_if8(&t->as, t->insn.opcode & 15u));
+}
+
+void lower_jcxz(struct translation *t)
+{
+	flags_restore(t);
+	if (t->insn.address_width == 64)
+		asm_mov(&t->as, REG_INDEX, REG_GUEST_RCX);
+	else if (t->insn.address_width == 32)
+		asm_mov32(&t->as, REG_INDEX, REG_GUEST_RCX);
+	else
+		asm_op(&t->as, 0, false, 0x0fb7, REG_INDEX, rm_register(REG_GUEST_RCX));
+	two_links(t, asm_jrcxz(&t->as));
+}
+
+void lower_loop(struct translation *t)
+{
+	flags_restore(t);
+	unsigned bytes = t->insn.address_width / 8u;
+	if (bytes == 2) {
+		asm_lea(&t->as, REG_INDEX, rm_memory(REG_GUEST_RCX, -1), 4);
+		asm_op(&t->as, 0x66, false, 0x89, REG_INDEX, rm_register(REG_GUEST_RCX));
+		asm_op(&t->as, 0, false, 0x0fb7, REG_INDEX, rm_register(REG_INDEX));
+	} else {
+		asm_lea(&t->as, REG_GUEST_RCX, rm_memory(REG_GUEST_RCX, -1), bytes);
+		asm_mov(&t->as, REG_INDEX, REG_GUEST_RCX);
+	}
+	uint8_t *done = asm_jrcxz(&t->as);
+	uint8_t *condition = NULL;
+	if (t->insn.mnemonic == ZYDIS_MNEMONIC_LOOPE)
+		condition = asm_jump_if8(&t->as, 5);
+	else if (t->insn.mnemonic == ZYDIS_MNEMONIC_LOOPNE)
+		condition = asm_jump_if8(&t->as, 4);
+	emit_link(t, branch_target(t));
+	asm_patch8_here(&t->as, done);
+	if (condition != NULL)
+		asm_patch8_here(&t->as, condition);
+	emit_link(t, t->next_rip);
+}
+
+/* RCX = 0 when the fetch entry of a linear page names the physical page. */
+static void emit_fetch_compare(struct translation *t, uint64_t linear, uint64_t gpa)
+{
+	bool supervisor = (t->mode >> MODE_CPL_SHIFT & 3) != 3;
+	size_t slot = FRAME(cpu.tlb.fetch) + (supervisor ? sizeof(uint64_t[TLB_FETCH_SIZE]) : 0) +
+		      8 * TLB_FETCH_INDEX(linear);
+	asm_mov_immediate(&t->as, REG_INDEX, -tlb_fetch_word(linear, gpa));
+	asm_load(&t->as, REG_ADDRESS, rm_frame(slot));
+	asm_lea(&t->as, REG_INDEX, rm_indexed(REG_INDEX, REG_ADDRESS, 1, 0), 8);
+}
+
+static void emit_guard_exit(struct translation *t)
+{
+	asm_mov_immediate(&t->as, REG_INDEX, t->engine->block_count);
+	asm_jump_to(&t->as, t->engine->thunks.guard);
+}
+
+void emit_guard(struct translation *t)
+{
+	emit_fetch_compare(t, t->block->linear, t->block->gpa);
+	uint8_t *same = asm_jrcxz(&t->as);
+	emit_guard_exit(t);
+	asm_patch8_here(&t->as, same);
+	if (t->block->gpa2 != NO_PAGE) {
+		uint64_t second = align_down(t->block->linear, PAGE_SIZE) + PAGE_SIZE;
+		if (t->code_bytes != 8)
+			second = (uint32_t)second;
+		emit_fetch_compare(t, second, t->block->gpa2);
+		same = asm_jrcxz(&t->as);
+		emit_guard_exit(t);
+		asm_patch8_here(&t->as, same);
+	}
+	if ((t->mode & MODE_SELF_CHECK) != 0) {
+		flags_to_rax(&t->as);
+		asm_mov_immediate(&t->as, REG_INDEX, t->engine->block_count);
+		asm_call_to(&t->as, t->engine->thunks.self_check);
+		flags_from_rax(&t->as);
+	}
+}

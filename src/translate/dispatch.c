@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The dispatcher: from one block to the next when translated code cannot find it by itself.
+ *
+ * Theory of operation. Outside translated code the whole guest state is in struct cpu. Each turn serves events if any are due, finds
+ * the block for (rip, page, mode), enters it, and acts on why it came back (enum exit_code). Blocks of one instruction are used
+ * where something must happen after it: single-step, instruction breakpoints, an interrupt shadow, bounce buffers.
+ *
+ * The jump cache is tried first; its entries lead to guarded entries, so they need no flush when mappings change. After a miss the
+ * page is walked, the block found or made, and entered behind its guard, which makes progress certain.
+ *
+ * This file runs with the guest's vector state live and calls libc only after cpu_fpu_park().
+ */
+#include "cpu/mmu.h"
+#include "translate/helpers.h"
+#include "translate/translate.h"
+
+/* What a turn of the loop carries over to the next. */
+struct turn {
+	struct link *link; /* to be connected to the block that is found next */
+	uint64_t epoch;    /* engine->flushes when it was seen: a flush drops all links */
+	bool careful;      /* run the instruction with bounce buffers */
+	bool retry;        /* the same instruction again: no events in between */
+};
+
+void engine_code_write(struct engine_vcpu *vcpu, uint64_t gpa, uint64_t size)
+{
+	struct engine *engine = vcpu->engine;
+	size_t number = ram_page(engine, gpa);
+	ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_CODE_WRITE);
+	if (number == SIZE_MAX)
+		return;
+	blocks_invalidate(engine, gpa, size);
+	struct code_page *page = &engine->pages[number];
+	uint8_t *flags = &engine->memory->page_flags[number];
+	if (page->blocks == NULL) { /* no code left: plain data until code is read from it again */
+		__atomic_and_fetch(flags, (uint8_t)~PAGE_CODE, __ATOMIC_SEQ_CST);
+		return;
+	}
+	if (++page->writes < SELF_CHECK_THRESHOLD)
+		return;
+	blocks_invalidate(engine, align_down(gpa, PAGE_SIZE), PAGE_SIZE);
+	__atomic_store_n(flags, PAGE_SELF_CHECK, __ATOMIC_SEQ_CST);
+}
+
+static uint32_t wanted_mode(const struct cpu *cpu, const struct turn *turn, bool step)
+{
+	uint32_t mode = cpu->mode & ~MODE_ENGINE_MASK;
+	if (turn->careful || (mode & MODE_ALIGN) != 0)
+		mode |= MODE_CAREFUL;
+	if (step || cpu->interrupt_shadow != 0 || (mode & (MODE_TF | MODE_DEBUG)) != 0 || (cpu->flags_system & FLAG_RF) != 0)
+		mode |= MODE_STEP;
+	return mode;
+}
+
+static void select_mode(struct engine_vcpu *vcpu, uint32_t mode)
+{
+	const struct cpu_segment *cs = &vcpu->cpu.segment[CPU_CS];
+	bool code64 = (mode & MODE_CODE_MASK) == MODE_CODE64;
+	uint64_t base = code64 ? 0 : cs->base;
+	uint32_t limit = code64 || (mode & MODE_FLAT_CS) != 0 ? UINT32_MAX : cs->limit;
+	if (vcpu->mode_id != 0 && mode == vcpu->mode_bits && base == vcpu->mode_cs_base && limit == vcpu->mode_cs_limit)
+		return;
+	vcpu->mode_id = mode_intern(vcpu->engine, mode, base, limit);
+	vcpu->mode_bits = mode;
+	vcpu->mode_cs_base = base;
+	vcpu->mode_cs_limit = limit;
+}
+
+struct fetch {
+	struct translate_request request;
+	uint8_t buffer[32];
+};
+
+/* The bytes of an instruction that goes on in the next page. */
+static bool fetch_second_page(struct cpu *cpu, struct fetch *fetch, bool *fault)
+{
+	struct translate_request *request = &fetch->request;
+	unsigned first = PAGE_SIZE - (unsigned)(request->linear & PAGE_MASK);
+	uint64_t linear = align_down(request->linear, PAGE_SIZE) + PAGE_SIZE;
+	struct mmu_page page;
+	if (!cpu_code64(cpu))
+		linear = (uint32_t)linear;
+	*fault = !mmu_translate(cpu, linear, TLB_FETCH, cpu_view(cpu), false, &page);
+	if (*fault)
+		return false;
+	copy_bytes(fetch->buffer, request->bytes, first);
+	if (page.host != NULL)
+		copy_bytes(fetch->buffer + first, page.host, 16);
+	else
+		cpu_physical_read(cpu, page.gpa, fetch->buffer + first, 16);
+	request->gpa2 = page.gpa;
+	request->bytes = fetch->buffer;
+	request->available = first + 16;
+	return true;
+}
+
+static enum translate_result translate_parked(struct engine_vcpu *vcpu, const struct translate_request *request,
+					      struct block **block)
+{
+	struct cpu *cpu = &vcpu->cpu;
+	cpu_fpu_park(cpu);
+	enum ledger_state before = ledger_enter(cpu->ledger, LEDGER_TRANSLATE);
+	enum translate_result result = translate_block(vcpu->engine, request, block);
+	ledger_enter(cpu->ledger, before);
+	if (result == TRANSLATE_DONE)
+		ledger_count(cpu->ledger, LEDGER_COUNT_BLOCK_TRANSLATED);
+	return result;
+}
+
+static bool make_block(struct engine_vcpu *vcpu, struct fetch *fetch, struct block **block)
+{
+	for (;;) {
+		bool fault;
+		switch (translate_parked(vcpu, &fetch->request, block)) {
+		case TRANSLATE_DONE:
+			return true;
+		case TRANSLATE_FULL:
+			blocks_flush(vcpu->engine);
+			break;
+		case TRANSLATE_NEEDS_SECOND_PAGE:
+			if (!fetch_second_page(&vcpu->cpu, fetch, &fault))
+				return false;
+			break;
+		}
+	}
+}
+
+/* A block found in the tables may have been made for another second page, or for bytes that are not traced. */
+static bool block_still_good(struct engine_vcpu *vcpu, struct block *block, bool *fault)
+{
+	*fault = false;
+	if (block->gpa2 != NO_PAGE) {
+		struct mmu_page page;
+		uint64_t linear = align_down(block->linear, PAGE_SIZE) + PAGE_SIZE;
+		if (!cpu_code64(&vcpu->cpu))
+			linear = (uint32_t)linear;
+		*fault = !mmu_translate(&vcpu->cpu, linear, TLB_FETCH, cpu_view(&vcpu->cpu), false, &page);
+		if (*fault || page.gpa != block->gpa2)
+			return false;
+	}
+	return (vcpu->engine->modes[block->mode_id].bits & MODE_SELF_CHECK) == 0 || block_is_current(vcpu->engine, block);
+}
+
+static struct block *find_existing(struct engine_vcpu *vcpu, uint64_t gpa, bool *fault)
+{
+	for (;;) {
+		struct block *block = block_find(vcpu->engine, vcpu->cpu.rip, gpa, vcpu->mode_id);
+		*fault = false;
+		if (block == NULL || block_still_good(vcpu, block, fault))
+			return block;
+		if (*fault)
+			return NULL;
+		blocks_invalidate(vcpu->engine, block->gpa, 1);
+	}
+}
+
+/* Finds or makes the block at cs:rip. False: a fault is pending. *temporary: not from RAM, to be dropped after one run. */
+static bool find_block(struct engine_vcpu *vcpu, uint32_t mode, struct block **result, bool *temporary)
+{
+	struct cpu *cpu = &vcpu->cpu;
+	struct fetch fetch;
+	struct mmu_page page;
+	bool fault;
+	uint64_t linear = cpu_linear_rip(cpu);
+	*temporary = false;
+	if (!cpu_code64(cpu) && (mode & MODE_FLAT_CS) == 0 && cpu->rip > cpu->segment[CPU_CS].limit)
+		return cpu_fault_code(cpu, VECTOR_GP, 0);
+	if (!mmu_translate(cpu, linear, TLB_FETCH, cpu_view(cpu), false, &page))
+		return false;
+	const uint8_t *flags = memory_page_flags(cpu->memory, page.gpa);
+	if (flags != NULL && (*flags & PAGE_SELF_CHECK) != 0)
+		mode |= MODE_SELF_CHECK;
+	if (page.host == NULL)
+		mode |= MODE_STEP;
+	select_mode(vcpu, mode);
+	*result = find_existing(vcpu, page.gpa, &fault);
+	if (*result != NULL)
+		return true;
+	if (fault)
+		return false;
+	unsigned left = PAGE_SIZE - (unsigned)(linear & PAGE_MASK);
+	fetch.request = (struct translate_request){.mode = mode, .mode_id = vcpu->mode_id, .rip = cpu->rip, .linear = linear,
+						   .key = &vcpu->engine->modes[vcpu->mode_id], .gpa = page.gpa,
+						   .gpa2 = NO_PAGE, .bytes = page.host, .available = left};
+	if (page.host == NULL) { /* code in MMIO or nowhere: read as data, run once */
+		unsigned size = left < 16 ? left : 16;
+		cpu_physical_read(cpu, page.gpa, fetch.buffer, size);
+		fetch.request.bytes = fetch.buffer;
+		fetch.request.available = size;
+		*temporary = true;
+	}
+	return make_block(vcpu, &fetch, result);
+}
+
+static enum exit_code enter(struct engine_vcpu *vcpu, const uint8_t *code)
+{
+	typedef uint32_t enter_function(struct engine_vcpu *, const void *);
+	cpu_fpu_unpark(&vcpu->cpu);
+	vcpu->helper_failed = 0;
+	vcpu->trap_suppressed = 0;
+	return (enum exit_code)((enter_function *)(void *)vcpu->engine->thunks.enter)(vcpu, code);
+}
+
+static void connect(struct engine *engine, struct turn *turn, struct block *block)
+{
+	struct link *link = turn->link;
+	turn->link = NULL;
+	if (link == NULL || turn->epoch != engine->flushes || link->source->dead || link->target != block->rip || link->source->mode_id != block->mode_id)
+		return;
+	link_connect(engine, link, block);
+}
+
+/* The host address at which to go on, or NULL: a fault is pending. */
+static const uint8_t *find_code(struct engine_vcpu *vcpu, bool step, struct turn *turn, struct block **temporary)
+{
+	struct cpu *cpu = &vcpu->cpu;
+	struct engine *engine = vcpu->engine;
+	uint32_t mode = wanted_mode(cpu, turn, step);
+	struct block *block;
+	bool is_temporary;
+	*temporary = NULL;
+	if (turn->link == NULL && mode == vcpu->mode_bits) {
+		select_mode(vcpu, mode);
+		unsigned index = jump_index(cpu->rip);
+		if (vcpu->jump_key[index] == -jump_key(cpu->rip, vcpu->mode_id) && !turn->retry)
+			return (const uint8_t *)(uintptr_t)vcpu->jump_host[index];
+	}
+	if (!find_block(vcpu, mode, &block, &is_temporary))
+		return NULL;
+	connect(engine, turn, block);
+	if (is_temporary) {
+		*temporary = block;
+	} else {
+		unsigned index = jump_index(block->rip);
+		vcpu->jump_key[index] = -jump_key(block->rip, block->mode_id);
+		vcpu->jump_host[index] = (uint64_t)(uintptr_t)(engine->cache.run + block->guarded_entry);
+	}
+	return engine->cache.run + block->entry;
+}
+
+/* What came back, in terms of cpu.rip. Returns true when the instruction, or the run of them, is complete. */
+static bool settle(struct engine_vcpu *vcpu, enum exit_code code, struct turn *turn)
+{
+	struct cpu *cpu = &vcpu->cpu;
+	struct engine *engine = vcpu->engine;
+	*turn = (struct turn){0};
+	switch (code) {
+	case EXIT_LINK:
+		turn->link = engine->links[vcpu->exit_index];
+		turn->epoch = engine->flushes;
+		cpu->rip = turn->link->target;
+		ledger_count(cpu->ledger, LEDGER_COUNT_EXIT_DISPATCH);
+		return true;
+	case EXIT_EVENT:
+		cpu->rip = engine->links[vcpu->exit_index]->target;
+		ledger_count(cpu->ledger, LEDGER_COUNT_EXIT_EVENT);
+		return true;
+	case EXIT_GUARD:
+		cpu->rip = engine->list[vcpu->exit_index]->rip;
+		turn->retry = true;
+		return false;
+	case EXIT_CAREFUL:
+		turn->careful = true;
+		turn->retry = true;
+		ledger_count(cpu->ledger, LEDGER_COUNT_EXIT_CAREFUL);
+		return false;
+	case EXIT_INDIRECT:
+		ledger_count(cpu->ledger, LEDGER_COUNT_EXIT_DISPATCH);
+		return true;
+	case EXIT_NEXT:
+		return true;
+	case EXIT_FAULT:
+	case EXIT_RESTART:
+		break;
+	}
+	return false;
+}
+
+/* A single-step trap follows an instruction that began with TF set. */
+static void trap_after(struct engine_vcpu *vcpu, bool trap_flag)
+{
+	if (!trap_flag || vcpu->trap_suppressed)
+		return;
+	vcpu->cpu.debug_trap = true;
+	vcpu->cpu.debug_dr6 |= BIT64(14);
+}
+
+static bool events_due(const struct cpu *cpu)
+{
+	return __atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST) != 0 || cpu->debug_trap || cpu->halted ||
+	       cpu->wait_for_sipi || cpu->shutdown || (cpu->mode & MODE_DEBUG) != 0;
+}
+
+/* False: the vCPU may not run guest code now. */
+static bool serve_events(struct engine_vcpu *vcpu, const struct turn *turn)
+{
+	struct cpu *cpu = &vcpu->cpu;
+	if (turn->retry || !events_due(cpu))
+		return true;
+	if ((__atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST) & CPU_REQUEST_CODE) != 0)
+		engine_drain_code_writes(vcpu->engine, vcpu);
+	return cpu_service_events(cpu);
+}
+
+static enum engine_exit why_not_running(const struct cpu *cpu)
+{
+	if (cpu->shutdown)
+		return ENGINE_SHUTDOWN;
+	return (__atomic_load_n(&cpu->requests, __ATOMIC_ACQUIRE) & CPU_REQUEST_STOP) != 0 ? ENGINE_STOPPED : ENGINE_HALTED;
+}
+
+static void deliver(struct cpu *cpu)
+{
+	ledger_count(cpu->ledger, LEDGER_COUNT_EXCEPTION);
+	if (cpu->pending.vector == VECTOR_PF)
+		ledger_count(cpu->ledger, LEDGER_COUNT_PAGE_FAULT);
+	cpu_deliver_pending(cpu);
+}
+
+enum engine_exit engine_run(struct engine_vcpu *vcpu)
+{
+	struct cpu *cpu = &vcpu->cpu;
+	struct turn turn = {0};
+	ledger_enter(cpu->ledger, LEDGER_GUEST);
+	for (;;) {
+		struct block *temporary;
+		__atomic_store_n(&cpu->run, 1, __ATOMIC_SEQ_CST);
+		if (!serve_events(vcpu, &turn))
+			break;
+		const uint8_t *code = find_code(vcpu, false, &turn, &temporary);
+		if (code == NULL) {
+			turn = (struct turn){0};
+			deliver(cpu);
+			continue;
+		}
+		bool trap_flag = (cpu->mode & MODE_TF) != 0;
+		cpu->flags_system &= ~FLAG_RF;
+		enum exit_code exit_code = enter(vcpu, code);
+		if (settle(vcpu, exit_code, &turn))
+			trap_after(vcpu, trap_flag);
+		else if (exit_code == EXIT_FAULT)
+			deliver(cpu);
+		if (temporary != NULL)
+			block_discard(vcpu->engine, temporary);
+	}
+	cpu_fpu_park(cpu);
+	ledger_enter(cpu->ledger, LEDGER_EXIT);
+	return why_not_running(cpu);
+}
+
+enum engine_step engine_step(struct engine_vcpu *vcpu)
+{
+	struct cpu *cpu = &vcpu->cpu;
+	struct turn turn = {0};
+	for (;;) {
+		struct block *temporary;
+		__atomic_store_n(&cpu->run, 1, __ATOMIC_SEQ_CST);
+		const uint8_t *code = find_code(vcpu, true, &turn, &temporary);
+		if (code == NULL) {
+			cpu_fpu_park(cpu);
+			return ENGINE_STEP_FETCH_FAULT;
+		}
+		enum exit_code exit_code = enter(vcpu, code);
+		bool done = settle(vcpu, exit_code, &turn);
+		if (temporary != NULL)
+			block_discard(vcpu->engine, temporary);
+		if (done || exit_code == EXIT_FAULT) {
+			cpu_fpu_park(cpu);
+			return done ? ENGINE_STEP_DONE : ENGINE_STEP_FAULT;
+		}
+	}
+}

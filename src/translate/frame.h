@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The vCPU frame: what translated code reaches through the host's RSP, and where guest registers live.
+ *
+ * Register assignment while guest code runs. It is the same at every instruction boundary, so a guest state can
+ * be rebuilt from a host PC with little more than the guest PC.
+ *
+ *   host RSP            the frame (struct engine_vcpu, whose first member is struct cpu); below it, a stack for helpers
+ *   host RAX            scratch; holds the guest's arithmetic flags as LAHF and SETO AL leave them where EFLAGS is clobbered
+ *   host RCX            scratch; index into the TLB; JRCXZ tests without touching flags
+ *   host R12            scratch; the address of a memory operand
+ *   host R13, R14, R15  guest RCX, RSP, RAX
+ *   host RDX RBX RBP RSI RDI R8-R11   the guest registers of the same names
+ *   cpu.gpr[12..15]     guest R12-R15: slots that an 8-bit displacement reaches
+ *   host EFLAGS         the guest's arithmetic flags at every block boundary
+ *   host x87, SSE, AVX  the guest's
+ *
+ * The decision for several vCPUs: one code cache shared by all, since code never names a vCPU: all it touches is relative to RSP.
+ */
+#ifndef NFOLD_TRANSLATE_FRAME_H
+#define NFOLD_TRANSLATE_FRAME_H
+
+#include "cpu/cpu.h"
+#include "translate/asm.h"
+#include "translate/engine.h"
+
+#define REG_FLAGS HOST_RAX
+#define REG_INDEX HOST_RCX
+#define REG_ADDRESS HOST_R12
+#define REG_GUEST_RCX HOST_R13
+#define REG_GUEST_RSP HOST_R14
+#define REG_GUEST_RAX HOST_R15
+
+#define FIRST_SPILLED CPU_R12 /* guest registers from here on live in cpu.gpr */
+
+#define HELPER_STACK_SIZE (256u * 1024)
+
+#define JUMP_CACHE_BITS 12
+#define JUMP_CACHE_SIZE (1u << JUMP_CACHE_BITS)
+
+/* Why translated code came back. */
+enum exit_code {
+	EXIT_LINK = 1,  /* exit_index: a link without a target yet; EFLAGS state saved */
+	EXIT_INDIRECT,  /* rip set; not in the jump cache */
+	EXIT_GUARD,     /* exit_index: a block whose page mapping must be looked up again; rip is its start */
+	EXIT_EVENT,     /* exit_index: a link whose poll found run == 0 */
+	EXIT_NEXT,      /* rip is set: go on there (after system instructions, single steps) */
+	EXIT_FAULT,     /* cpu.pending is filled; rip is the instruction */
+	EXIT_CAREFUL,   /* rip is an instruction to be run again with bounce buffers */
+	EXIT_RESTART,   /* rip is a REP instruction that was interrupted */
+};
+
+/* An instruction that C executes, referred to by translated code. */
+struct block;
+struct c_insn {
+	cpu_op_function *function;
+	uint64_t rip;
+	const struct block *block;
+	bool ends_trap; /* INT n, SYSCALL and their like: no single-step trap after them */
+	struct cpu_insn insn;
+};
+
+struct bounce {
+	uint64_t linear;
+	uint32_t size;
+	bool commit; /* write the buffer back after the operation */
+	uint8_t data[128] __attribute__((aligned(64)));
+};
+
+struct engine_vcpu {
+	struct cpu cpu;
+	uint64_t host_rsp; /* of engine_run's C frame */
+	uint64_t scratch[2];
+	uint64_t branch_target; /* of an indirect call, across its push */
+	uint64_t saved_flags;   /* RAX across a helper */
+	uint32_t exit_code;     /* enum exit_code */
+	uint32_t exit_index;
+	uint8_t helper_failed;  /* the helper asks for exit_code instead of going on */
+	uint8_t code_changed;   /* translated code was invalidated since the dispatcher last looked */
+	uint8_t trap_suppressed; /* the last C instruction is followed by no single-step trap */
+	uint64_t jump_mask;     /* for PEXT: the bits of a guest PC that select a jump cache line */
+	uint64_t jump_key[JUMP_CACHE_SIZE];  /* -(rip + (mode << 48)); 0: empty */
+	uint64_t jump_host[JUMP_CACHE_SIZE]; /* the block's guarded entry */
+	struct bounce bounce[2];
+
+	/* C only */
+	struct engine *engine;
+	uint32_t mode_bits, mode_id; /* the last mode seen and its number */
+	uint64_t mode_cs_base, mode_cs_limit;
+	void *signal_stack;
+	void *allocation;
+	size_t allocation_size;
+	uint64_t careful_rip; /* instruction to run in careful mode next */
+	bool careful;
+	bool attached;
+};
+
+#define FRAME(field) offsetof(struct engine_vcpu, field)
+
+/* The linear address that a mode's block key adds to a guest PC. */
+static inline uint64_t jump_key(uint64_t rip, uint32_t mode_id)
+{
+	return rip + ((uint64_t)mode_id << 48);
+}
+
+static inline unsigned jump_index(uint64_t rip)
+{
+	return (unsigned)(rip >> 1) & (JUMP_CACHE_SIZE - 1);
+}
+#define JUMP_MASK ((uint64_t)(JUMP_CACHE_SIZE - 1) << 1)
+
+static inline struct engine_vcpu *vcpu_of(struct cpu *cpu)
+{
+	return (struct engine_vcpu *)(void *)cpu;
+}
+
+#endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What translated code calls in C: TLB misses, bounce buffers, segment checks, whole instructions. The guest's vector
+ * state is live: no libc, no vector registers (this file is compiled with -mgeneral-regs-only), unless it is parked first.
+ */
+#include "translate/helpers.h"
+
+#include "cpu/mmu.h"
+#include "translate/thunks.h"
+
+static uint64_t block_insn_rip(const struct engine_vcpu *vcpu, uint64_t return_address, uint32_t descriptor)
+{
+	const struct block *block = block_at(vcpu->engine, return_address - 1);
+	bug_if(block == NULL);
+	unsigned insn = ACCESS_INSN(descriptor);
+	bug_if(insn >= block->insn_count);
+	uint64_t rip = block->rip + block->insns[insn].guest_offset;
+	return (vcpu->cpu.mode & MODE_CODE_MASK) == MODE_CODE64 ? rip : (uint32_t)rip;
+}
+
+/* The instruction is given up; translated code leaves with `code`. */
+static uint64_t give_up(struct engine_vcpu *vcpu, enum exit_code code)
+{
+	vcpu->helper_failed = 1;
+	vcpu->exit_code = code;
+	cpu_fpu_unpark(&vcpu->cpu);
+	return 0;
+}
+
+/* The same, where cpu.rip is not set yet: finding it is too slow for a mere TLB refill. */
+static uint64_t give_up_insn(struct engine_vcpu *vcpu, enum exit_code code, uint64_t return_address, uint32_t descriptor)
+{
+	vcpu->cpu.rip = block_insn_rip(vcpu, return_address, descriptor);
+	return give_up(vcpu, code);
+}
+
+static enum tlb_view view_of(uint32_t descriptor)
+{
+	return (enum tlb_view)ACCESS_VIEW(descriptor);
+}
+
+uint64_t helper_slow(struct engine_vcpu *vcpu, uint64_t linear, uint32_t descriptor, uint64_t return_address)
+{
+	struct cpu *cpu = &vcpu->cpu;
+	bool write = (descriptor & ACCESS_WRITE) != 0;
+	struct mmu_page page;
+	ledger_count(cpu->ledger, LEDGER_COUNT_TLB_MISS);
+	if ((linear & PAGE_MASK) + ACCESS_SIZE(descriptor) > PAGE_SIZE)
+		return give_up_insn(vcpu, EXIT_CAREFUL, return_address, descriptor);
+	if (!mmu_translate(cpu, linear, write ? TLB_WRITE : TLB_READ, view_of(descriptor),
+			   (descriptor & ACCESS_STACK) != 0, &page))
+		return give_up_insn(vcpu, EXIT_FAULT, return_address, descriptor);
+	if (page.host == NULL || page.watched || (write && !page.writable))
+		return give_up_insn(vcpu, EXIT_CAREFUL, return_address, descriptor);
+	cpu_fpu_unpark(cpu);
+	return (uint64_t)(uintptr_t)page.host;
+}
+
+static bool misaligned(const struct cpu *cpu, uint64_t linear, unsigned size)
+{
+	return (cpu->mode & MODE_ALIGN) != 0 && size <= 16 && (size & (size - 1)) == 0 && (linear & (size - 1)) != 0;
+}
+
+/* RAM of one page that can be used in place, so that atomic instructions stay atomic. */
+static uint8_t *in_place(struct engine_vcpu *vcpu, const struct mmu_page *page, uint64_t linear, unsigned size, bool write)
+{
+	if (page->host == NULL || page->watched || (linear & PAGE_MASK) + size > PAGE_SIZE)
+		return NULL;
+	if (!write || page->writable)
+		return page->host;
+	if (page->read_only_memory)
+		return NULL;
+	engine_code_write(vcpu, page->gpa, size);
+	return page->host;
+}
+
+uint64_t helper_bounce_begin(struct engine_vcpu *vcpu, uint64_t linear, uint32_t descriptor, uint64_t return_address)
+{
+	struct cpu *cpu = &vcpu->cpu;
+	struct bounce *bounce = &vcpu->bounce[ACCESS_BUFFER(descriptor)];
+	unsigned size = ACCESS_SIZE(descriptor);
+	bool write = (descriptor & ACCESS_WRITE) != 0;
+	struct mmu_page page;
+	cpu->rip = block_insn_rip(vcpu, return_address, descriptor);
+	bounce->linear = linear;
+	bounce->size = size;
+	bounce->commit = false;
+	if (misaligned(cpu, linear, size)) {
+		cpu_fault_code(cpu, VECTOR_AC, 0);
+		return give_up(vcpu, EXIT_FAULT);
+	}
+	if (!mmu_translate(cpu, linear, write ? TLB_WRITE : TLB_READ, view_of(descriptor),
+			   (descriptor & ACCESS_STACK) != 0, &page))
+		return give_up(vcpu, EXIT_FAULT);
+	uint8_t *host = in_place(vcpu, &page, linear, size, write);
+	if (host != NULL) {
+		cpu_fpu_unpark(cpu);
+		return (uint64_t)(uintptr_t)host;
+	}
+	/* The same offset into a 64-byte line: alignment checks of vector instructions see what the guest's address would give. */
+	uint8_t *data = bounce->data + (linear & 63);
+	if (write && !cpu_check_write(cpu, linear, size, view_of(descriptor)))
+		return give_up(vcpu, EXIT_FAULT);
+	if ((descriptor & ACCESS_READ) != 0 && !cpu_read(cpu, linear, data, size, view_of(descriptor)))
+		return give_up(vcpu, EXIT_FAULT);
+	bounce->commit = write;
+	cpu_fpu_unpark(cpu);
+	return (uint64_t)(uintptr_t)data;
+}
+
+uint64_t helper_bounce_end(struct engine_vcpu *vcpu, uint64_t address, uint32_t descriptor, uint64_t return_address)
+{
+	struct cpu *cpu = &vcpu->cpu;
+	struct bounce *bounce = &vcpu->bounce[ACCESS_BUFFER(descriptor)];
+	(void)return_address;
+	if (!bounce->commit)
+		return address;
+	bounce->commit = false;
+	if (!cpu_write(cpu, bounce->linear, bounce->data + (bounce->linear & 63), bounce->size, view_of(descriptor)))
+		return give_up(vcpu, EXIT_FAULT);
+	cpu_fpu_unpark(cpu);
+	return address;
+}
+
+uint64_t helper_segment(struct engine_vcpu *vcpu, uint64_t offset, uint32_t descriptor, uint64_t return_address)
+{
+	struct cpu *cpu = &vcpu->cpu;
+	bool write = (descriptor & ACCESS_WRITE) != 0;
+	uint64_t linear = 0;
+	cpu->rip = block_insn_rip(vcpu, return_address, descriptor);
+	if (!cpu_linear(cpu, (enum cpu_segment_name)ACCESS_SEGMENT(descriptor), offset, ACCESS_SIZE(descriptor),
+			write ? TLB_WRITE : TLB_READ, &linear))
+		return give_up(vcpu, EXIT_FAULT);
+	return linear;
+}
+
+uint64_t helper_self_check(struct engine_vcpu *vcpu, uint64_t address, uint32_t number, uint64_t return_address)
+{
+	struct engine *engine = vcpu->engine;
+	struct block *block = engine->list[number];
+	(void)return_address;
+	if (block_is_current(engine, block))
+		return address;
+	blocks_invalidate(engine, block->gpa, block->guest_length);
+	vcpu->cpu.rip = block->rip;
+	return give_up(vcpu, EXIT_NEXT);
+}
+
+static uint64_t next_rip(const struct cpu *cpu, const struct c_insn *record)
+{
+	uint64_t rip = record->rip + record->insn.length;
+	return cpu_code64(cpu) ? rip : (uint32_t)rip;
+}
+
+/* The shadow that was open before an instruction ends with it. */
+static void close_shadow(struct cpu *cpu, bool was_open, enum cpu_next next)
+{
+	if (was_open && next != CPU_FAULT && next != CPU_RESTART)
+		cpu->interrupt_shadow = 0;
+}
+
+uint32_t helper_c_op(struct engine_vcpu *vcpu, const struct c_insn *record)
+{
+	struct cpu *cpu = &vcpu->cpu;
+	bool shadow = cpu->interrupt_shadow != 0;
+	cpu->rip = record->rip;
+	ledger_count(cpu->ledger, LEDGER_COUNT_EXIT_SYSTEM);
+	vcpu->code_changed = 0;
+	enum cpu_next next = record->function(cpu, &record->insn);
+	close_shadow(cpu, shadow, next);
+	vcpu->trap_suppressed = record->ends_trap;
+	switch (next) {
+	case CPU_FAULT:
+		return EXIT_FAULT;
+	case CPU_RESTART:
+		return EXIT_RESTART;
+	case CPU_EXIT:
+		return EXIT_NEXT;
+	case CPU_CONTINUE:
+		break;
+	}
+	bool waiting = cpu->interrupt_enable && __atomic_load_n(&cpu->requests, __ATOMIC_ACQUIRE) != 0;
+	if (vcpu->code_changed || waiting || cpu->debug_trap) { /* what follows may be stale, or must wait */
+		cpu->rip = next_rip(cpu, record);
+		return EXIT_NEXT;
+	}
+	cpu_fpu_unpark(cpu);
+	return 0;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Host signals that are guest exceptions.
+ *
+ * A re-emitted instruction can fault for reasons of its own, not of memory: #DE, #MF, #XM, and #GP from misaligned vector operands or a
+ * bad MXCSR. The host delivers them as signals on this thread. The handler accepts only PCs in the code cache and the
+ * traps above; it finds the guest PC from the block's side table, records the exception and resumes at the thunk that leaves translated
+ * code. Anything else is our bug: the default action ends the process.
+ *
+ * A signal handler has no argument for its owner, so the vCPU of the thread is thread-local.
+ */
+#include "translate/signals.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "translate/block.h"
+
+#define SIGNAL_STACK_SIZE ((size_t)128 << 10)
+
+static _Thread_local struct engine_vcpu *attached;
+
+static const int handled[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+
+static bool record_exception(struct cpu *cpu, uint64_t trap)
+{
+	switch (trap) {
+	case VECTOR_DE:
+	case VECTOR_MF:
+		cpu_fault(cpu, (enum cpu_vector)trap);
+		return true;
+	case VECTOR_XM:
+		cpu_fault(cpu, (cpu->mode & MODE_OSXMMEXCPT) != 0 ? VECTOR_XM : VECTOR_UD);
+		return true;
+	case VECTOR_GP:
+		cpu_fault_code(cpu, VECTOR_GP, 0);
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* RAX as LAHF and SETO AL would leave it. */
+static greg_t saved_form(greg_t eflags)
+{
+	return (eflags & 0xff) << 8 | (eflags >> 11 & 1);
+}
+
+static bool become_guest_exception(struct engine_vcpu *vcpu, ucontext_t *context)
+{
+	greg_t *regs = context->uc_mcontext.gregs;
+	struct engine *engine = vcpu->engine;
+	uint64_t pc = (uint64_t)regs[REG_RIP];
+	if (!code_cache_holds(&engine->cache, pc) || (uint64_t)regs[REG_RSP] != (uint64_t)(uintptr_t)vcpu)
+		return false;
+	const struct block *block = block_at(engine, pc);
+	uint32_t offset = (uint32_t)(pc - (uint64_t)(uintptr_t)engine->cache.run);
+	if (block == NULL || offset < block->entry)
+		return false;
+	const struct block_insn *insn = &block->insns[block_insn_at(block, offset)];
+	if (!record_exception(&vcpu->cpu, (uint64_t)regs[REG_TRAPNO]))
+		return false;
+	uint64_t rip = block->rip + insn->guest_offset;
+	vcpu->cpu.rip = cpu_code64(&vcpu->cpu) ? rip : (uint32_t)rip;
+	if (!insn->flags_saved)
+		regs[REG_RAX] = saved_form(regs[REG_EFL]);
+	vcpu->exit_code = EXIT_FAULT;
+	regs[REG_RIP] = (greg_t)(uintptr_t)engine->thunks.fault;
+	ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_EXIT_SIGNAL);
+	return true;
+}
+
+static void on_signal(int number, siginfo_t *info, void *context)
+{
+	(void)info;
+	if (attached != NULL && become_guest_exception(attached, context))
+		return;
+	signal(number, SIG_DFL); /* the instruction faults again, and the process ends with a core */
+}
+
+bool signals_install(struct error *error)
+{
+	struct sigaction action;
+	memset(&action, 0, sizeof action);
+	action.sa_sigaction = on_signal;
+	action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+	sigfillset(&action.sa_mask);
+	for (size_t i = 0; i < sizeof handled / sizeof handled[0]; i++) {
+		if (sigaction(handled[i], &action, NULL) != 0)
+			return error_set_errno(error, "cannot install the handler of signal %d", handled[i]);
+	}
+	return true;
+}
+
+static void block_other_signals(void)
+{
+	sigset_t set;
+	sigfillset(&set);
+	for (size_t i = 0; i < sizeof handled / sizeof handled[0]; i++)
+		sigdelset(&set, handled[i]);
+	sigdelset(&set, SIGTRAP);
+	sigdelset(&set, SIGABRT);
+	pthread_sigmask(SIG_SETMASK, &set, NULL);
+}
+
+bool engine_vcpu_attach(struct engine_vcpu *vcpu, struct error *error)
+{
+	void *stack = mmap(NULL, SIGNAL_STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (stack == MAP_FAILED)
+		return error_set_errno(error, "cannot map a signal stack");
+	stack_t alternate = {.ss_sp = stack, .ss_size = SIGNAL_STACK_SIZE};
+	if (sigaltstack(&alternate, NULL) != 0) {
+		error_set_errno(error, "cannot set a signal stack");
+		munmap(stack, SIGNAL_STACK_SIZE);
+		return false;
+	}
+	block_other_signals();
+	vcpu->signal_stack = stack;
+	attached = vcpu;
+	return true;
+}
+
+void engine_vcpu_detach(struct engine_vcpu *vcpu)
+{
+	stack_t none = {.ss_flags = SS_DISABLE};
+	if (vcpu->signal_stack == NULL)
+		return;
+	attached = NULL;
+	(void)sigaltstack(&none, NULL);
+	munmap(vcpu->signal_stack, SIGNAL_STACK_SIZE);
+	vcpu->signal_stack = NULL;
+}

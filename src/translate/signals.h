@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* Host signals that are guest exceptions; see signals.c. */
+#ifndef NFOLD_TRANSLATE_SIGNALS_H
+#define NFOLD_TRANSLATE_SIGNALS_H
+
+#include "base/error.h"
+
+/* Installs the process's handlers for SIGSEGV, SIGBUS, SIGFPE and SIGILL. Idempotent. */
+bool signals_install(struct error *error);
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* Stack accesses shared by the lowerings of PUSH, POP, CALL and RET; see stack.c. */
+#ifndef NFOLD_TRANSLATE_STACK_H
+#define NFOLD_TRANSLATE_STACK_H
+
+#include "translate/translation.h"
+
+unsigned operand_bytes(const struct translation *t);
+/* Guest RSP += bias, in the stack's address size. With a 16-bit stack it uses RCX. */
+void emit_adjust_stack(struct translation *t, int32_t bias);
+void emit_push_immediate(struct translation *t, uint64_t value, unsigned bytes);
+/* Loads the top of the stack; RSP is not adjusted yet. */
+void emit_pop_to(struct translation *t, unsigned host, unsigned bytes);
+/* Loads a memory operand of 2, 4 or 8 bytes, zero-extended. */
+void emit_load_operand(struct translation *t, const ZydisDecodedOperand *operand, unsigned host);
+/* One value kept in the frame across a check. */
+void emit_save_value(struct translation *t, unsigned host);
+void emit_load_value(struct translation *t, unsigned host);
+/* 2-byte writes keep the rest of the register, 4-byte writes clear the upper half. Changes the upper half of `host`. */
+void register_write_sized(struct translation *t, unsigned guest, unsigned host, unsigned bytes);
+
+#endif

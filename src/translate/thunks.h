@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* The fixed pieces of host code between translated code and C; see thunks.c. */
+#ifndef NFOLD_TRANSLATE_THUNKS_H
+#define NFOLD_TRANSLATE_THUNKS_H
+
+#include "translate/block.h"
+
+/* A helper in the middle of an instruction; see struct access for the descriptor. */
+typedef uint64_t helper_function(struct engine_vcpu *vcpu, uint64_t address, uint32_t descriptor, uint64_t return_address);
+
+struct helpers {
+	helper_function *slow, *bounce_begin, *bounce_end, *segment, *self_check;
+	uint32_t (*c_op)(struct engine_vcpu *vcpu, const struct c_insn *insn);
+};
+
+/* What a helper is told about an access, packed in 32 bits. */
+#define ACCESS_SIZE(descriptor) ((descriptor)&0x3ffu)
+#define ACCESS_WRITE BIT32(10)
+#define ACCESS_READ BIT32(11)
+#define ACCESS_STACK BIT32(12)
+#define ACCESS_VIEW(descriptor) ((descriptor) >> 13 & 3)
+#define ACCESS_VIEW_SHIFT 13
+#define ACCESS_SEGMENT(descriptor) ((descriptor) >> 15 & 7)
+#define ACCESS_SEGMENT_SHIFT 15
+#define ACCESS_BUFFER(descriptor) ((descriptor) >> 18 & 1)
+#define ACCESS_BUFFER_SHIFT 18
+#define ACCESS_UNALIGNED_OK BIT32(19) /* exempt from #AC: stack frames of system instructions */
+#define ACCESS_INSN(descriptor) ((descriptor) >> 22)
+#define ACCESS_INSN_SHIFT 22
+
+void thunks_make(struct engine *engine, const struct helpers *helpers);
+
+/* LAHF; SETO AL and back. flags_from_rax keeps RAX. */
+void flags_to_rax(struct assembler *as);
+void flags_from_rax(struct assembler *as);
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One translation in progress: the state shared by the files that emit code.
+ *
+ * Flags. Guest arithmetic flags are in the host's EFLAGS, in RAX (as LAHF and SETO AL leave them), or both. A memory check clobbers
+ * EFLAGS, so it saves them first where they are not saved yet; an instruction that needs them gets them back. Nothing is ever dropped, so
+ * the flags a fault handler sees are exact.
+ *
+ * Precision. Until an instruction's last possible fault no guest register, no flag and no memory has changed: checks come first, then
+ * the re-emitted instruction, then write-backs of registers that live elsewhere.
+ */
+#ifndef NFOLD_TRANSLATE_TRANSLATION_H
+#define NFOLD_TRANSLATE_TRANSLATION_H
+
+#include "translate/block.h"
+#include "translate/rows.h"
+#include "translate/thunks.h"
+
+enum flags_location { FLAGS_HOST, FLAGS_BOTH, FLAGS_SAVED };
+
+struct slow_stub {
+	uint8_t *jump;   /* rel32 field to patch */
+	uint8_t *resume; /* writable address after the check */
+	uint32_t descriptor;
+	int32_t tag; /* frame offset of the tag that was subtracted */
+};
+
+struct link_plan {
+	uint8_t *field;
+	uint8_t *event_field;   /* rel8 of the poll's JRCXZ, or NULL */
+	uint8_t *event_field32; /* rel32 of the jump behind a poll of all requests, or NULL */
+	uint64_t target;
+	bool guarded;
+};
+
+#define MAX_STUBS (BLOCK_MAX_INSNS * 2 + 8)
+
+struct translation {
+	struct engine *engine;
+	struct assembler as;
+	const struct cpu_model *model;
+	uint32_t mode;      /* enum-like MODE_* bits, the engine's included */
+	uint32_t mode_id;
+	uint64_t cs_base;
+	uint32_t cs_limit;
+	unsigned code_bytes;  /* 2, 4, 8 */
+	unsigned stack_bytes; /* 2, 4, 8 */
+	enum tlb_view view;
+	bool careful;
+	ZydisDecoder decoder;
+
+	struct block *block;
+	uint64_t rip, next_rip;
+	const uint8_t *bytes; /* of the current instruction */
+	unsigned insn_index;
+	ZydisDecodedInstruction insn;
+	ZydisDecodedOperand operand[ZYDIS_MAX_OPERAND_COUNT];
+	const struct row *row;
+
+	enum flags_location flags;
+	bool ended;        /* control has left: no fall-through link */
+	bool clear_shadow; /* the instruction being translated ends an interrupt shadow */
+	bool sets_shadow;  /* the instruction just translated opens one */
+	bool drop_repeat;  /* TZCNT and LZCNT that are not promised run as BSF and BSR */
+	bool writes_memory;
+	bool failed;       /* the arena is full */
+	struct block_insn insns[BLOCK_MAX_INSNS];
+	struct slow_stub stub[MAX_STUBS];
+	unsigned stub_count;
+	struct link_plan link[4];
+	unsigned link_count;
+};
+
+/* ---- flags (flags.c) ---- */
+void flags_save(struct translation *t);    /* afterwards RAX holds them too */
+void flags_restore(struct translation *t); /* afterwards EFLAGS holds them; RAX may too */
+void flags_free_rax(struct translation *t); /* afterwards EFLAGS holds them and RAX is free */
+static inline void flags_clobbered(struct translation *t) /* EFLAGS is about to change by our own code; saved before */
+{
+	t->flags = FLAGS_SAVED;
+}
+
+/* ---- registers ---- */
+#define SPILLED 0xff
+unsigned register_home(unsigned guest); /* host register or SPILLED */
+struct host_rm register_slot(unsigned guest);
+/* The value of a guest register in a host register: its home, or `scratch` after loading it. */
+unsigned register_value(struct translation *t, unsigned guest, unsigned scratch);
+/* Writes a host register to a guest register, 64 bits. */
+void register_write(struct translation *t, unsigned guest, unsigned host);
+
+/* The number of a general register and whether it is AH, CH, DH or BH. */
+struct gpr_name {
+	bool is_gpr, high;
+	uint8_t number, bytes;
+};
+struct gpr_name gpr_of(ZydisRegister reg);
+
+/* ---- memory operands (access.c) ---- */
+struct access {
+	uint8_t segment; /* enum cpu_segment_name */
+	uint16_t size;
+	bool read, write, stack;
+	uint8_t buffer; /* which bounce buffer, 0 or 1 */
+};
+/* R12 = the operand's offset, address size applied. Uses RCX. rsp_bias is added to the value of guest RSP. */
+void emit_effective_address(struct translation *t, const ZydisDecodedOperand *operand, int32_t rsp_bias);
+/* R12: offset -> host address. Flags end up saved. Uses RCX. */
+void emit_access(struct translation *t, const struct access *access);
+/* After the operation, where the operand was written. R12 must still be what emit_access left. */
+void emit_commit(struct translation *t, const struct access *access);
+struct access access_of(const ZydisDecodedOperand *operand);
+const ZydisDecodedOperand *memory_operand_of(const struct translation *t);
+void emit_slow_stubs(struct translation *t);
+/* The next host instruction may raise a host signal that becomes a guest fault of this instruction. */
+void note_fault_point(struct translation *t);
+
+/* ---- instructions ---- */
+void lower_plain(struct translation *t);                         /* plain.c */
+void emit_reencoded(struct translation *t, unsigned reg, struct host_rm rm, unsigned vvvv, unsigned opcode_reg, bool force_rex);
+void lower_high_byte(struct translation *t);
+void lower_c(struct translation *t, enum cpu_op op);             /* c_insn.c */
+void lower_raise(struct translation *t, enum cpu_vector vector);
+void lower_push(struct translation *t);                          /* stack.c */
+void lower_pop(struct translation *t);
+void lower_leave(struct translation *t);
+void lower_lea(struct translation *t);
+void lower_call(struct translation *t);                          /* branch.c */
+void lower_jmp(struct translation *t);
+void lower_ret(struct translation *t);
+void lower_jcc(struct translation *t);
+void lower_loop(struct translation *t);
+void lower_jcxz(struct translation *t);
+void emit_link(struct translation *t, uint64_t target);
+void emit_link_stubs(struct translation *t);
+void emit_next(struct translation *t, uint64_t rip); /* to the dispatcher, which goes on at rip */
+void emit_guard(struct translation *t);
+void lower_insn(struct translation *t);
+
+static inline uint64_t rip_mask(const struct translation *t)
+{
+	return t->code_bytes == 8 ? UINT64_MAX : UINT32_MAX; /* 16-bit code: wrapped by operand size where it matters */
+}
+
+#endif
