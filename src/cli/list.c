@@ -50,7 +50,7 @@ static int list_run(const struct command_call *call)
 const struct command command_list = {
     .name = "list",
     .summary = "show the running guests",
-    .description =
-	"Shows the running guests of this user: name, state, process, memory, processors and time since the start.",
+    .description = "Shows the running guests of this user: name, state, process, memory, processors and time\n"
+		   "since the start.",
     .run = list_run,
 };

@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Bad input to nfold run: one line that says what is wrong, status 2, nothing created and nothing damaged."""
+
+import os
+import struct
+
+from support import STATUS_INPUT, CliTest, main
+
+HUGE = "18446744073709551616"
+
+
+def setup_header(version=0x20f, setup_sectors=4):
+    """The first sectors of a bzImage that is nothing but its header (Linux boot protocol)."""
+    image = bytearray((setup_sectors + 1) * 512)
+    image[0x1f1] = setup_sectors
+    struct.pack_into("<H", image, 0x1fe, 0xaa55)
+    image[0x200:0x202] = b"\xeb\x6a"
+    image[0x202:0x206] = b"HdrS"
+    struct.pack_into("<H", image, 0x206, version)
+    image[0x211] = 1  # LOADED_HIGH
+    return bytes(image)
+
+
+def multiboot_elf(**changes):
+    """A Multiboot ELF kernel with one segment: a header, and an instruction that ends it. Fields can be made absurd."""
+    fields = {"address": 0x100000, "file_offset": 0x1000, "file_size": 16, "memory_size": 16, "entry": 0x10000c,
+              "headers": 1, "header_offset": 52, "magic": 0x1badb002, "checksum": None}
+    fields.update(changes)
+    ident = b"\x7fELF\x01\x01\x01" + bytes(9)
+    elf = ident + struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, fields["entry"], fields["header_offset"], 0, 0, 52, 32, fields["headers"], 0, 0, 0)
+    program = struct.pack("<IIIIIIII", 1, fields["file_offset"], fields["address"], fields["address"], fields["file_size"],
+                          fields["memory_size"], 7, 4096)
+    checksum = -fields["magic"] & 0xffffffff if fields["checksum"] is None else fields["checksum"]
+    segment = struct.pack("<III", fields["magic"], 0, checksum) + b"\xfa\xf4\xeb\xfd"
+    return (elf + program).ljust(0x1000, b"\0") + segment
+
+
+class BadInput(CliTest):
+    def setUp(self):
+        super().setUp()
+        self.good = self.file("good.elf", multiboot_elf())
+        os.chmod(self.folder, 0o755)
+
+    def refuse_run(self, *words, **options):
+        before = sorted(os.listdir(self.folder))
+        line = self.refuse(STATUS_INPUT, "run", *words, **options)
+        self.assertEqual(sorted(os.listdir(self.folder)), before, "a file was created")
+        self.assertEqual(self.leftovers(), [])
+        return line
+
+    def refuse_kernel(self, content, *words):
+        kernel = self.file("bad", content)
+        line = self.refuse_run("--kernel", kernel, *words)
+        self.assertEqual(kernel.read_bytes(), content)
+        return line
+
+    # --- options ---
+
+    def test_no_kernel(self):
+        self.assertIn("--kernel", self.refuse_run())
+
+    def test_memory(self):
+        for size in ("0", "1", "1K", "1M", "2097151", "2097153", "x", "", "-1", "512m b", "1.5G", "1T", "0x", HUGE, "17179869184G",
+                     "18446744073709551615", "1000000G"):
+            self.assertIn("--memory", self.refuse_run("--kernel", self.good, f"--memory={size}"), size)
+        pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
+        self.assertIn("host", self.refuse_run("--kernel", self.good, "--memory", str((pages >> 20) + 1) + "M"))
+
+    def test_cpus(self):
+        for count in ("0", "2", "255", "x", "", "-1", HUGE):
+            self.assertIn("--cpus", self.refuse_run("--kernel", self.good, f"--cpus={count}"), count)
+
+    def test_choices(self):
+        for option, value in (("--cpu", "x86-64-v9"), ("--cpu", ""), ("--engine", "qemu")):
+            self.assertIn("give one of", self.refuse_run("--kernel", self.good, option, value))
+
+    def test_the_kvm_engine(self):
+        line = self.refuse_run("--kernel", self.good, "--engine", "kvm")
+        self.assertEqual(line, "nfold: the KVM engine is not built yet; use --engine translate\n")
+
+    def test_debug_exit(self):
+        for port in ("65536", "0x10000", "x", "", "-1", HUGE):
+            self.assertIn("--debug-exit", self.refuse_run("--kernel", self.good, f"--debug-exit={port}"))
+
+    def test_names(self):
+        for name in ("", ".", "..", "a/b", "../x", "/x", "-x", ".hidden", "x" * 65, "a b", "a\nb", "\u00e9", "a\x1b[2J"):
+            self.refuse_run("--kernel", self.good, f"--name={name}")
+
+    def test_unknown_options(self):
+        for word in ("--explode", "-x", "--memory-size=1", "--ready-fd=1", "--name-free", "--terminal-fd=0"):
+            self.assertIn("unknown option", self.refuse_run("--kernel", self.good, word))
+
+    def test_too_many_modules(self):
+        self.assertIn("--module", self.refuse_run("--kernel", self.good, *["--module", self.good] * 17))
+
+    # --- files ---
+
+    def test_missing_files(self):
+        missing = self.folder / "missing"
+        self.assertIn("missing", self.refuse_run("--kernel", missing))
+        self.assertIn("missing", self.refuse_run("--kernel", self.good, "--module", missing))
+        self.assertIn("missing", self.refuse_run("--kernel", self.bz_image(), "--initrd", missing))
+        self.refuse_run("--kernel", "")
+        self.refuse_run("--kernel", "x" * 5000)
+        self.refuse_run("--kernel", "a\nb")
+
+    def bz_image(self):
+        return self.file("bz", setup_header() + bytes(65536))
+
+    def test_what_is_not_a_regular_file(self):
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        for path in (self.folder, pipe, "/dev/null", "/dev/zero", "/dev/tty"):
+            self.refuse_run("--kernel", path)
+            self.refuse_run("--kernel", self.good, "--module", path)
+
+    def test_unreadable_files(self):
+        secret = self.file("secret", multiboot_elf())
+        os.chmod(secret, 0)
+        user = None
+        if os.geteuid() == 0:
+            # Root reads everything: try as nobody, with a runtime directory of nobody's own.
+            import pwd
+            account = pwd.getpwnam("nobody")
+            os.chown(self.runtime_parent, account.pw_uid, account.pw_gid)
+            user = account.pw_uid
+        for path in (self.nfold, self.nfold.parent / "nfold-vm", self.nfold.parent, self.good):
+            os.chmod(path, 0o755)
+        self.assertIn("Permission denied", self.refuse_run("--kernel", secret, user=user))
+        self.assertIn("Permission denied", self.refuse_run("--kernel", self.good, "--module", secret, user=user))
+
+    def test_kernels_that_are_none(self):
+        for content in (b"", b"\0", b"x", b"MZ", b"\x7fELF", b"#!/bin/sh\necho hello\n", bytes(1 << 20), os.urandom(100000),
+                        b"HdrS" * 1000):
+            self.refuse_kernel(content)
+
+    def test_truncated_kernels(self):
+        for whole in (setup_header() + bytes(65536), multiboot_elf()):
+            for size in (1, 51, 52, 84, 0x1f1, 0x202, 0x206, 0x210, 512, 1024, 0x1000, 0x100b):
+                if size < len(whole):
+                    self.refuse_kernel(whole[:size])
+
+    def test_absurd_linux_headers(self):
+        self.refuse_kernel(setup_header(version=0x105) + bytes(4096))  # too old
+        self.refuse_kernel(setup_header(setup_sectors=255)[:4096])  # set-up code beyond the file
+        self.refuse_kernel(setup_header())  # no kernel behind the set-up code
+
+    def test_absurd_multiboot_kernels(self):
+        for changes in ({"address": 0xfffff000}, {"address": 0xffffffff, "memory_size": 0xffffffff}, {"memory_size": 0xffffffff},
+                        {"file_size": 0xffffffff, "memory_size": 0xffffffff}, {"file_offset": 0xffffffff}, {"file_offset": 0x7fffffff},
+                        {"headers": 0}, {"headers": 0xffff}, {"header_offset": 0xffffffff}, {"header_offset": 0},
+                        {"magic": 0x1badb003}, {"checksum": 0}, {"file_size": 4096, "memory_size": 4096}, {"address": 0x70000000}):
+            self.refuse_kernel(multiboot_elf(**changes), "--memory", "64M")
+
+    def test_files_too_big_for_the_guest(self):
+        big = self.folder / "big"
+        with open(big, "wb") as file:
+            file.truncate(1 << 40)
+        for words in (("--kernel", big), ("--kernel", self.good, "--module", big), ("--kernel", self.bz_image(), "--initrd", big)):
+            self.refuse_run(*words, "--memory", "64M")
+
+    def test_an_initrd_that_is_empty(self):
+        self.refuse_run("--kernel", self.bz_image(), "--initrd", self.file("empty"))
+
+    # --- the serial port ---
+
+    def test_serial(self):
+        for where in ("", "unix:", self.folder, self.folder / "none" / "log", f"unix:{self.folder}/none/socket", "unix:" + "x" * 200,
+                      "/proc/version"):
+            self.refuse_run("--kernel", self.good, f"--serial={where}")
+
+    def test_a_bad_kernel_does_not_create_or_empty_the_serial_file(self):
+        log = self.file("log", b"precious")
+        bad = self.file("bad", b"no kernel")
+        self.refuse_run("--kernel", bad, "--serial", log)
+        self.assertEqual(log.read_bytes(), b"precious")
+        self.refuse_run("--kernel", bad, "--serial", self.folder / "new")
+        self.refuse_run("--kernel", bad, "--serial", f"unix:{self.folder}/new")
+
+    def test_a_file_at_the_sockets_path_is_not_replaced(self):
+        file = self.file("file", b"precious")
+        self.refuse_run("--kernel", self.good, "--serial", f"unix:{file}")
+        self.assertEqual(file.read_bytes(), b"precious")
+
+    def test_the_good_kernel_is_good(self):
+        """Otherwise the tests above would prove nothing."""
+        self.start("--kernel", self.good, "--name", "good", "--memory", "64M")
+        self.assertIn("good", self.guests())
+        self.succeed("kill", "good")
+
+
+if __name__ == "__main__":
+    main()

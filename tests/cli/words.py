@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Commands and options as words: help, versions, usage errors; and that the manual page knows all of them."""
+
+import re
+from pathlib import Path
+
+from support import STATUS_INPUT, CliTest, main
+
+ROOT = Path(__file__).parents[2]
+
+
+class Words(CliTest):
+    def commands(self):
+        return re.findall(r"^  (\w+) +\S", self.succeed("--help"), re.MULTILINE)
+
+    def options(self, command):
+        return set(re.findall(r"^  (--[\w-]+)", self.succeed(command, "--help"), re.MULTILINE))
+
+    def test_help(self):
+        self.assertEqual(self.commands(), ["run", "list", "pause", "resume", "reset", "stop", "kill", "stats", "version", "help"])
+        self.assertEqual(self.succeed("--help"), self.succeed("help"))
+        self.assertEqual(self.succeed("-h"), self.succeed("help"))
+        for command in self.commands():
+            text = self.succeed(command, "--help")
+            self.assertTrue(text.startswith(f"Usage: nfold {command} "), text)
+            self.assertEqual(text, self.succeed("help", command))
+            self.assertIn("--help", self.options(command))
+            self.assertLessEqual(max(map(len, text.splitlines())), 100)
+
+    def test_run_has_the_options_it_should(self):
+        self.assertEqual(self.options("run"), {
+            "--name", "--memory", "--cpus", "--cpu", "--kernel", "--initrd", "--append", "--module", "--serial", "--no-reboot",
+            "--debug-exit", "--engine", "--verbose", "--help"})
+
+    def test_the_manual_page_knows_every_command_option_and_status(self):
+        page = (ROOT / "man" / "nfold.1").read_text(encoding="utf-8").replace("\\-", "-")
+        for command in self.commands():
+            self.assertIn(f".SS nfold {command}", page)
+            for option in self.options(command):
+                self.assertRegex(page, re.escape(option) + r"\b")
+        statuses = (ROOT / "src" / "control" / "exit_status.h").read_text(encoding="utf-8")
+        for number in re.findall(r"= (\d+),", statuses):
+            self.assertIn(f".B {number}\n", page)
+
+    def test_version(self):
+        self.assertRegex(self.succeed("version"), r"^nfold \d+\.\d+\.\d+\n$")
+        self.assertEqual(self.succeed("--version"), self.succeed("version"))
+
+    def test_usage_errors(self):
+        for words in ([], ["explode"], ["--explode"], [""], ["list", "x"], ["pause"], ["pause", "a", "b"], ["kill"], ["stats"],
+                      ["stats", "--xml", "a"], ["stop", "--timeout", "x", "a"], ["stop", "--timeout=86401", "a"],
+                      ["stop", "--timeout"], ["version", "x"], ["help", "explode"], ["help", "a", "b"], ["run", "x"],
+                      ["run", "--kernel", "k", "x"], ["list", "\n\x1b[2J"], ["\n\x1b[2J"]):
+            line = self.refuse(STATUS_INPUT, *words)
+            self.assertNotIn("\x1b", line)
+
+    def test_no_guest_of_that_name(self):
+        for command in ("pause", "resume", "reset", "stop", "kill", "stats"):
+            self.refuse(STATUS_INPUT, command, "nobody")
+            for bad in ("", ".", "..", "a/b", "../x", "-x", "x" * 65, "a b", "a\nb"):
+                self.refuse(STATUS_INPUT, command, "--", bad)
+
+    def test_an_output_that_is_full_is_an_error(self):
+        import subprocess
+        with open("/dev/full", "wb") as full:
+            result = subprocess.run([self.nfold, "help"], stdout=full, stderr=subprocess.PIPE, check=False)
+        self.assertEqual(result.returncode, 4)
+        self.assertEqual(result.stderr.count(b"\n"), 1)
+
+    def test_a_directory_that_does_not_exist_is_not_created_by_looking(self):
+        self.succeed("list")
+        self.refuse(STATUS_INPUT, "kill", "nobody")
+        self.assertFalse(self.runtime.exists())
+
+
+if __name__ == "__main__":
+    main()
