@@ -91,12 +91,7 @@ static bool gate_push_inner(struct cpu *cpu, const struct cpu_insn *insn, const 
 	uint64_t pointer, word;
 	if (!tss_stack(cpu, cpl, &selector, &pointer) || !segment_check_stack(cpu, selector, cpl, VECTOR_TS, ss))
 		return false;
-	*stack = (struct stack){.cpu = cpu,
-				.segment = ss,
-				.pointer = pointer,
-				.mask = (ss->access & SEGMENT_DB) ? 0xffffffff : 0xffff,
-				.view = CPU_VIEW_IMPLICIT(cpu),
-				.error_code = selector & 0xfffcu};
+	stack_init_inner(stack, cpu, ss, pointer);
 	if (!stack_push(stack, cpu->segment[CPU_SS].selector, gate->size) ||
 	    !stack_push(stack, cpu->gpr[CPU_RSP], gate->size))
 		return false;
@@ -115,12 +110,7 @@ static bool gate_push_inner64(struct cpu *cpu, const struct cpu_insn *insn, unsi
 	if (!tss_stack64(cpu, TSS64_RSP(cpl), &pointer))
 		return false;
 	segment_set_null(ss, (uint16_t)cpl);
-	*stack = (struct stack){.cpu = cpu,
-				.segment = ss,
-				.pointer = pointer,
-				.mask = ~UINT64_C(0),
-				.flat64 = true,
-				.view = CPU_VIEW_IMPLICIT(cpu)};
+	stack_init_inner64(stack, cpu, ss, pointer);
 	return stack_push(stack, cpu->segment[CPU_SS].selector, 8) && stack_push(stack, cpu->gpr[CPU_RSP], 8) &&
 	       push_return(cpu, stack, insn, 8);
 }

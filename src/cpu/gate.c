@@ -208,12 +208,7 @@ static bool inner_stack(struct cpu *cpu, unsigned cpl, struct cpu_segment *segme
 	uint64_t pointer;
 	if (!tss_stack(cpu, cpl, &selector, &pointer) || !segment_check_stack(cpu, selector, cpl, VECTOR_TS, segment))
 		return false;
-	*stack = (struct stack){.cpu = cpu,
-				.segment = segment,
-				.pointer = pointer,
-				.mask = (segment->access & SEGMENT_DB) ? 0xffffffff : 0xffff,
-				.view = CPU_VIEW_IMPLICIT(cpu),
-				.error_code = selector & 0xfffcu};
+	stack_init_inner(stack, cpu, segment, pointer);
 	return true;
 }
 

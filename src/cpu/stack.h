@@ -37,6 +37,28 @@ static inline struct stack stack_current(struct cpu *cpu)
 			      .view = cpu_view(cpu)};
 }
 
+/* The stack of an inner privilege level. Pushes there are supervisor accesses whatever the CPL still is. */
+static inline void stack_init_inner(struct stack *stack, struct cpu *cpu, const struct cpu_segment *segment,
+				    uint64_t pointer)
+{
+	stack->cpu = cpu;
+	stack->segment = segment;
+	stack->pointer = pointer;
+	stack->mask = (segment->access & SEGMENT_DB) ? 0xffffffff : 0xffff;
+	stack->flat64 = false;
+	stack->view = CPU_VIEW_IMPLICIT(cpu);
+	stack->error_code = segment->selector & 0xfffcu;
+}
+
+static inline void stack_init_inner64(struct stack *stack, struct cpu *cpu, const struct cpu_segment *segment,
+				      uint64_t pointer)
+{
+	stack_init_inner(stack, cpu, segment, pointer);
+	stack->mask = ~UINT64_C(0);
+	stack->flat64 = true;
+	stack->error_code = 0;
+}
+
 /* size: 2, 4 or 8. */
 bool stack_push(struct stack *stack, uint64_t value, unsigned size);
 bool stack_pop(struct stack *stack, uint64_t *value, unsigned size);
