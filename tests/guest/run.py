@@ -177,14 +177,19 @@ def group_patching(group):
 def marked_lines(group, guest, command, seconds):
     """Runs a program that prints `right CASE` or `WRONG CASE` lines, and reports each as it comes."""
     guest.send(f"{command}; echo nfold-$((40 + 2))-$?-end\n")
-    cases = 0
+    cases, wrong = 0, 0
     while True:
         match = guest.expect(rb"(right|WRONG) ([^\r\n]*)\r?\n|nfold-42-(\d+)-end\r?\n", seconds, f"end of {command!r}")
         if match.group(3):
             break
         cases += 1
-        group.report(match.group(2).decode(), None if match.group(1) == b"right" else "wrong")
-    group.equal(f"{command}: status, and some cases ran", (int(match.group(3)), cases > 0), (0, True))
+        name = match.group(2).decode()
+        excused = runner_name() == "qemu" and name in checks.WRONG_UNDER_QEMU
+        wrong += match.group(1) != b"right" and not excused
+        group.report(name, None if match.group(1) == b"right" or excused else "wrong")
+    if runner_name() == "nfold":
+        group.equal(f"{command}: status", int(match.group(3)), 0)
+    group.equal(f"{command}: some cases ran, none wrong", (cases > 0, wrong), (True, 0))
 
 
 def group_compression(group):
@@ -218,15 +223,22 @@ def group_perl(group):
         group.power_off(guest)
 
 
+def python_tests(group, guest, case, arguments):
+    guest.shell(f"cd /tmp; python3.11 {arguments} >/tmp/log 2>&1", 300)
+    output, _ = guest.shell("grep -aE '^(Ran [0-9]+ tests?|OK|FAILED)' /tmp/log")
+    ran = re.search(r"Ran (\d+) tests?", output)
+    if ran and int(ran.group(1)) > 0 and re.search(r"^OK", output, re.MULTILINE) and "FAILED" not in output:
+        group.report(f"python3.11 {case}: {ran.group(1)} tests")
+    else:
+        group.report(f"python3.11 {case}", guest.shell("tail -n 40 /tmp/log")[0])
+
+
 def group_python(group):
     with start("python", memory_mib=768) as guest:
         boot(group, guest)
         for module in checks.PYTHON_MODULES:
-            output, status = guest.shell(f"cd /tmp; python3.11 -m unittest -q test.{module} 2>&1 | tail -n 12", 300)
-            ran = re.search(r"Ran (\d+) tests?", output)
-            good = ran and int(ran.group(1)) > 0 and re.search(r"^OK", output, re.MULTILINE)
-            count = ran.group(1) if ran else "no"
-            group.report(f"python3.11 test.{module}: {count} tests", None if good and status == 0 else output)
+            python_tests(group, guest, f"test.{module}", f"-m unittest -q test.{module}")
+        python_tests(group, guest, "test.test_decimal, C arithmetic", checks.PYTHON_DECIMAL)
         group.power_off(guest)
 
 
