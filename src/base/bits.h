@@ -7,6 +7,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Our bug, not the guest's and not the host's: stop at once, without libc. */
+#define bug_if(condition)                                                                                              \
+	do {                                                                                                           \
+		if (__builtin_expect(!!(condition), 0))                                                                \
+			__builtin_trap();                                                                              \
+	} while (0)
+
 #define BIT32(n) (UINT32_C(1) << (n))
 #define BIT64(n) (UINT64_C(1) << (n))
 
