@@ -248,10 +248,10 @@ struct chardev *chardev_open_file(const char *path, const struct chardev_loop *l
 		return &stream->base;
 	}
 	if (errno == ENXIO)
-		(void)error_set(error, ERROR_HOST, "cannot write serial output to %s: nobody reads this pipe yet",
+		(void)error_set(error, ERROR_INPUT, "cannot write serial output to %s: nobody reads this pipe yet",
 				path);
 	else
-		(void)error_set_errno(error, "cannot write serial output to %s", path);
+		(void)error_set(error, ERROR_INPUT, "cannot write serial output to %s: %s", path, strerror(errno));
 	fd_close(&stream->base);
 	return NULL;
 }

@@ -277,7 +277,8 @@ static bool open_listener(struct socket_chardev *stream, struct error *error)
 		return error_set_errno(error, "cannot create a socket");
 	(void)fchmod(stream->listener, 0600); /* the mode that the file will have */
 	if (bind(stream->listener, (const struct sockaddr *)&stream->address, sizeof stream->address) != 0)
-		return error_set_errno(error, "cannot listen for the serial port on %s", path);
+		return error_set(error, ERROR_INPUT, "cannot listen for the serial port on %s: %s", path,
+				 strerror(errno));
 	if (lstat(path, &status) == 0) {
 		stream->device = status.st_dev;
 		stream->inode = status.st_ino;
