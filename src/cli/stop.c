@@ -50,9 +50,8 @@ const struct command command_stop = {
     .argument_min = 1,
     .argument_max = 1,
     .summary = "press a guest's power button",
-    .description =
-	"Presses the ACPI power button of a guest, which asks its operating system to shut down. Returns at once,\n"
-	"unless --timeout is given.",
+    .description = "Presses the ACPI power button of a guest, which asks its operating system to shut down. Returns\n"
+		   "at once, unless --timeout is given.",
     .options = stop_options,
     .run = stop_run,
 };
