@@ -49,8 +49,11 @@ static void print_hex(uint64_t value)
 	print(digits + i);
 }
 
+const char *fact_prefix = "";
+
 void fact(const char *name, uint64_t value)
 {
+	print(fact_prefix);
 	print(name);
 	print(" ");
 	print_hex(value);
@@ -59,13 +62,18 @@ void fact(const char *name, uint64_t value)
 
 void fact_of(const char *group, const char *name, uint64_t value)
 {
+	print(fact_prefix);
 	print(group);
 	print(".");
-	fact(name, value);
+	print(name);
+	print(" ");
+	print_hex(value);
+	print("\n");
 }
 
 void check(const char *name, bool holds)
 {
+	print(fact_prefix);
 	print(name);
 	print(holds ? " ok\n" : " BAD\n");
 }
@@ -73,6 +81,7 @@ void check(const char *name, bool holds)
 void absent(const char *group)
 {
 	print("absent ");
+	print(fact_prefix);
 	print(group);
 	print("\n");
 }
