@@ -1,0 +1,576 @@
+/* SPDX-License-Identifier: MIT */
+/* Page walks, the soft TLB, and accesses by C. */
+#include "cpu-fixture.h"
+
+static const enum tlb_view views[] = {TLB_VIEW_USER, TLB_VIEW_SUPERVISOR, TLB_VIEW_SUPERVISOR_AC};
+
+static int setup(void **state)
+{
+	*state = fixture_new();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	fixture_free(*state);
+	return 0;
+}
+
+static bool translate(struct fixture *fixture, uint64_t linear, enum tlb_access access, enum tlb_view view,
+		      uint64_t *gpa)
+{
+	struct mmu_page page;
+	bool found = mmu_translate(fixture->cpu, linear, access, view, false, &page);
+	if (found && gpa != NULL)
+		*gpa = page.gpa;
+	return found;
+}
+
+static void expect_gpa(struct fixture *fixture, uint64_t linear, enum tlb_access access, uint64_t gpa)
+{
+	uint64_t found = 0;
+	assert_true(translate(fixture, linear, access, TLB_VIEW_USER, &found));
+	assert_int_equal(found, gpa);
+	assert_true(mmu_probe(fixture->cpu, linear, &found));
+	assert_int_equal(found, gpa);
+}
+
+static void expect_page_fault(struct fixture *fixture, uint64_t linear, enum tlb_access access, enum tlb_view view,
+			      uint32_t error_code)
+{
+	assert_false(translate(fixture, linear, access, view, NULL));
+	assert_int_equal(fixture->cpu->pending.cr2, linear);
+	assert_fault(fixture, VECTOR_PF, error_code);
+}
+
+/* ---- formats ---- */
+
+static void test_page_sizes(void **state)
+{
+	static const struct {
+		enum paging paging;
+		unsigned shift;
+		uint64_t linear, gpa;
+	} cases[] = {
+	    {PAGING_LONG, 12, 0x7fff12345000, 0x5000}, {PAGING_LONG, 21, 0xffff888000200000, 0x200000},
+	    {PAGING_LONG, 30, 0xffffffff80000000, 0},  {PAGING_LONG, 30, 0x40000000, 0xc0000000},
+	    {PAGING_LONG, 12, 0x1000, 0xfffffff000},   {PAGING_PAE, 12, 0xfffff000, 0x6000},
+	    {PAGING_PAE, 21, 0x80200000, 0x400000},    {PAGING_PAE, 12, 0x40001000, 0xff00001000},
+	    {PAGING_32, 12, 0xc0001000, 0x7000},       {PAGING_32, 22, 0xffc00000, 0x400000},
+	};
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct fixture *fixture = fixture_new();
+		uint64_t last = BIT64(cases[i].shift) - 1;
+		paging_start(fixture, cases[i].paging);
+		paging_map(fixture, cases[i].paging, cases[i].linear, cases[i].gpa, PTE_W | PTE_U, cases[i].shift);
+		expect_gpa(fixture, cases[i].linear, TLB_READ, cases[i].gpa);
+		expect_gpa(fixture, cases[i].linear + last, TLB_WRITE, cases[i].gpa + last);
+		expect_gpa(fixture, cases[i].linear + last / 2, TLB_FETCH, cases[i].gpa + last / 2);
+		expect_page_fault(fixture, cases[i].linear ^ BIT64(cases[i].paging == PAGING_LONG ? 35 : 28), TLB_READ,
+				  TLB_VIEW_USER, PF_USER);
+		fixture_free(fixture);
+	}
+	(void)state;
+}
+
+static void test_unpaged(void **state)
+{
+	struct fixture *fixture = *state;
+	expect_gpa(fixture, 0x12345, TLB_WRITE, 0x12345);
+	expect_gpa(fixture, 0xfffffff0, TLB_FETCH, 0xfffffff0);
+}
+
+static void test_accessed_and_dirty(void **state)
+{
+	static const enum paging formats[] = {PAGING_32, PAGING_PAE, PAGING_LONG};
+	for (unsigned i = 0; i < 3; i++) {
+		struct fixture *fixture = fixture_new();
+		unsigned size = formats[i] == PAGING_32 ? 4 : 8;
+		paging_start(fixture, formats[i]);
+		uint64_t leaf = paging_map(fixture, formats[i], 0x10000, 0x5000, PTE_W | PTE_U, 12);
+		assert_int_equal(get(fixture, leaf, size) & (PTE_A | PTE_D), 0);
+		expect_gpa(fixture, 0x10000, TLB_READ, 0x5000);
+		assert_int_equal(get(fixture, leaf, size) & (PTE_A | PTE_D), PTE_A);
+		uint64_t value = 1;
+		assert_true(cpu_write(fixture->cpu, 0x10004, &value, 8, TLB_VIEW_USER));
+		assert_int_equal(get(fixture, leaf, size) & (PTE_A | PTE_D), PTE_A | PTE_D);
+		if (formats[i] != PAGING_PAE)
+			assert_int_equal(get(fixture, fixture->cpu->cr3, size) & (PTE_A | PTE_D), PTE_A);
+		fixture_free(fixture);
+	}
+	(void)state;
+}
+
+/* An access that faults marks nothing used. */
+static void test_fault_leaves_leaf(void **state)
+{
+	struct fixture *fixture = *state;
+	paging_start(fixture, PAGING_LONG);
+	uint64_t leaf = paging_map(fixture, PAGING_LONG, 0x10000, 0x5000, 0, 12);
+	expect_page_fault(fixture, 0x10000, TLB_WRITE, TLB_VIEW_USER, PF_PRESENT | PF_WRITE | PF_USER);
+	assert_int_equal(get(fixture, leaf, 8) & (PTE_A | PTE_D), 0);
+	uint64_t gpa;
+	assert_true(mmu_probe(fixture->cpu, 0x10000, &gpa));
+	assert_int_equal(get(fixture, leaf, 8) & (PTE_A | PTE_D), 0);
+}
+
+/* ---- rights ---- */
+
+enum { R = TLB_READ, W = TLB_WRITE, X = TLB_FETCH, OK = -1 };
+
+static void test_rights(void **state)
+{
+	/* What each view gets for read, write, fetch: an error code or OK. */
+	static const struct {
+		uint64_t bits, cr0, cr4;
+		int user[3], supervisor[3], supervisor_ac[3];
+	} cases[] = {
+	    {0, CR0_WP, 0, {5, 7, 21}, {OK, 3, OK}, {OK, 3, OK}},
+	    {0, 0, 0, {5, 7, 21}, {OK, OK, OK}, {OK, OK, OK}},
+	    {PTE_W, CR0_WP, 0, {5, 7, 21}, {OK, OK, OK}, {OK, OK, OK}},
+	    {PTE_U, CR0_WP, CR4_SMAP, {OK, 7, OK}, {1, 3, OK}, {OK, 3, OK}},
+	    {PTE_U, 0, CR4_SMAP, {OK, 7, OK}, {1, 3, OK}, {OK, OK, OK}},
+	    {PTE_U | PTE_W, CR0_WP, CR4_SMAP | CR4_SMEP, {OK, OK, OK}, {1, 3, 17}, {OK, OK, 17}},
+	    {PTE_U | PTE_W | PTE_NX, CR0_WP, CR4_SMAP, {OK, OK, 21}, {1, 3, 17}, {OK, OK, 17}},
+	    {PTE_W | PTE_NX, CR0_WP, CR4_SMAP, {5, 7, 21}, {OK, OK, 17}, {OK, OK, 17}},
+	};
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct fixture *fixture = fixture_new();
+		paging_start(fixture, PAGING_LONG);
+		paging_map(fixture, PAGING_LONG, 0x10000, 0x5000, cases[i].bits, 12);
+		fixture->cpu->cr0 = (fixture->cpu->cr0 & ~CR0_WP) | cases[i].cr0;
+		fixture->cpu->cr4 |= cases[i].cr4;
+		const int *expected[] = {cases[i].user, cases[i].supervisor, cases[i].supervisor_ac};
+		for (unsigned view = 0; view < 3; view++) {
+			for (int access = R; access <= X; access++) {
+				int code = expected[view][access];
+				if (code == OK)
+					assert_true(translate(fixture, 0x10000, access, views[view], NULL));
+				else
+					expect_page_fault(fixture, 0x10000, access, views[view], (uint32_t)code);
+			}
+		}
+		fixture_free(fixture);
+	}
+	(void)state;
+}
+
+/* Rights of the upper entries count too. */
+static void test_upper_rights(void **state)
+{
+	struct fixture *fixture = *state;
+	paging_start(fixture, PAGING_LONG);
+	paging_map(fixture, PAGING_LONG, 0x10000, 0x5000, PTE_U | PTE_W, 12);
+	uint64_t root = fixture->cpu->cr3;
+	uint64_t entry = get(fixture, root, 8);
+	put(fixture, root, 8, entry & ~(uint64_t)PTE_W);
+	expect_page_fault(fixture, 0x10000, TLB_WRITE, TLB_VIEW_USER, 7);
+	put(fixture, root, 8, entry & ~(uint64_t)PTE_U);
+	expect_page_fault(fixture, 0x10000, TLB_READ, TLB_VIEW_USER, 5);
+	put(fixture, root, 8, entry | PTE_NX);
+	expect_page_fault(fixture, 0x10000, TLB_FETCH, TLB_VIEW_SUPERVISOR, 17);
+	put(fixture, root, 8, entry);
+	assert_true(translate(fixture, 0x10000, TLB_WRITE, TLB_VIEW_USER, NULL));
+}
+
+/* The instruction bit is reported only where fetches can fault as such. */
+static void test_fetch_bit(void **state)
+{
+	struct fixture *fixture = *state;
+	paging_start(fixture, PAGING_32);
+	expect_page_fault(fixture, 0x10000, TLB_FETCH, TLB_VIEW_USER, PF_USER);
+	fixture->cpu->cr4 |= CR4_SMEP;
+	expect_page_fault(fixture, 0x10000, TLB_FETCH, TLB_VIEW_USER, PF_USER | PF_FETCH);
+}
+
+static void test_reserved(void **state)
+{
+	struct fixture *fixture = *state;
+	struct cpu *cpu = fixture->cpu;
+	uint32_t code = PF_PRESENT | PF_RESERVED;
+	paging_start(fixture, PAGING_LONG);
+	uint64_t leaf = paging_map(fixture, PAGING_LONG, 0x10000, 0x5000, PTE_W, 12);
+	uint64_t good = get(fixture, leaf, 8);
+	put(fixture, leaf, 8, good | BIT64(40));
+	expect_page_fault(fixture, 0x10000, TLB_READ, TLB_VIEW_SUPERVISOR, code);
+	put(fixture, leaf, 8, good | BIT64(52)); /* ignored bits */
+	assert_true(translate(fixture, 0x10000, TLB_READ, TLB_VIEW_SUPERVISOR, NULL));
+	put(fixture, leaf, 8, good | PTE_NX);
+	cpu->efer &= ~EFER_NXE;
+	expect_page_fault(fixture, 0x10000, TLB_READ, TLB_VIEW_SUPERVISOR, code);
+	cpu->efer |= EFER_NXE;
+	put(fixture, leaf, 8, good);
+	uint64_t root = get(fixture, cpu->cr3, 8);
+	put(fixture, cpu->cr3, 8, root | PTE_PS);
+	expect_page_fault(fixture, 0x10000, TLB_WRITE, TLB_VIEW_USER, code | PF_WRITE | PF_USER);
+	put(fixture, cpu->cr3, 8, root);
+
+	leaf = paging_map(fixture, PAGING_LONG, 0x40000000, 0x40000000, PTE_W, 30);
+	fixture->model.feature[CPU_FEATURE_PAGE1G] = false;
+	expect_page_fault(fixture, 0x40000000, TLB_READ, TLB_VIEW_SUPERVISOR, code);
+	fixture->model.feature[CPU_FEATURE_PAGE1G] = true;
+	put(fixture, leaf, 8, get(fixture, leaf, 8) | BIT64(13));
+	expect_page_fault(fixture, 0x40000000, TLB_READ, TLB_VIEW_SUPERVISOR, code);
+	leaf = paging_map(fixture, PAGING_LONG, 0x200000, 0x200000, PTE_W, 21);
+	put(fixture, leaf, 8, get(fixture, leaf, 8) | BIT64(20));
+	expect_page_fault(fixture, 0x200000, TLB_READ, TLB_VIEW_SUPERVISOR, code);
+}
+
+static void test_reserved_4m(void **state)
+{
+	struct fixture *fixture = *state;
+	paging_start(fixture, PAGING_32);
+	uint64_t leaf = paging_map(fixture, PAGING_32, 0x400000, 0x400000, PTE_W | PTE_U, 22);
+	put(fixture, leaf, 4, get(fixture, leaf, 4) | BIT64(13));
+	expect_page_fault(fixture, 0x400000, TLB_READ, TLB_VIEW_USER, PF_PRESENT | PF_RESERVED | PF_USER);
+	fixture->model.feature[CPU_FEATURE_PSE36] = true;
+	expect_gpa(fixture, 0x412345, TLB_WRITE, 0x100412345);
+	assert_int_equal(get(fixture, leaf, 4) & (PTE_A | PTE_D), PTE_A | PTE_D);
+	fixture->cpu->cr4 &= ~CR4_PSE; /* the bit means nothing then: a page table at 4 MiB, empty */
+	expect_page_fault(fixture, 0x400000, TLB_READ, TLB_VIEW_USER, PF_USER);
+}
+
+static void test_not_canonical(void **state)
+{
+	struct fixture *fixture = *state;
+	struct mmu_page page;
+	paging_start(fixture, PAGING_LONG);
+	assert_false(mmu_translate(fixture->cpu, 0x800000000000, TLB_READ, TLB_VIEW_USER, false, &page));
+	assert_fault(fixture, VECTOR_GP, 0);
+	assert_false(mmu_translate(fixture->cpu, 0xffff7fffffffffff, TLB_READ, TLB_VIEW_USER, true, &page));
+	assert_fault(fixture, VECTOR_SS, 0);
+}
+
+/* Tables that lie nowhere or in a device end in faults, and no device hears of it. */
+static void test_tables_outside_ram(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t gpa;
+	paging_start(fixture, PAGING_LONG);
+	fixture->cpu->cr3 = DEVICE_BASE;
+	expect_page_fault(fixture, 0x1000, TLB_READ, TLB_VIEW_USER, PF_PRESENT | PF_RESERVED | PF_USER);
+	assert_false(mmu_probe(fixture->cpu, 0x1000, &gpa));
+	paging_start(fixture, PAGING_PAE);
+	fixture->cpu->pdpte[0] = UINT64_C(0xfffffff000) | PTE_P;
+	expect_page_fault(fixture, 0x1000, TLB_READ, TLB_VIEW_USER, PF_PRESENT | PF_RESERVED | PF_USER);
+	paging_start(fixture, PAGING_32);
+	fixture->cpu->cr3 = 0xfffff000;
+	fixture->cpu->cr4 &= ~CR4_PSE;
+	assert_true(translate(fixture, 0x1234, TLB_READ, TLB_VIEW_USER, &gpa));
+	assert_int_equal(gpa, 0xfffff234);
+	assert_int_equal(fixture->device_accesses, 0);
+}
+
+static void test_pdpte(void **state)
+{
+	struct fixture *fixture = *state;
+	paging_start(fixture, PAGING_PAE);
+	put(fixture, 0x7020, 8, 0x8001);
+	put(fixture, 0x7028, 8, 0xfffffffffffffffe); /* not present: anything goes */
+	put(fixture, 0x7030, 8, 0);
+	put(fixture, 0x7038, 8, 0x9000 | PTE_P);
+	assert_true(mmu_load_pdpte(fixture->cpu, 0x7020));
+	assert_int_equal(fixture->cpu->pdpte[3], 0x9001);
+	put(fixture, 0x7030, 8, PTE_P | PTE_W);
+	put(fixture, 0x7020, 8, 0xa001);
+	assert_false(mmu_load_pdpte(fixture->cpu, 0x7020));
+	assert_fault(fixture, VECTOR_GP, 0);
+	assert_int_equal(fixture->cpu->pdpte[0], 0x8001);
+}
+
+/* ---- the TLB ---- */
+
+static uint64_t read8(struct fixture *fixture, uint64_t linear)
+{
+	uint64_t value = 0;
+	assert_true(cpu_read_value(fixture->cpu, linear, 8, TLB_VIEW_SUPERVISOR_AC, &value));
+	return value;
+}
+
+static void test_flush(void **state)
+{
+	struct fixture *fixture = *state;
+	struct cpu *cpu = fixture->cpu;
+	put(fixture, 0x5000, 8, 5);
+	put(fixture, 0x6000, 8, 6);
+	paging_start(fixture, PAGING_LONG);
+	uint64_t plain = paging_map(fixture, PAGING_LONG, 0x10000, 0x5000, PTE_W, 12);
+	uint64_t global = paging_map(fixture, PAGING_LONG, 0x11000, 0x5000, PTE_W | PTE_G, 12);
+	assert_int_equal(read8(fixture, 0x10000), 5);
+	assert_int_equal(read8(fixture, 0x11000), 5);
+	put(fixture, plain, 8, 0x6000 | PTE_P | PTE_W);
+	put(fixture, global, 8, 0x6000 | PTE_P | PTE_W | PTE_G);
+	assert_int_equal(read8(fixture, 0x10000), 5); /* stale by right */
+	mmu_flush_all(cpu, false);
+	assert_int_equal(read8(fixture, 0x10000), 6);
+	assert_int_equal(read8(fixture, 0x11000), 5);
+	mmu_flush_page(cpu, 0x11234);
+	assert_int_equal(read8(fixture, 0x11000), 6);
+	put(fixture, global, 8, 0x5000 | PTE_P | PTE_W | PTE_G);
+	mmu_flush_all(cpu, true);
+	assert_int_equal(read8(fixture, 0x11000), 5);
+}
+
+static void test_flush_fetch(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tlb *tlb = &fixture->cpu->tlb;
+	unsigned index = TLB_FETCH_INDEX(0x10000);
+	paging_start(fixture, PAGING_LONG);
+	paging_map(fixture, PAGING_LONG, 0x10000, 0x5000, PTE_U, 12);
+	paging_map(fixture, PAGING_LONG, 0xffffffff80000000, 0, PTE_G, 21);
+	assert_true(translate(fixture, 0x10000, TLB_FETCH, TLB_VIEW_USER, NULL));
+	assert_int_equal(tlb->fetch[0][index], tlb_fetch_word(0x10000, 0x5000));
+	assert_int_equal(tlb->fetch[1][index], 0);
+	mmu_flush_page(fixture->cpu, 0x20000);
+	assert_int_not_equal(tlb->fetch[0][index], 0);
+	mmu_flush_page(fixture->cpu, 0x10fff);
+	assert_int_equal(tlb->fetch[0][index], 0);
+
+	index = TLB_FETCH_INDEX(0xffffffff80005000);
+	assert_true(translate(fixture, 0xffffffff80005000, TLB_FETCH, TLB_VIEW_SUPERVISOR, NULL));
+	mmu_flush_all(fixture->cpu, false);
+	assert_int_equal(tlb->fetch[1][index], tlb_fetch_word(0xffffffff80005000, 0x5000));
+	mmu_flush_page(fixture->cpu, 0xffffffff801fffff); /* another part of the large page */
+	assert_int_equal(tlb->fetch[1][index], 0);
+}
+
+static void test_flush_large(void **state)
+{
+	struct fixture *fixture = *state;
+	put(fixture, 0x205000, 8, 5);
+	put(fixture, 0x405000, 8, 6);
+	paging_start(fixture, PAGING_LONG);
+	uint64_t leaf = paging_map(fixture, PAGING_LONG, 0x7f0000200000, 0x200000, PTE_W, 21);
+	paging_map(fixture, PAGING_LONG, 0x7f0000000000, 0x200000, PTE_W, 21);
+	assert_int_equal(read8(fixture, 0x7f0000205000), 5);
+	assert_int_equal(read8(fixture, 0x7f0000005000), 5);
+	put(fixture, leaf, 8, 0x400000 | PTE_P | PTE_W | PTE_PS);
+	mmu_flush_page(fixture->cpu, 0x7f0000000000);
+	assert_int_equal(read8(fixture, 0x7f0000205000), 5); /* a neighbour's flush leaves it */
+	mmu_flush_page(fixture->cpu, 0x7f00003ff000);
+	assert_int_equal(read8(fixture, 0x7f0000205000), 6);
+}
+
+/* Page 0 must not hit in an empty TLB, nor any page after it was flushed. */
+static void test_empty(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tlb *tlb = &fixture->cpu->tlb;
+	mmu_flush_all(fixture->cpu, true);
+	for (unsigned i = 0; i < TLB_SIZE; i++) {
+		uint64_t linear = (uint64_t)i << 12;
+		for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
+			assert_true(linear - tlb->entry[view][i].read_tag >= 4096);
+			assert_true(linear + 4095 - tlb->entry[view][i].write_tag >= 4096);
+		}
+	}
+}
+
+/* A read does not open the page for stores while its D bit is clear. */
+static void test_dirty_first(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tlb_entry *entry = &fixture->cpu->tlb.entry[TLB_VIEW_SUPERVISOR_AC][TLB_INDEX(0x10000)];
+	paging_start(fixture, PAGING_LONG);
+	paging_map(fixture, PAGING_LONG, 0x10000, 0x5000, PTE_W, 12);
+	read8(fixture, 0x10000);
+	assert_int_equal(entry->read_tag, 0x10000);
+	assert_int_not_equal(entry->write_tag, 0x10000);
+	assert_true(cpu_write_value(fixture->cpu, 0x10000, 4, TLB_VIEW_SUPERVISOR_AC, 1));
+	assert_int_equal(entry->write_tag, 0x10000);
+	mmu_flush_all(fixture->cpu, true);
+	read8(fixture, 0x10000);
+	assert_int_equal(entry->write_tag, 0x10000);
+}
+
+/* ---- accesses ---- */
+
+static void test_crossing(void **state)
+{
+	struct fixture *fixture = *state;
+	struct cpu *cpu = fixture->cpu;
+	uint8_t bytes[64], back[64];
+	for (unsigned i = 0; i < 64; i++)
+		bytes[i] = (uint8_t)(i + 1);
+	paging_start(fixture, PAGING_LONG);
+	paging_map(fixture, PAGING_LONG, 0x10000, 0x6000, PTE_W, 12);
+	paging_map(fixture, PAGING_LONG, 0x11000, 0x5000, PTE_W, 12);
+	uint64_t readonly = paging_map(fixture, PAGING_LONG, 0x12000, 0x7000, 0, 12);
+	for (unsigned round = 0; round < 2; round++) { /* misses, then hits in both pages */
+		assert_true(cpu_write(cpu, 0x10fe0, bytes, 64, TLB_VIEW_SUPERVISOR));
+		assert_true(cpu_read(cpu, 0x10fe0, back, 64, TLB_VIEW_SUPERVISOR));
+		assert_memory_equal(bytes, back, 64);
+		assert_int_equal(get(fixture, 0x6fff, 1), 32);
+		assert_int_equal(get(fixture, 0x5000, 1), 33);
+	}
+	put(fixture, 0x5ffc, 4, 0);
+	assert_false(cpu_write(cpu, 0x11ffc, bytes, 8, TLB_VIEW_SUPERVISOR));
+	assert_int_equal(cpu->pending.cr2, 0x12000);
+	assert_fault(fixture, VECTOR_PF, PF_PRESENT | PF_WRITE);
+	assert_int_equal(get(fixture, 0x5ffc, 4), 0); /* nothing moved */
+	assert_false(cpu_check_write(cpu, 0x11fff, 2, TLB_VIEW_SUPERVISOR));
+	assert_fault(fixture, VECTOR_PF, PF_PRESENT | PF_WRITE);
+	put(fixture, readonly, 8, 0);
+	mmu_flush_page(cpu, 0x12000);
+	assert_false(cpu_read(cpu, 0x11ffe, back, 4, TLB_VIEW_SUPERVISOR));
+	assert_int_equal(cpu->pending.cr2, 0x12000);
+	assert_fault(fixture, VECTOR_PF, 0);
+}
+
+static void test_device(void **state)
+{
+	struct fixture *fixture = *state;
+	struct cpu *cpu = fixture->cpu;
+	uint64_t value;
+	fixture->device_value = 0x1122334455667788;
+	for (unsigned i = 1; i <= 2; i++) { /* never cached */
+		assert_true(cpu_read_value(cpu, DEVICE_BASE + 0x10, 4, TLB_VIEW_SUPERVISOR_AC, &value));
+		assert_int_equal(value, 0x55667788);
+		assert_int_equal(fixture->device_accesses, i);
+	}
+	assert_int_equal(fixture->device_offset, 0x10);
+	assert_int_equal(fixture->device_size, 4);
+	assert_true(cpu_write_value(cpu, DEVICE_BASE + 8, 2, TLB_VIEW_SUPERVISOR_AC, 0xabcd));
+	assert_int_equal(fixture->device_value, 0xabcd);
+	assert_int_equal(fixture->lock_depth, 0);
+	/* Nobody there: all ones, and stores go nowhere. */
+	assert_true(cpu_read_value(cpu, DEVICE_BASE + 0x2000, 4, TLB_VIEW_SUPERVISOR_AC, &value));
+	assert_int_equal(value, 0xffffffff);
+	assert_true(cpu_write_value(cpu, DEVICE_BASE + 0x2000, 4, TLB_VIEW_SUPERVISOR_AC, 1));
+}
+
+static void test_rom(void **state)
+{
+	struct fixture *fixture = *state;
+	struct cpu *cpu = fixture->cpu;
+	uint64_t value;
+	put(fixture, ROM_BASE + 0x10, 4, 0x12345678);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(cpu_write_value(cpu, ROM_BASE + 0x10, 4, TLB_VIEW_SUPERVISOR_AC, 0));
+		assert_true(cpu_read_value(cpu, ROM_BASE + 0x10, 4, TLB_VIEW_SUPERVISOR_AC, &value));
+		assert_int_equal(value, 0x12345678);
+	}
+	uint32_t zero = 0;
+	cpu_physical_write(cpu, ROM_BASE + 0x10, &zero, 4);
+	assert_int_equal(get(fixture, ROM_BASE + 0x10, 4), 0x12345678);
+}
+
+static void test_code_page(void **state)
+{
+	struct fixture *fixture = *state;
+	struct cpu *cpu = fixture->cpu;
+	assert_true(cpu_write_value(cpu, 0x5000, 4, TLB_VIEW_SUPERVISOR_AC, 1));
+	assert_int_equal(fixture->code_writes, 0);
+	*memory_page_flags(&fixture->memory, 0x5000) |= PAGE_CODE;
+	tlb_revoke_write(&cpu->tlb, 0x5000);
+	for (unsigned i = 1; i <= 3; i++) {
+		uint64_t value;
+		assert_true(cpu_write_value(cpu, 0x5000 + i, 4, TLB_VIEW_SUPERVISOR_AC, i));
+		assert_int_equal(fixture->code_writes, i);
+		assert_int_equal(fixture->code_write_gpa, 0x5000 + i);
+		assert_true(cpu_read_value(cpu, 0x5000 + i, 4, TLB_VIEW_SUPERVISOR_AC, &value));
+		assert_int_equal(value, i);
+	}
+	/* A page table with code on it: A and D bits are stores too. */
+	paging_start(fixture, PAGING_LONG);
+	uint64_t leaf = paging_map(fixture, PAGING_LONG, 0x10000, 0x6000, PTE_W, 12);
+	*memory_page_flags(&fixture->memory, leaf) |= PAGE_CODE;
+	assert_true(translate(fixture, 0x10000, TLB_WRITE, TLB_VIEW_SUPERVISOR, NULL));
+	assert_int_equal(fixture->code_write_gpa, leaf);
+}
+
+static void test_watch(void **state)
+{
+	struct fixture *fixture = *state;
+	struct cpu *cpu = fixture->cpu;
+	uint64_t value;
+	cpu->dr[0] = 0x5004;
+	cpu->dr[2] = 0x5010;
+	cpu->dr[7] |= BIT64(0) | (UINT64_C(0xd) << 16); /* 0: four bytes, writes */
+	cpu->dr[7] |= BIT64(5) | (UINT64_C(0xb) << 24); /* 2: eight bytes, reads and writes */
+	tlb_flush(&cpu->tlb, true);
+	assert_true(cpu_read_value(cpu, 0x5004, 4, TLB_VIEW_SUPERVISOR_AC, &value));
+	assert_true(cpu_write_value(cpu, 0x5000, 4, TLB_VIEW_SUPERVISOR_AC, 1));
+	assert_true(cpu_write_value(cpu, 0x5008, 8, TLB_VIEW_SUPERVISOR_AC, 1));
+	assert_false(cpu->debug_trap);
+	assert_true(cpu_write_value(cpu, 0x5001, 4, TLB_VIEW_SUPERVISOR_AC, 1));
+	assert_true(cpu->debug_trap);
+	assert_int_equal(cpu->debug_dr6, 1);
+	assert_true(cpu_read_value(cpu, 0x5017, 1, TLB_VIEW_SUPERVISOR_AC, &value));
+	assert_int_equal(cpu->debug_dr6, 5);
+}
+
+static void test_linear(void **state)
+{
+	struct fixture *fixture = *state;
+	struct cpu *cpu = fixture->cpu;
+	uint64_t linear;
+	start_real(fixture);
+	assert_true(cpu_linear(cpu, CPU_SS, 0xfffe, 2, TLB_READ, &linear));
+	assert_int_equal(linear, 0x11ffe);
+	assert_false(cpu_linear(cpu, CPU_SS, 0xffff, 2, TLB_READ, &linear));
+	assert_fault(fixture, VECTOR_SS, 0);
+	assert_false(cpu_linear(cpu, CPU_DS, 0x10000, 1, TLB_READ, &linear));
+	assert_fault(fixture, VECTOR_GP, 0);
+
+	start_protected(fixture);
+	struct cpu_segment *ds = &cpu->segment[CPU_DS];
+	assert_true(cpu_linear(cpu, CPU_DS, 0xfffffffc, 4, TLB_WRITE, &linear));
+	ds->base = 0x1000;
+	ds->limit = 0xfff;
+	ds->access |= SEGMENT_DOWN; /* valid above the limit */
+	assert_true(cpu_linear(cpu, CPU_DS, 0x1000, 4, TLB_WRITE, &linear));
+	assert_int_equal(linear, 0x2000);
+	assert_false(cpu_linear(cpu, CPU_DS, 0xfff, 4, TLB_WRITE, &linear));
+	assert_fault(fixture, VECTOR_GP, 0);
+	ds->access = (uint16_t)(ds->access & ~SEGMENT_DB);
+	assert_false(cpu_linear(cpu, CPU_DS, 0xfffe, 4, TLB_WRITE, &linear));
+	assert_fault(fixture, VECTOR_GP, 0);
+	assert_false(cpu_linear(cpu, CPU_CS, 0, 4, TLB_WRITE, &linear));
+	assert_fault(fixture, VECTOR_GP, 0);
+	segment_set_null(ds, 0);
+	assert_false(cpu_linear(cpu, CPU_DS, 0, 1, TLB_READ, &linear));
+	assert_fault(fixture, VECTOR_GP, 0);
+
+	start_long(fixture);
+	cpu->segment[CPU_FS].base = 0x1000;
+	assert_true(cpu_linear(cpu, CPU_FS, 0x10, 8, TLB_READ, &linear));
+	assert_int_equal(linear, 0x1010);
+	assert_false(cpu_linear(cpu, CPU_SS, 0x7ffffffffffc, 8, TLB_READ, &linear));
+	assert_fault(fixture, VECTOR_SS, 0);
+	assert_false(cpu_linear(cpu, CPU_DS, 0x8000000000000000, 1, TLB_READ, &linear));
+	assert_fault(fixture, VECTOR_GP, 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_page_sizes),
+	    TEST(test_unpaged),
+	    cmocka_unit_test(test_accessed_and_dirty),
+	    TEST(test_fault_leaves_leaf),
+	    cmocka_unit_test(test_rights),
+	    TEST(test_upper_rights),
+	    TEST(test_fetch_bit),
+	    TEST(test_reserved),
+	    TEST(test_reserved_4m),
+	    TEST(test_not_canonical),
+	    TEST(test_tables_outside_ram),
+	    TEST(test_pdpte),
+	    TEST(test_flush),
+	    TEST(test_flush_fetch),
+	    TEST(test_flush_large),
+	    TEST(test_empty),
+	    TEST(test_dirty_first),
+	    TEST(test_crossing),
+	    TEST(test_device),
+	    TEST(test_rom),
+	    TEST(test_code_page),
+	    TEST(test_watch),
+	    TEST(test_linear),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
