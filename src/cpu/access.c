@@ -177,11 +177,6 @@ static bool write_slow(struct cpu *cpu, uint64_t linear, const void *from, unsig
 	return true;
 }
 
-static inline uint8_t *tlb_host(const struct tlb_entry *entry, uint64_t linear)
-{
-	return (uint8_t *)(uintptr_t)(entry->host + linear);
-}
-
 bool cpu_read(struct cpu *cpu, uint64_t linear, void *to, unsigned size, enum tlb_view view)
 {
 	const struct tlb_entry *entry = &cpu->tlb.entry[view][TLB_INDEX(linear)];

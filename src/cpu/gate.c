@@ -116,7 +116,7 @@ static bool frame_write(struct cpu *cpu, uint64_t linear, const uint64_t *word, 
 			return cpu_fault_code(cpu, VECTOR_SS, 0);
 		return cpu_write(cpu, linear, word, size, view);
 	}
-	uint8_t *host = (uint8_t *)(uintptr_t)(entry->host + linear);
+	uint8_t *host = tlb_host(entry, linear);
 	for (unsigned i = 0; i < count; i++)
 		store_le(host + i * 8, word[i], 8);
 	return true;

@@ -60,7 +60,7 @@ uint8_t *op_atomic(struct cpu *cpu, uint64_t linear, unsigned size, bool *fault)
 	if ((linear & PAGE_MASK) + size > PAGE_SIZE)
 		return NULL;
 	if (linear - entry->write_tag < PAGE_SIZE)
-		return (uint8_t *)(uintptr_t)(entry->host + linear);
+		return tlb_host(entry, linear);
 	if (!mmu_translate(cpu, linear, TLB_WRITE, view, false, &page)) {
 		*fault = true;
 		return NULL;

@@ -115,7 +115,7 @@ static inline uint8_t *op_direct(struct cpu *cpu, uint64_t linear, enum tlb_acce
 
 	*fault = false;
 	if (linear - tag < PAGE_SIZE)
-		return (uint8_t *)(uintptr_t)(entry->host + linear);
+		return tlb_host(entry, linear);
 	if (!mmu_translate(cpu, linear, access, view, stack, &page)) {
 		*fault = true;
 		return NULL;

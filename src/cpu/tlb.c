@@ -163,7 +163,7 @@ void tlb_fill(struct tlb *tlb, enum tlb_view view, uint64_t linear, uint64_t gpa
 	struct tlb_entry *entry = &tlb->entry[view][index];
 	entry->read_tag = page;
 	entry->write_tag = write ? page : TLB_EMPTY(index);
-	entry->host = (uint64_t)(uintptr_t)host - linear;
+	entry->host = (uint64_t)(uintptr_t)host - (linear & 4095);
 	entry->info = align_down(gpa, 4096) | info;
 	tlb->used[view][0] |= BIT64(index >> GROUP_BITS);
 	if (info & (TLB_LARGE | TLB_HUGE))

@@ -66,6 +66,12 @@ static inline uint64_t tlb_fetch_word(uint64_t linear, uint64_t gpa)
 	return ((linear >> 12) << 28) | (((gpa >> 12) + 1) & 0xfffffff);
 }
 
+/* The host address of a byte of an entry's page. */
+static inline uint8_t *tlb_host(const struct tlb_entry *entry, uint64_t linear)
+{
+	return (uint8_t *)(uintptr_t)(entry->host + (linear & 4095));
+}
+
 enum tlb_access { TLB_READ, TLB_WRITE, TLB_FETCH };
 
 struct cpu;

@@ -176,7 +176,7 @@ static bool iret_read_frame64(struct cpu *cpu, struct iret_frame *frame)
 	const struct tlb_entry *entry = &cpu->tlb.entry[cpu_view(cpu)][TLB_INDEX(linear)];
 	if (linear - entry->read_tag > PAGE_SIZE - 40)
 		return false;
-	const uint8_t *host = (const uint8_t *)(uintptr_t)(entry->host + linear);
+	const uint8_t *host = tlb_host(entry, linear);
 	frame->rip = load_le(host, 8);
 	frame->cs = load_le(host + 8, 8);
 	frame->flags = load_le(host + 16, 8);
