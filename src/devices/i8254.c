@@ -275,11 +275,14 @@ static void pit_update_irq(struct i8254 *pit, uint64_t tick)
 	clock_timer_set(&pit->timer, next == CLOCK_NEVER ? CLOCK_NEVER : pit_tick_ns(next));
 }
 
+/* A guest that asks for an interrupt every other microsecond must not keep the host from everything else. */
 static void pit_timer_fire(void *opaque)
 {
 	struct i8254 *pit = opaque;
-	uint64_t tick = pit_sync(pit);
-	pit_update_irq(pit, tick);
+	uint64_t earliest = clock_now(pit->clock) + I8254_MINIMUM_PERIOD_NS;
+	pit_update_irq(pit, pit_sync(pit));
+	if (pit->timer.armed && pit->timer.deadline < earliest)
+		clock_timer_set(&pit->timer, earliest);
 }
 
 /* ---- registers ---- */

@@ -31,6 +31,7 @@
 #include "io/irq.h"
 
 #define I8254_HZ UINT64_C(1193182)
+#define I8254_MINIMUM_PERIOD_NS UINT64_C(20000)
 
 struct i8254;
 
