@@ -1,0 +1,771 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The machine with an engine of the test's own: a guest is a C function that reaches ports and registers as guest code
+ * would. Proves threads, halting, pausing, resets and ends, without a line of translated code.
+ */
+#include "boot-images.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "cpu/cpuid.h"
+#include "machine/machine.h"
+#include "translate/engine.h"
+
+#define COM1 0x3f8u
+#define PM_STATUS 0x600u
+#define PM_ENABLE 0x602u
+#define PM_CONTROL 0x604u
+#define DEBUG_EXIT 0xf4
+#define BOOT_RIP 0x200010u
+
+/* ---- the engine ---- */
+
+struct guest;
+
+struct engine_vcpu {
+	struct cpu cpu;
+	struct guest *guest;
+};
+
+struct engine {
+	struct memory *memory;
+	const struct cpu_model *model;
+};
+
+/* What the guest of a test does each time it is entered, and what the test sees of it. */
+struct guest {
+	enum engine_exit (*run)(struct guest *guest, struct cpu *cpu);
+	unsigned entries, resets, ticks;
+	bool attach_fails;
+	uint64_t tsc; /* as the guest read it last */
+	uint32_t spins;
+	char input[64];
+	unsigned input_count;
+};
+
+/* The tests of this file run one after the other; machines are made on the thread that sets this. */
+static _Thread_local struct guest *next_guest;
+
+static void ignore_flush_all(void *opaque, bool global)
+{
+	(void)opaque;
+	(void)global;
+}
+
+static void ignore_flush_page(void *opaque, uint64_t linear)
+{
+	(void)opaque;
+	(void)linear;
+}
+
+static void ignore_code_write(void *opaque, uint64_t gpa, uint64_t size)
+{
+	(void)opaque;
+	(void)gpa;
+	(void)size;
+}
+
+struct engine *engine_create(struct memory *memory, const struct cpu_model *model, const struct engine_options *options,
+			     struct error *error)
+{
+	(void)options;
+	(void)error;
+	struct engine *engine = calloc(1, sizeof *engine);
+	*engine = (struct engine){.memory = memory, .model = model};
+	return engine;
+}
+
+void engine_destroy(struct engine *engine)
+{
+	free(engine);
+}
+
+struct engine_vcpu *engine_vcpu_create(struct engine *engine, unsigned index, struct error *error)
+{
+	(void)index;
+	(void)error;
+	struct engine_vcpu *vcpu = aligned_alloc(64, (sizeof *vcpu + 63) & ~(size_t)63);
+	memset(vcpu, 0, sizeof *vcpu);
+	vcpu->guest = next_guest;
+	vcpu->cpu.memory = engine->memory;
+	vcpu->cpu.model = engine->model;
+	vcpu->cpu.flush_all = ignore_flush_all;
+	vcpu->cpu.flush_page = ignore_flush_page;
+	vcpu->cpu.code_write = ignore_code_write;
+	return vcpu;
+}
+
+void engine_vcpu_destroy(struct engine_vcpu *vcpu)
+{
+	free(vcpu);
+}
+
+struct cpu *engine_vcpu_cpu(struct engine_vcpu *vcpu)
+{
+	return &vcpu->cpu;
+}
+
+bool engine_vcpu_attach(struct engine_vcpu *vcpu, struct error *error)
+{
+	return !vcpu->guest->attach_fails || error_set(error, ERROR_HOST, "no stack for signals");
+}
+
+void engine_vcpu_detach(struct engine_vcpu *vcpu)
+{
+	(void)vcpu;
+}
+
+uint64_t engine_memory_used(const struct engine *engine)
+{
+	(void)engine;
+	return 12345;
+}
+
+static bool stop_wanted(struct cpu *cpu)
+{
+	return (__atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST) & CPU_REQUEST_STOP) != 0;
+}
+
+enum engine_exit engine_run(struct engine_vcpu *vcpu)
+{
+	struct guest *guest = vcpu->guest;
+	struct cpu *cpu = &vcpu->cpu;
+	(void)ledger_enter(cpu->ledger, LEDGER_GUEST);
+	__atomic_fetch_add(&guest->entries, 1, __ATOMIC_SEQ_CST);
+	if (cpu->rip == BOOT_RIP) {
+		__atomic_fetch_add(&guest->resets, 1, __ATOMIC_SEQ_CST);
+		cpu->rip++;
+	}
+	enum engine_exit why = stop_wanted(cpu) ? ENGINE_STOPPED : guest->run(guest, cpu);
+	(void)ledger_enter(cpu->ledger, LEDGER_EXIT);
+	return why;
+}
+
+/* ---- what guests are made of ---- */
+
+static void out(struct cpu *cpu, uint16_t port, unsigned size, uint64_t value)
+{
+	cpu->device_lock(cpu->device_lock_opaque);
+	io_write(cpu->ports, port, size, value);
+	cpu->device_unlock(cpu->device_lock_opaque);
+}
+
+static uint64_t in(struct cpu *cpu, uint16_t port, unsigned size)
+{
+	cpu->device_lock(cpu->device_lock_opaque);
+	uint64_t value = io_read(cpu->ports, port, size);
+	cpu->device_unlock(cpu->device_lock_opaque);
+	return value;
+}
+
+/* Guest code polls `run` and leaves when a request is there. */
+static enum engine_exit spin(struct guest *guest, struct cpu *cpu)
+{
+	while (!stop_wanted(cpu)) {
+		guest->tsc = ledger_tsc() + cpu->tsc_offset;
+		__atomic_fetch_add(&guest->spins, 1, __ATOMIC_RELAXED);
+	}
+	return ENGINE_STOPPED;
+}
+
+static void power_off(struct cpu *cpu)
+{
+	out(cpu, PM_CONTROL, 2, 1u << 13);
+}
+
+static enum engine_exit guest_powers_off(struct guest *guest, struct cpu *cpu)
+{
+	power_off(cpu);
+	return spin(guest, cpu);
+}
+
+static enum engine_exit guest_resets_by_keyboard(struct guest *guest, struct cpu *cpu)
+{
+	if (guest->resets > 1)
+		return guest_powers_off(guest, cpu);
+	out(cpu, 0x64, 1, 0xfe);
+	return spin(guest, cpu);
+}
+
+static enum engine_exit guest_resets_by_cf9(struct guest *guest, struct cpu *cpu)
+{
+	if (guest->resets > 1)
+		return guest_powers_off(guest, cpu);
+	out(cpu, 0xcf9, 1, 0x02);
+	out(cpu, 0xcf9, 1, 0x06);
+	return spin(guest, cpu);
+}
+
+static enum engine_exit guest_resets_by_port_92(struct guest *guest, struct cpu *cpu)
+{
+	if (guest->resets > 1)
+		return guest_powers_off(guest, cpu);
+	out(cpu, 0x92, 1, 0x01);
+	return spin(guest, cpu);
+}
+
+static enum engine_exit guest_triple_faults(struct guest *guest, struct cpu *cpu)
+{
+	return guest->resets > 1 ? guest_powers_off(guest, cpu) : ENGINE_SHUTDOWN;
+}
+
+static enum engine_exit guest_exits(struct guest *guest, struct cpu *cpu)
+{
+	out(cpu, DEBUG_EXIT, 4, 0x21);
+	return spin(guest, cpu);
+}
+
+/* 8259 at vector 20h with only IRQ 0 and 4 open, channel 0 of the 8254 at 1 kHz. */
+static void start_ticks(struct cpu *cpu)
+{
+	static const uint16_t script[][2] = {{0x20, 0x11}, {0x21, 0x20}, {0x21, 0x04}, {0x21, 0x01},
+					     {0x21, 0xee}, {0x43, 0x34}, {0x40, 0xa9}, {0x40, 0x04}};
+	for (unsigned i = 0; i < sizeof script / sizeof script[0]; i++)
+		out(cpu, script[i][0], 1, script[i][1]);
+	cpu->interrupt_enable = 1;
+}
+
+/* Takes what is pending, as cpu_service_events does. Returns the vector or -1. */
+static int take_interrupt(struct cpu *cpu)
+{
+	if ((__atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST) & CPU_REQUEST_INTERRUPT) == 0)
+		return -1;
+	int vector = cpu->controller.acknowledge(cpu->controller.opaque);
+	if (vector >= 0)
+		out(cpu, 0x20, 1, 0x20);
+	return vector;
+}
+
+static enum engine_exit guest_halts_for_ticks(struct guest *guest, struct cpu *cpu)
+{
+	if (guest->entries == 1)
+		start_ticks(cpu);
+	for (int vector = take_interrupt(cpu); vector >= 0; vector = take_interrupt(cpu)) {
+		assert_int_equal(vector, 0x20);
+		guest->ticks++;
+	}
+	if (guest->ticks >= 20)
+		return guest_powers_off(guest, cpu);
+	cpu->halted = true;
+	return ENGINE_HALTED;
+}
+
+/* Echoes its input in upper case, one interrupt for each, until a dot. */
+static enum engine_exit guest_echoes(struct guest *guest, struct cpu *cpu)
+{
+	if (guest->entries == 1) {
+		start_ticks(cpu);
+		out(cpu, 0x21, 1, 0xef);
+		out(cpu, COM1 + 4, 1, 0x0b);
+		out(cpu, COM1 + 1, 1, 0x01);
+	}
+	while (take_interrupt(cpu) >= 0) {
+		while ((in(cpu, COM1 + 5, 1) & 1) != 0) {
+			char c = (char)in(cpu, COM1, 1);
+			if (guest->input_count < sizeof guest->input)
+				guest->input[guest->input_count++] = c;
+			out(cpu, COM1, 1, (uint8_t)(c & ~0x20));
+			if (c == '.')
+				return guest_powers_off(guest, cpu);
+		}
+	}
+	cpu->halted = true;
+	return ENGINE_HALTED;
+}
+
+/* Waits for the power button's event. */
+static enum engine_exit guest_waits_for_button(struct guest *guest, struct cpu *cpu)
+{
+	out(cpu, PM_ENABLE, 2, 1u << 8);
+	while (!stop_wanted(cpu)) {
+		__atomic_store_n(&guest->ticks, 1, __ATOMIC_SEQ_CST);
+		if ((in(cpu, PM_STATUS, 2) & 1u << 8) != 0)
+			power_off(cpu);
+	}
+	return ENGINE_STOPPED;
+}
+
+/* ---- fixture ---- */
+
+struct fixture {
+	char folder[32], kernel[64], path[64];
+	struct guest guest;
+	struct machine_config config;
+	struct machine *machine;
+	struct error error;
+	enum machine_end end;
+};
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof *f);
+	uint8_t kernel[TEST_MULTIBOOT_SIZE];
+	strcpy(f->folder, "/tmp/nfold-machine-XXXXXX");
+	assert_non_null(mkdtemp(f->folder));
+	(void)snprintf(f->kernel, sizeof f->kernel, "%s/kernel", f->folder);
+	(void)snprintf(f->path, sizeof f->path, "%s/other", f->folder);
+	make_multiboot(kernel);
+	FILE *file = fopen(f->kernel, "wb");
+	assert_non_null(file);
+	assert_int_equal(fwrite(kernel, 1, sizeof kernel, file), sizeof kernel);
+	assert_int_equal(fclose(file), 0);
+	f->config = (struct machine_config){.name = "test",
+					    .memory_size = TEST_MEMORY,
+					    .cpus = 1,
+					    .cpu_model = "max",
+					    .kernel = f->kernel,
+					    .serial = SERIAL_NONE,
+					    .debug_exit_port = -1};
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+	machine_destroy(f->machine);
+	(void)unlink(f->kernel);
+	(void)unlink(f->path);
+	assert_int_equal(rmdir(f->folder), 0);
+	free(f);
+	return 0;
+}
+
+static void create(struct fixture *f)
+{
+	next_guest = &f->guest;
+	f->machine = machine_create(&f->config, &f->error);
+	if (f->machine == NULL)
+		fail_msg("%s", f->error.text);
+}
+
+static enum machine_end run(struct fixture *f, enum engine_exit (*guest)(struct guest *, struct cpu *))
+{
+	f->guest.run = guest;
+	create(f);
+	return machine_run(f->machine);
+}
+
+static void *run_thread(void *opaque)
+{
+	struct fixture *f = opaque;
+	f->end = machine_run(f->machine);
+	return NULL;
+}
+
+static pthread_t run_beside(struct fixture *f, enum engine_exit (*guest)(struct guest *, struct cpu *))
+{
+	pthread_t thread;
+	f->guest.run = guest;
+	create(f);
+	assert_int_equal(pthread_create(&thread, NULL, run_thread, f), 0);
+	return thread;
+}
+
+static void sleep_ms(long ms)
+{
+	struct timespec time = {.tv_nsec = ms * 1000000};
+	(void)nanosleep(&time, NULL);
+}
+
+/* Waits up to five seconds for a counter to move past a value. */
+static void await_past(const uint32_t *counter, uint32_t value)
+{
+	for (unsigned i = 0; i < 5000; i++) {
+		if (__atomic_load_n(counter, __ATOMIC_SEQ_CST) > value)
+			return;
+		sleep_ms(1);
+	}
+	fail_msg("nothing happened");
+}
+
+static void await_state(struct fixture *f, enum machine_state wanted)
+{
+	for (unsigned i = 0; i < 5000; i++) {
+		if (machine_state(f->machine) == wanted)
+			return;
+		sleep_ms(1);
+	}
+	fail_msg("the machine's state did not change");
+}
+
+/* ---- ends ---- */
+
+static void guest_can_power_off(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(run(f, guest_powers_off), MACHINE_POWERED_OFF);
+	assert_int_equal(f->guest.resets, 1);
+	assert_int_equal(machine_state(f->machine), MACHINE_ENDED);
+}
+
+static void every_way_to_reset_starts_over(void **state)
+{
+	struct fixture *f = *state;
+	enum engine_exit (*const guests[])(struct guest *, struct cpu *) = {
+	    guest_resets_by_keyboard, guest_resets_by_cf9, guest_resets_by_port_92, guest_triple_faults};
+	for (unsigned i = 0; i < 4; i++) {
+		f->guest = (struct guest){0};
+		assert_int_equal(run(f, guests[i]), MACHINE_POWERED_OFF);
+		assert_int_equal(f->guest.resets, 2);
+		machine_destroy(f->machine);
+		f->machine = NULL;
+	}
+}
+
+static void no_reboot_ends_instead(void **state)
+{
+	struct fixture *f = *state;
+	f->config.no_reboot = true;
+	assert_int_equal(run(f, guest_resets_by_keyboard), MACHINE_REBOOTED);
+	machine_destroy(f->machine);
+	f->machine = NULL;
+	f->guest = (struct guest){0};
+	assert_int_equal(run(f, guest_triple_faults), MACHINE_SHUTDOWN);
+}
+
+static void debug_exit_has_a_code(void **state)
+{
+	struct fixture *f = *state;
+	f->config.debug_exit_port = DEBUG_EXIT;
+	assert_int_equal(run(f, guest_exits), MACHINE_DEBUG_EXIT);
+	assert_int_equal(machine_debug_exit_code(f->machine), 0x43);
+}
+
+static void kernel_is_read_again_at_reset(void **state)
+{
+	struct fixture *f = *state;
+	f->guest.run = guest_resets_by_keyboard;
+	create(f);
+	assert_int_equal(truncate(f->kernel, 100), 0);
+	assert_int_equal(machine_run(f->machine), MACHINE_FAILED);
+	assert_non_null(strstr(machine_failure(f->machine), "shorter"));
+}
+
+static void failing_to_attach_ends_the_machine(void **state)
+{
+	struct fixture *f = *state;
+	f->guest.attach_fails = true;
+	assert_int_equal(run(f, guest_powers_off), MACHINE_FAILED);
+	assert_string_equal(machine_failure(f->machine), "no stack for signals");
+	assert_int_equal(f->guest.entries, 0);
+}
+
+/* ---- halting, pausing, killing ---- */
+
+static void interrupts_end_halts(void **state)
+{
+	struct fixture *f = *state;
+	struct ledger_reading reading;
+	assert_int_equal(run(f, guest_halts_for_ticks), MACHINE_POWERED_OFF);
+	assert_true(f->guest.ticks >= 20);
+	ledger_read(machine_ledger(f->machine), 0, &reading);
+	assert_true(reading.state_ns[LEDGER_IDLE] > 5000000);
+	assert_true(reading.state_ns[LEDGER_IDLE] > reading.state_ns[LEDGER_GUEST]);
+}
+
+static void pausing_stops_guest_and_clock(void **state)
+{
+	struct fixture *f = *state;
+	pthread_t thread = run_beside(f, spin);
+	await_past(&f->guest.spins, 1000);
+	machine_pause(f->machine);
+	await_state(f, MACHINE_PAUSED);
+	uint32_t spins = __atomic_load_n(&f->guest.spins, __ATOMIC_SEQ_CST);
+	uint64_t guest_tsc = f->guest.tsc, host_tsc = ledger_tsc();
+	sleep_ms(50);
+	assert_int_equal(__atomic_load_n(&f->guest.spins, __ATOMIC_SEQ_CST), spins);
+
+	machine_resume(f->machine);
+	await_past(&f->guest.spins, spins);
+	machine_pause(f->machine);
+	await_state(f, MACHINE_PAUSED);
+	assert_true(f->guest.tsc > guest_tsc);
+	/* The pause of 50 ms is missing in the guest's time. */
+	uint64_t host = ledger_tsc() - host_tsc, guest = f->guest.tsc - guest_tsc;
+	assert_true(guest < host - machine_ledger(f->machine)->tsc_hz / 25);
+
+	machine_reset(f->machine); /* while paused: starts over when resumed */
+	machine_resume(f->machine);
+	await_past(&f->guest.resets, 1);
+	machine_kill(f->machine);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(f->end, MACHINE_KILLED);
+	assert_int_equal(f->guest.resets, 2);
+}
+
+static void idle_guests_can_be_killed(void **state)
+{
+	struct fixture *f = *state;
+	pthread_t thread = run_beside(f, guest_echoes);
+	await_past(&f->guest.entries, 0);
+	machine_kill(f->machine);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(f->end, MACHINE_KILLED);
+}
+
+static void a_machine_can_start_paused(void **state)
+{
+	struct fixture *f = *state;
+	f->guest.run = guest_powers_off;
+	create(f);
+	machine_pause(f->machine);
+	pthread_t thread;
+	assert_int_equal(pthread_create(&thread, NULL, run_thread, f), 0);
+	await_state(f, MACHINE_PAUSED);
+	sleep_ms(20);
+	assert_int_equal(f->guest.entries, 0);
+	machine_resume(f->machine);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(f->end, MACHINE_POWERED_OFF);
+}
+
+static void power_button_reaches_the_guest(void **state)
+{
+	struct fixture *f = *state;
+	pthread_t thread = run_beside(f, guest_waits_for_button);
+	await_past(&f->guest.ticks, 0);
+	machine_power_button(f->machine);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(f->end, MACHINE_POWERED_OFF);
+}
+
+/* ---- streams and watches ---- */
+
+static void read_exactly(int fd, char *to, size_t size)
+{
+	for (size_t done = 0; done < size;) {
+		ssize_t got = read(fd, to + done, size - done);
+		assert_true(got > 0);
+		done += (size_t)got;
+	}
+}
+
+static void serial_goes_through_descriptors(void **state)
+{
+	struct fixture *f = *state;
+	int in_pipe[2], out_pipe[2];
+	char text[64] = {0};
+	assert_int_equal(pipe(in_pipe), 0);
+	assert_int_equal(pipe(out_pipe), 0);
+	f->config.serial = SERIAL_STDIO;
+	f->config.serial_fd_in = in_pipe[0];
+	f->config.serial_fd_out = out_pipe[1];
+	pthread_t thread = run_beside(f, guest_echoes);
+	const char *sent = "more than sixteen bytes fit into a fifo.";
+	assert_int_equal(write(in_pipe[1], sent, strlen(sent)), strlen(sent));
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(f->end, MACHINE_POWERED_OFF);
+	assert_memory_equal(f->guest.input, sent, strlen(sent));
+	read_exactly(out_pipe[0], text, strlen(sent));
+	assert_memory_equal(text, "MORE", 4);
+	for (unsigned i = 0; i < 2; i++) {
+		(void)close(in_pipe[i]);
+		(void)close(out_pipe[i]);
+	}
+}
+
+static void serial_goes_through_a_socket(void **state)
+{
+	struct fixture *f = *state;
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char text[16];
+	f->config.serial = SERIAL_UNIX;
+	f->config.serial_path = f->path;
+	pthread_t thread = run_beside(f, guest_echoes);
+	memcpy(address.sun_path, f->path, strlen(f->path) + 1);
+	for (unsigned i = 0; i < 2; i++) { /* a second client after the first */
+		int client = socket(AF_UNIX, SOCK_STREAM, 0);
+		assert_int_equal(connect(client, (struct sockaddr *)&address, sizeof address), 0);
+		assert_int_equal(write(client, i == 0 ? "ab" : "cd", 2), 2);
+		read_exactly(client, text, 2);
+		assert_memory_equal(text, i == 0 ? "AB" : "CD", 2);
+		(void)close(client);
+	}
+	int client = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(connect(client, (struct sockaddr *)&address, sizeof address), 0);
+	assert_int_equal(write(client, ".", 1), 1);
+	(void)close(client); /* what it sent is delivered all the same */
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(f->end, MACHINE_POWERED_OFF);
+	machine_destroy(f->machine);
+	f->machine = NULL;
+	assert_int_not_equal(access(f->path, F_OK), 0);
+}
+
+struct watched {
+	struct machine *machine;
+	int fd;
+	unsigned calls;
+};
+
+static void kill_on_third(void *opaque, int fd, uint32_t events)
+{
+	struct watched *watched = opaque;
+	char byte;
+	assert_int_equal(fd, watched->fd);
+	assert_true((events & EPOLLIN) != 0);
+	assert_int_equal(read(fd, &byte, 1), 1);
+	if (++watched->calls == 2)
+		machine_pause(watched->machine);
+	if (watched->calls < 3)
+		return;
+	/* On the loop's own thread requests take effect at once. */
+	assert_int_equal(machine_state(watched->machine), MACHINE_PAUSED);
+	machine_unwatch(watched->machine, fd);
+	machine_kill(watched->machine);
+	assert_int_equal(machine_state(watched->machine), MACHINE_ENDED);
+}
+
+static void owners_watch_descriptors(void **state)
+{
+	struct fixture *f = *state;
+	int ends[2];
+	assert_int_equal(pipe(ends), 0);
+	f->guest.run = spin;
+	create(f);
+	struct watched watched = {.machine = f->machine, .fd = ends[0]};
+	assert_true(machine_watch(f->machine, ends[0], EPOLLIN, kill_on_third, &watched, &f->error));
+	assert_false(machine_watch(f->machine, 9999, EPOLLIN, kill_on_third, &watched, &f->error));
+	assert_int_equal(write(ends[1], "abcd", 4), 4);
+	assert_int_equal(machine_run(f->machine), MACHINE_KILLED);
+	assert_int_equal(watched.calls, 3);
+	(void)close(ends[0]);
+	(void)close(ends[1]);
+}
+
+/* ---- bad input ---- */
+
+static void assert_refused(struct fixture *f, const char *word)
+{
+	f->error = (struct error){0};
+	next_guest = &f->guest;
+	assert_null(machine_create(&f->config, &f->error));
+	assert_null(strchr(f->error.text, '\n'));
+	if (strstr(f->error.text, word) == NULL)
+		fail_msg("\"%s\" does not say \"%s\"", f->error.text, word);
+}
+
+static void absurd_sizes_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	static const uint64_t sizes[] = {0, 1, 4096, (2 << 20) - 4096, (32 << 20) + 1, UINT64_C(1) << 40, UINT64_MAX};
+	for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		f->config.memory_size = sizes[i];
+		assert_refused(f, "memory");
+	}
+	f->config.memory_size = TEST_MEMORY;
+	f->config.cpus = 0;
+	assert_refused(f, "processors");
+	f->config.cpus = 9;
+	assert_refused(f, "processors");
+}
+
+static void write_file(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "wb");
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void bad_files_are_refused_and_nothing_is_made(void **state)
+{
+	struct fixture *f = *state;
+	f->config.serial = SERIAL_FILE;
+	f->config.serial_path = f->path;
+	f->config.kernel = "/nonexistent/kernel";
+	assert_refused(f, "there is no kernel");
+	f->config.kernel = f->folder;
+	assert_refused(f, "directory");
+	f->config.kernel = "/dev/null";
+	assert_refused(f, "regular");
+	assert_int_not_equal(access(f->path, F_OK), 0);
+
+	write_file(f->path, "");
+	f->config.kernel = f->path;
+	assert_refused(f, "empty");
+	write_file(f->path, "x");
+	assert_refused(f, "no kernel");
+	f->config.kernel = f->kernel;
+	f->config.initrd = f->path;
+	assert_refused(f, "--module");
+	f->config.initrd = "/nonexistent/initrd";
+	assert_refused(f, "there is no initrd");
+	f->config.initrd = NULL;
+	f->config.module[0] = "/nonexistent/module argument";
+	f->config.module_count = 1;
+	assert_refused(f, "there is no module /nonexistent/module");
+	assert_int_equal(truncate(f->path, 64 << 20), 0);
+	f->config.kernel = f->path;
+	assert_refused(f, "too big");
+	f->config.kernel = f->kernel;
+	f->config.module_count = 0;
+	f->config.cpu_model = "z80";
+	assert_refused(f, "z80");
+	f->config.cpu_model = "max";
+	f->config.serial_path = "/nonexistent/serial";
+	assert_refused(f, "/nonexistent/serial");
+	f->config.serial = SERIAL_UNIX;
+	f->config.serial_path = f->kernel;
+	assert_refused(f, "not a socket");
+	f->config.serial = SERIAL_NONE;
+	f->config.debug_exit_port = COM1;
+	assert_refused(f, "0x3f8");
+	f->config.debug_exit_port = 0xffff;
+	assert_refused(f, "0xffff");
+}
+
+/* ---- two at once: nothing is global ---- */
+
+static void machines_do_not_know_each_other(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture other = {.config = f->config};
+	pthread_t first = run_beside(f, guest_halts_for_ticks);
+	pthread_t second = run_beside(&other, guest_resets_by_keyboard);
+	assert_int_equal(pthread_join(second, NULL), 0);
+	assert_int_equal(pthread_join(first, NULL), 0);
+	assert_int_equal(f->end, MACHINE_POWERED_OFF);
+	assert_int_equal(other.end, MACHINE_POWERED_OFF);
+	assert_int_equal(f->guest.resets, 1);
+	assert_int_equal(other.guest.resets, 2);
+	assert_true(machine_overhead_bytes(f->machine) > 12345);
+	machine_destroy(other.machine);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(guest_can_power_off, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(every_way_to_reset_starts_over, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(no_reboot_ends_instead, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(debug_exit_has_a_code, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(kernel_is_read_again_at_reset, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(failing_to_attach_ends_the_machine, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(interrupts_end_halts, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(pausing_stops_guest_and_clock, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(idle_guests_can_be_killed, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(a_machine_can_start_paused, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(power_button_reaches_the_guest, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(serial_goes_through_descriptors, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(serial_goes_through_a_socket, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(owners_watch_descriptors, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(absurd_sizes_are_refused, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(bad_files_are_refused_and_nothing_is_made, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(machines_do_not_know_each_other, set_up, tear_down),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
