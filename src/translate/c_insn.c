@@ -110,6 +110,96 @@ static void fill_vector(const struct translation *t, struct cpu_insn *insn)
 		insn->vector_size = 16;
 }
 
+static unsigned bit_kind(ZydisMnemonic mnemonic)
+{
+	switch (mnemonic) {
+	case ZYDIS_MNEMONIC_BTS:
+		return CPU_BIT_SET;
+	case ZYDIS_MNEMONIC_BTR:
+		return CPU_BIT_RESET;
+	case ZYDIS_MNEMONIC_BTC:
+		return CPU_BIT_COMPLEMENT;
+	default:
+		return CPU_BIT_TEST;
+	}
+}
+
+/* The size of one index of a gather: the letter D or Q before the element's in the mnemonic. */
+static unsigned gather_index_size(ZydisMnemonic mnemonic)
+{
+	switch (mnemonic) {
+	case ZYDIS_MNEMONIC_VGATHERQPD:
+	case ZYDIS_MNEMONIC_VGATHERQPS:
+	case ZYDIS_MNEMONIC_VPGATHERQD:
+	case ZYDIS_MNEMONIC_VPGATHERQQ:
+		return 8;
+	default:
+		return 4;
+	}
+}
+
+static bool has_operand(const struct translation *t, ZydisRegister reg)
+{
+	for (unsigned i = 0; i < t->insn.operand_count; i++) {
+		if (t->operand[i].type == ZYDIS_OPERAND_TYPE_REGISTER && t->operand[i].reg.value == reg)
+			return true;
+	}
+	return false;
+}
+
+/* The segment register that LDS and its kin load. */
+static uint64_t loaded_segment(const struct translation *t)
+{
+	for (unsigned i = 0; i < t->insn.operand_count; i++) {
+		ZydisRegister reg = t->operand[i].reg.value;
+		if (t->operand[i].type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(reg) == ZYDIS_REGCLASS_SEGMENT)
+			return (uint64_t)(reg - ZYDIS_REGISTER_ES);
+	}
+	return CPU_SEGMENT_COUNT;
+}
+
+static void fill_far_pointer(const struct translation *t, struct cpu_insn *insn)
+{
+	if (t->operand[0].type != ZYDIS_OPERAND_TYPE_POINTER)
+		return;
+	insn->immediate = t->operand[0].ptr.offset;
+	insn->immediate2 = t->operand[0].ptr.segment;
+}
+
+/* What the cpu layer expects where the encoding alone does not say it; see cpu/insn.h. */
+static void fill_special(const struct translation *t, struct cpu_insn *insn, enum cpu_op op)
+{
+	bool vex = t->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+	switch (op) {
+	case CPU_OP_bit_memory:
+		insn->immediate = bit_kind(t->insn.mnemonic);
+		break;
+	case CPU_OP_load_far_pointer:
+		insn->immediate = loaded_segment(t);
+		break;
+	case CPU_OP_call_far:
+	case CPU_OP_jmp_far:
+		fill_far_pointer(t, insn);
+		break;
+	case CPU_OP_in:
+	case CPU_OP_out:
+		insn->reg = has_operand(t, ZYDIS_REGISTER_DX) ? CPU_RDX : CPU_NO_REGISTER;
+		break;
+	case CPU_OP_vmaskmov:
+	case CPU_OP_vpmaskmov:
+		insn->immediate = t->operand[0].type == ZYDIS_OPERAND_TYPE_MEMORY;
+		break;
+	case CPU_OP_gather:
+		insn->immediate = gather_index_size(t->insn.mnemonic);
+		break;
+	case CPU_OP_maskmovdqu:
+		insn->vector_size = vex ? 16 : 0;
+		break;
+	default:
+		break;
+	}
+}
+
 static void fill_insn(struct translation *t, struct cpu_insn *insn, enum cpu_op op)
 {
 	insn->op = (uint16_t)op;
@@ -130,15 +220,7 @@ static void fill_insn(struct translation *t, struct cpu_insn *insn, enum cpu_op 
 	fill_registers(t, insn);
 	fill_memory(t, insn);
 	fill_vector(t, insn);
-	for (unsigned i = 0; i < t->insn.operand_count; i++) {
-		if (op == CPU_OP_load_far_pointer && t->operand[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-		    ZydisRegisterGetClass(t->operand[i].reg.value) == ZYDIS_REGCLASS_SEGMENT)
-			insn->immediate = (uint64_t)(t->operand[i].reg.value - ZYDIS_REGISTER_ES);
-		if (t->operand[i].type == ZYDIS_OPERAND_TYPE_POINTER) {
-			insn->immediate = t->operand[i].ptr.offset;
-			insn->immediate2 = t->operand[i].ptr.segment;
-		}
-	}
+	fill_special(t, insn, op);
 }
 
 static bool clears_trap_flag(unsigned op)
