@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Small Multiboot guests for the tests of the commands. GUEST_name chooses one. They run in 32-bit protected mode without
+ * paging, as a Multiboot loader leaves them, with interrupts off.
+ */
+#define COM1 0x3f8
+#define COM1_LSR (COM1 + 5)
+#define DEBUG_EXIT 0xf4
+#define PM1A_CNT 0x604 /* of the PIIX4's power management block at 0x600 */
+
+	.section .text
+	.code32
+	.globl _start
+_start:
+	jmp	main
+	.balign	4
+header:
+	.long	0x1badb002, 0, -0x1badb002
+
+/* Writes %al to the serial port. Keeps everything but %edx. */
+put:
+	push	%eax
+	mov	$COM1_LSR, %edx
+1:	in	(%dx), %al
+	test	$0x20, %al /* transmitter holding register empty */
+	jz	1b
+	pop	%eax
+	mov	$COM1, %edx
+	out	%al, (%dx)
+	ret
+
+main:
+	mov	$stack_end, %esp
+
+#if defined(GUEST_spin)
+	cli
+1:	jmp	1b
+
+#elif defined(GUEST_loop) /* a longer loop, with stores */
+	cli
+1:	incl	stack
+	jmp	1b
+
+#elif defined(GUEST_halt)
+	cli
+1:	hlt
+	jmp	1b
+
+#elif defined(GUEST_triple)
+	lidt	no_idt
+	ud2
+
+#elif defined(GUEST_reset) /* by the keyboard controller */
+	mov	$0xfe, %al
+	out	%al, $0x64
+1:	hlt
+	jmp	1b
+
+#elif defined(GUEST_reset_pci) /* by the reset control register of the PIIX3 */
+	mov	$0xcf9, %edx
+	mov	$0x06, %al
+	out	%al, (%dx)
+1:	hlt
+	jmp	1b
+
+#elif defined(GUEST_poweroff) /* S5: SLP_TYP 0, SLP_EN */
+	mov	$PM1A_CNT, %edx
+	mov	$0x2000, %ax
+	out	%ax, (%dx)
+1:	hlt
+	jmp	1b
+
+#elif defined(GUEST_exit)
+	mov	$EXIT_VALUE, %eax
+	out	%al, $DEBUG_EXIT
+1:	hlt
+	jmp	1b
+
+#elif defined(GUEST_tick) /* 'B' at each boot, then dots */
+	mov	$'B', %al
+	call	put
+1:	mov	$200000, %ecx
+2:	loop	2b
+	mov	$'.', %al
+	call	put
+	jmp	1b
+
+#elif defined(GUEST_echo) /* sends back what it receives, each byte plus one */
+1:	mov	$COM1_LSR, %edx
+	in	(%dx), %al
+	test	$1, %al
+	jz	1b
+	mov	$COM1, %edx
+	in	(%dx), %al
+	inc	%al
+	call	put
+	jmp	1b
+
+#elif defined(GUEST_ports) /* garbage to and from every port, in every width, for ever */
+	rdtsc
+	or	$1, %eax
+	mov	%eax, %esi
+1:	mov	%esi, %eax /* xorshift */
+	shl	$13, %eax
+	xor	%eax, %esi
+	mov	%esi, %eax
+	shr	$17, %eax
+	xor	%eax, %esi
+	mov	%esi, %eax
+	shl	$5, %eax
+	xor	%eax, %esi
+	inc	%ebx
+	movzwl	%bx, %edx
+	mov	%esi, %eax
+	mov	%esi, %ecx
+	shr	$11, %ecx
+	and	$7, %ecx
+	jmp	*actions(,%ecx,4)
+2:	in	(%dx), %al
+	jmp	1b
+3:	in	(%dx), %ax
+	jmp	1b
+4:	in	(%dx), %eax
+	jmp	1b
+5:	out	%al, (%dx)
+	jmp	1b
+6:	out	%ax, (%dx)
+	jmp	1b
+7:	out	%eax, (%dx)
+	jmp	1b
+actions: /* writes more often than reads */
+	.long	2b, 3b, 4b, 5b, 5b, 6b, 6b, 7b
+
+#else
+#error "no guest chosen"
+#endif
+
+no_idt:
+	.word	0
+	.long	0
+
+	.balign	16
+stack:
+	.space	1024
+stack_end:
