@@ -61,14 +61,14 @@ static void fill_memory(struct translation *t, struct cpu_insn *insn)
 
 static unsigned modrm_reg(const struct translation *t)
 {
-	bool vex = t->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
-	return t->insn.raw.modrm.reg | ((vex ? t->insn.raw.vex.R : t->insn.raw.rex.R) ? 8u : 0u);
+	bool vex = t->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX; /* VEX holds the bit inverted */
+	return t->insn.raw.modrm.reg | ((vex ? !t->insn.raw.vex.R : t->insn.raw.rex.R) ? 8u : 0u);
 }
 
 static unsigned modrm_rm(const struct translation *t)
 {
 	bool vex = t->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
-	return t->insn.raw.modrm.rm | ((vex ? t->insn.raw.vex.B : t->insn.raw.rex.B) ? 8u : 0u);
+	return t->insn.raw.modrm.rm | ((vex ? !t->insn.raw.vex.B : t->insn.raw.rex.B) ? 8u : 0u);
 }
 
 static void fill_registers(const struct translation *t, struct cpu_insn *insn)

@@ -353,6 +353,7 @@ enum engine_step engine_step(struct engine_vcpu *vcpu)
 {
 	struct cpu *cpu = &vcpu->cpu;
 	struct turn turn = {0};
+	engine_drain_code_writes(vcpu->engine, vcpu);
 	for (;;) {
 		struct block *temporary;
 		__atomic_store_n(&cpu->run, 1, __ATOMIC_SEQ_CST);

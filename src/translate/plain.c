@@ -331,14 +331,18 @@ static void emit_inc_dec(struct translation *t, unsigned host)
 	asm_op(&t->as, prefix, false, 0xff, t->insn.opcode >= 0x48, rm_register(host));
 }
 
+/* Bit 3 of a register number: VEX holds it inverted. */
+static unsigned extended(const struct translation *t, unsigned rex_bit, unsigned vex_bit)
+{
+	bool vex = t->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+	return (vex ? vex_bit == 0 : rex_bit != 0) ? 8u : 0u;
+}
+
 static void emit_operation(struct translation *t, const struct plan *plan)
 {
 	struct host_rm rm = rm_register(0);
 	unsigned reg = t->insn.raw.modrm.reg;
-	if (t->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX)
-		reg |= t->insn.raw.vex.R ? 8u : 0u;
-	else
-		reg |= t->insn.raw.rex.R ? 8u : 0u;
+	reg |= extended(t, t->insn.raw.rex.R, t->insn.raw.vex.R);
 	if (plan->role[ROLE_REG].present)
 		reg = plan->role[ROLE_REG].host;
 	if (plan->memory != NULL) {
@@ -348,8 +352,7 @@ static void emit_operation(struct translation *t, const struct plan *plan)
 	} else if (plan->role[ROLE_RM].present) {
 		rm = rm_register(plan->role[ROLE_RM].host);
 	} else {
-		unsigned extended = t->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX ? t->insn.raw.vex.B : t->insn.raw.rex.B;
-		rm = rm_register(t->insn.raw.modrm.rm | (extended ? 8u : 0u));
+		rm = rm_register(t->insn.raw.modrm.rm | extended(t, t->insn.raw.rex.B, t->insn.raw.vex.B));
 	}
 	unsigned vvvv = plan->role[ROLE_VVVV].present ? plan->role[ROLE_VVVV].host : plan->vvvv;
 	unsigned opcode_reg = plan->role[ROLE_OPCODE].present ? plan->role[ROLE_OPCODE].host : NO_ROLE;
