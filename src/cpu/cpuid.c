@@ -136,6 +136,7 @@ static const struct control_bits control_bits[] = {
 };
 
 /* IA32_ARCH_CAPABILITIES: every flaw that the register can deny is denied; RSBA and RRSBA stay clear. */
+#define CPUID_7_2_EDX_BHI_CTRL BIT32(4)
 #define ARCH_CAP_RDCL_NO BIT64(0)
 #define ARCH_CAP_IBRS_ALL BIT64(1)
 #define ARCH_CAP_SKIP_VMENTRY_L1DFLUSH BIT64(3)
@@ -351,9 +352,14 @@ static void add_basic(struct cpu_model *model)
 	    (struct cpu_cpuid_leaf){
 		.leaf = 7,
 		.subleaf_matters = true,
+		.eax = is_intel(model) ? 2 : 0, /* the last subleaf */
 		.ebx = word_of(model, CPUID_WORD_7_EBX) | CPUID_7_EBX_FDP_EXCPTN_ONLY | CPUID_7_EBX_NO_FPU_SELECTORS,
 		.ecx = word_of(model, CPUID_WORD_7_ECX),
 		.edx = word_of(model, CPUID_WORD_7_EDX) | (is_intel(model) ? CPUID_7_EDX_SPECULATION : 0)});
+	/* With BHI_DIS_S to set in IA32_SPEC_CTRL, a guest does without a loop at each system call. */
+	if (is_intel(model))
+		add(model, (struct cpu_cpuid_leaf){
+			       .leaf = 7, .subleaf = 2, .subleaf_matters = true, .edx = CPUID_7_2_EDX_BHI_CTRL});
 }
 
 /* The host's caches; those it shares between processors are shared by all of ours. */
