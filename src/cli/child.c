@@ -316,8 +316,20 @@ static int child_exit_status(const struct child *child, const char *name)
 	return STATUS_HOST;
 }
 
+/* A closed standard descriptor would be given to the next file opened, and the guest's output with it. */
+static void fill_standard_fds(void)
+{
+	int fd;
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
 int child_run(const struct child_request *request)
 {
+	fill_standard_fds();
 	struct child *child = calloc(1, sizeof *child);
 	if (child == NULL) {
 		report_line("out of memory");

@@ -30,7 +30,7 @@ class ExitStatuses(CliTest):
     def test_a_crash_of_the_process_leaves_nothing(self):
         for name in ([], ["--name", "crasher"]):
             line = self.refuse(STATUS_HOST, "run", "--kernel", self.file("kernel", "crash"), *name)
-            self.assertIn("Segmentation fault", line)
+            self.assertIn("Aborted", line)
             self.assertEqual(self.leftovers(), [])
 
 
@@ -210,6 +210,13 @@ class Pipes(CliTest):
         time.sleep(0.2)
         self.assert_runs(process)
         self.assertEqual(self.guests()["one"]["STATE"], "running")
+
+
+    def test_closed_descriptors(self):
+        for closed in ("<&-", ">&-", "<&- >&- 2>&-"):
+            kernel = self.file("k", "exit:3")
+            status = subprocess.call(["sh", "-c", f"'{self.nfold}' run --kernel '{kernel}' {closed}"], env=self.environment)
+            self.assertEqual(status, 7, closed)
 
 
 class RuntimeDirectory(CliTest):

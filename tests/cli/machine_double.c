@@ -7,7 +7,7 @@
  *   spin       runs until killed           echo   copies serial input to serial output, runs until killed
  *   poweroff   powers off at once          deaf   never lets go: neither machine_kill nor the power button ends it
  *   reboot     asks for a reset            hang   blocks the event loop for ever
- *   triple     triple-faults               crash  the process dies of SIGSEGV
+ *   triple     triple-faults               crash  the process aborts
  *   exit:N     writes N to the debug-exit port
  *   fail       a host error at run time
  *
@@ -102,7 +102,7 @@ static void play(struct machine *machine)
 	if (sscanf(machine->script, "exit:%d", &machine->exit_code) == 1)
 		end_with(machine, MACHINE_DEBUG_EXIT);
 	if (strcmp(machine->script, "crash") == 0)
-		(void)raise(SIGSEGV);
+		(void)raise(SIGABRT);
 	while (strcmp(machine->script, "hang") == 0)
 		(void)pause();
 }
