@@ -157,7 +157,7 @@ class Hostile(CliTest):
             except TimeoutError:
                 pass
         self.assert_served()
-        self.assertLess(resident() - before, 8 << 20)
+        self.assertLess(resident() - before, 16 << 20)
         # Who reads again is served again.
         greedy[0].socket.settimeout(20)
         for _ in range(100):
