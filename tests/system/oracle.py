@@ -220,7 +220,7 @@ def observe(runner, guest, folder, timeout, ends):
     return facts, absent, seconds
 
 
-TABLE_KEYS = {"topic", "facts", "wrong", "right", "section", "why"}
+TABLE_KEYS = {"topic", "facts", "wrong", "right", "either", "section", "why"}
 
 
 def table_read(path, topic):
@@ -228,7 +228,7 @@ def table_read(path, topic):
     with open(path, "rb") as source:
         entries = tomllib.load(source).get("disagreement", [])
     for entry in entries:
-        if set(entry) - TABLE_KEYS or not TABLE_KEYS - {"right"} <= set(entry):
+        if set(entry) - TABLE_KEYS or not TABLE_KEYS - {"right", "either"} <= set(entry):
             raise OracleError("table entry with missing or unknown keys: %s" % entry)
         if not set(entry["wrong"].split()) <= {"qemu", "bochs"}:
             raise OracleError("table entry with an unknown 'wrong': %s" % entry)
@@ -269,6 +269,9 @@ def record_make(seen, table):
             continue
         votes = {who: facts.get(name, "nothing") for who, (facts, absent) in seen.items()
                  if who != "nfold" and who not in wrong and not missing(name, absent)}
+        if entry and entry.get("either"):
+            record[name] = "|".join(sorted(set(votes.values())))
+            continue
         if len(set(votes.values())) > 1:
             problems.append("%s: %s" % (name, ", ".join("%s %s" % pair for pair in votes.items())))
         for value in votes.values():

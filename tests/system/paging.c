@@ -34,7 +34,7 @@ static void run_as(bool user, code_function *code, word linear)
 }
 
 /* NO_TRAP, or vector and error code in one number. */
-static word outcome(bool user, code_function *code, word linear)
+static word access(bool user, code_function *code, word linear)
 {
 	run_as(user, code, linear);
 	return trap.vector == NO_TRAP ? NO_TRAP : trap.vector << 16 | trap.error;
@@ -75,7 +75,7 @@ static void rights(const char *group, unsigned level, uint64_t physical)
 					name[4 + j] = operations[i].name[j];
 				name[4 + j] = 0;
 				*(uint8_t *)frame_a = 0xc3; /* ret */
-				fact_of(group, name, outcome(user, operations[i].code, TEST));
+				fact_of(group, name, access(user, operations[i].code, TEST));
 			}
 		}
 	}
@@ -116,7 +116,7 @@ static void upper_levels(unsigned level, const char *group)
 					*at++ = *c;
 				*at = 0;
 				*(uint8_t *)frame_a = 0xc3;
-				fact_of(group, name, outcome(user, operations[o].code, TEST));
+				fact_of(group, name, access(user, operations[o].code, TEST));
 			}
 		}
 		entry_write(entry, saved);
@@ -214,12 +214,12 @@ static void reserved_at(const char *name, unsigned level, uint64_t bits)
 	saved = entry_read(entry);
 	entry_write(entry, saved | bits);
 	write_cr3(read_cr3());
-	fact_of(name, "read", outcome(false, read_byte, TEST));
-	fact_of(name, "user_write", outcome(true, write_byte, TEST));
+	fact_of(name, "read", access(false, read_byte, TEST));
+	fact_of(name, "user_write", access(true, write_byte, TEST));
 	fact_of(name, "cr2", trap.cr2);
 	entry_write(entry, (saved | bits) & ~PTE_P);
 	write_cr3(read_cr3());
-	fact_of(name, "absent", outcome(false, read_byte, TEST));
+	fact_of(name, "absent", access(false, read_byte, TEST));
 	entry_write(entry, saved);
 	write_cr3(read_cr3());
 }
@@ -319,18 +319,18 @@ static void smep(void)
 	write_cr4(read_cr4() | CR4_SMEP);
 	*(uint8_t *)frame_a = 0xc3;
 	map(TEST, frame_a, PTE_P | PTE_W | PTE_U);
-	fact("smep.kernel_fetch_user", outcome(false, fetch, TEST));
+	fact("smep.kernel_fetch_user", access(false, fetch, TEST));
 	fact("smep.cr2", trap.cr2);
-	fact("smep.kernel_read_user", outcome(false, read_byte, TEST));
+	fact("smep.kernel_read_user", access(false, read_byte, TEST));
 	unmap(TEST);
-	fact("smep.kernel_fetch_absent", outcome(false, fetch, TEST));
+	fact("smep.kernel_fetch_absent", access(false, fetch, TEST));
 	map(TEST, frame_a, PTE_P | PTE_W);
-	fact("smep.kernel_fetch_kernel", outcome(false, fetch, TEST));
+	fact("smep.kernel_fetch_kernel", access(false, fetch, TEST));
 	write_cr4(read_cr4() & ~CR4_SMEP);
 	map(TEST, frame_a, PTE_P | PTE_W | PTE_U);
-	fact("smep.off", outcome(false, fetch, TEST));
+	fact("smep.off", access(false, fetch, TEST));
 	write_cr4(read_cr4() | CR4_SMEP);
-	fact("smep.on_again", outcome(false, fetch, TEST));
+	fact("smep.on_again", access(false, fetch, TEST));
 	write_cr4(read_cr4() & ~CR4_SMEP);
 	identity_user(true);
 }
@@ -345,32 +345,32 @@ static void smap(void)
 	write_cr4(read_cr4() | CR4_SMAP);
 	*(uint8_t *)frame_a = 0xc3;
 	map(TEST, frame_a, PTE_P | PTE_W | PTE_U);
-	fact("smap.read", outcome(false, read_byte, TEST));
-	fact("smap.write", outcome(false, write_byte, TEST));
-	fact("smap.modify", outcome(false, modify_byte, TEST));
-	fact("smap.fetch", outcome(false, fetch, TEST));
-	fact("smap.read_ac", outcome(false, read_ac, TEST));
-	fact("smap.write_ac", outcome(false, write_ac, TEST));
-	fact("smap.read_after_clac", outcome(false, read_after_clac, TEST));
+	fact("smap.read", access(false, read_byte, TEST));
+	fact("smap.write", access(false, write_byte, TEST));
+	fact("smap.modify", access(false, modify_byte, TEST));
+	fact("smap.fetch", access(false, fetch, TEST));
+	fact("smap.read_ac", access(false, read_ac, TEST));
+	fact("smap.write_ac", access(false, write_ac, TEST));
+	fact("smap.read_after_clac", access(false, read_after_clac, TEST));
 	fact("smap.read_after_clac_ip", trap.ip - (word)read_after_clac);
-	fact("smap.popf", outcome(false, popf_ac, TEST));
-	fact("smap.string", outcome(false, smap_string, TEST));
-	fact("smap.sse", outcome(false, smap_sse, TEST));
+	fact("smap.popf", access(false, popf_ac, TEST));
+	fact("smap.string", access(false, smap_string, TEST));
+	fact("smap.sse", access(false, smap_sse, TEST));
 	if (IS64) /* with an IST; else the trap needs the stack it is about */
-		fact("smap.push", outcome(false, smap_push, TEST + 64));
+		fact("smap.push", access(false, smap_push, TEST + 64));
 	run(set_ac);
 	fact("smap.stac_flag", regs.flags >> 18 & 1);
 	map(TEST, frame_a, PTE_P | PTE_U);
 	write_cr0(read_cr0() | CR0_WP);
-	fact("smap.write_ac_read_only", outcome(false, write_ac, TEST));
+	fact("smap.write_ac_read_only", access(false, write_ac, TEST));
 	write_cr0(read_cr0() & ~CR0_WP);
-	fact("smap.write_ac_wp_off", outcome(false, write_ac, TEST));
+	fact("smap.write_ac_wp_off", access(false, write_ac, TEST));
 	*(uint8_t *)frame_a = 0xc3;
 	map(TEST, frame_a, PTE_P | PTE_W);
-	fact("smap.kernel_page", outcome(false, write_byte, TEST));
+	fact("smap.kernel_page", access(false, write_byte, TEST));
 	write_cr4(read_cr4() & ~CR4_SMAP);
 	map(TEST, frame_a, PTE_P | PTE_W | PTE_U);
-	fact("smap.off", outcome(false, read_byte, TEST));
+	fact("smap.off", access(false, read_byte, TEST));
 	identity_user(true);
 	run_as(true, set_ac, TEST);
 	fact("smap.stac_user", trap.vector);
@@ -411,16 +411,16 @@ static void flushing(void)
 	/* More rights need no flush in memory terms, but a fault must walk again. */
 	map(TEST, frame_a, PTE_P);
 	write_cr0(read_cr0() | CR0_WP);
-	fact("flush.read_only", outcome(false, write_byte, TEST));
+	fact("flush.read_only", access(false, write_byte, TEST));
 	entry_write(entry_of(TEST, 1), frame_a | PTE_P | PTE_W);
 	invlpg(TEST);
-	fact("flush.made_writable", outcome(false, write_byte, TEST));
+	fact("flush.made_writable", access(false, write_byte, TEST));
 	write_cr0(read_cr0() & ~CR0_WP);
 	/* Absent entries are not cached: no flush needed. */
 	unmap(TEST);
-	fact("flush.absent", outcome(false, read_byte, TEST));
+	fact("flush.absent", access(false, read_byte, TEST));
 	entry_write(entry_of(TEST, 1), frame_b | PTE_P);
-	fact("flush.made_present", outcome(false, read_byte, TEST));
+	fact("flush.made_present", access(false, read_byte, TEST));
 	/* Two spaces. */
 	other = space_create();
 	word first = space_current();
@@ -458,30 +458,30 @@ static void large_pages(unsigned level, const char *group, const char *ad_group)
 	fact_of(group, "ad_write", entry_read(entry) & (PTE_A | PTE_D));
 	fact_of(group, "written", *(uint8_t *)frame_a);
 	*(uint8_t *)frame_a = 0xc3;
-	fact_of(group, "fetch", outcome(true, fetch, TEST + inside));
+	fact_of(group, "fetch", access(true, fetch, TEST + inside));
 	entry_write(entry, large | PTE_PS | PTE_P | PTE_W);
 	write_cr3(read_cr3());
-	fact_of(group, "supervisor", outcome(true, read_byte, TEST + inside));
+	fact_of(group, "supervisor", access(true, read_byte, TEST + inside));
 	entry_write(entry, large | PTE_PS | PTE_P | PTE_U);
 	write_cr3(read_cr3());
-	fact_of(group, "read_only", outcome(true, write_byte, TEST + inside));
+	fact_of(group, "read_only", access(true, write_byte, TEST + inside));
 	fact_of(group, "cr2", trap.cr2 - TEST - inside);
 	if (has_nx) {
 		entry_write(entry, large | PTE_PS | PTE_P | PTE_U | PTE_NX);
 		write_cr3(read_cr3());
-		fact_of(group, "nx", outcome(true, fetch, TEST + inside));
+		fact_of(group, "nx", access(true, fetch, TEST + inside));
 	}
 	entry_write(entry, large | (level == 2 && !(IS64 || read_cr4() & CR4_PAE) ? 1ull << 21 : 1ull << 13) | PTE_PS |
 			       PTE_P | PTE_U);
 	write_cr3(read_cr3());
-	fact_of(group, "reserved", outcome(true, read_byte, TEST + inside));
+	fact_of(group, "reserved", access(true, read_byte, TEST + inside));
 	/* INVLPG anywhere inside drops all of it. */
 	entry_write(entry, large | PTE_PS | PTE_P | PTE_W | PTE_U);
 	write_cr3(read_cr3());
 	run_as(false, read_4, TEST + inside);
 	entry_write(entry, 0);
 	invlpg(TEST);
-	fact_of(group, "invlpg", outcome(false, read_byte, TEST + inside));
+	fact_of(group, "invlpg", access(false, read_byte, TEST + inside));
 	entry_write(entry, saved);
 	write_cr3(read_cr3());
 }
@@ -503,12 +503,12 @@ static void walk_tests(void)
 static void nx_off(void)
 {
 	map(TEST, frame_a, PTE_P | PTE_W | PTE_U | PTE_NX);
-	fact("nxe_off.before", outcome(true, read_byte, TEST));
+	fact("nxe_off.before", access(true, read_byte, TEST));
 	write_msr(MSR_EFER, read_msr(MSR_EFER) & ~EFER_NXE);
 	write_cr3(read_cr3());
-	fact("nxe_off.read", outcome(true, read_byte, TEST));
+	fact("nxe_off.read", access(true, read_byte, TEST));
 	unmap(TEST);
-	fact("nxe_off.fetch_absent", outcome(true, fetch, TEST));
+	fact("nxe_off.fetch_absent", access(true, fetch, TEST));
 	write_msr(MSR_EFER, read_msr(MSR_EFER) | EFER_NXE);
 	write_cr3(read_cr3());
 }
@@ -550,17 +550,17 @@ static void pdptes(void)
 	regs.ax = root;
 	probe("pdpte.absent_junk", load_cr3);
 	map(TEST, frame_a, PTE_P | PTE_W);
-	fact("pdpte.absent_read", outcome(false, read_byte, TEST));
+	fact("pdpte.absent_read", access(false, read_byte, TEST));
 	write_cr3(space_current());
-	fact("pdpte.loaded", outcome(false, read_byte, TEST));
+	fact("pdpte.loaded", access(false, read_byte, TEST));
 	/* Changed in memory, then INVLPG: the processor keeps what it loaded. */
 	uint64_t *live = (uint64_t *)space_current() + (TEST >> 30);
 	uint64_t saved = *live;
 	*live = 0;
 	invlpg(TEST);
-	fact("pdpte.kept", outcome(false, read_byte, TEST));
+	fact("pdpte.kept", access(false, read_byte, TEST));
 	write_cr3(read_cr3());
-	fact("pdpte.reloaded", outcome(false, read_byte, TEST));
+	fact("pdpte.reloaded", access(false, read_byte, TEST));
 	*live = saved;
 	write_cr3(read_cr3());
 	/* CR3 is 32-byte aligned in this format. */
@@ -568,7 +568,7 @@ static void pdptes(void)
 	copy_bytes((void *)(page + 0x20), (void *)space_current(), 32);
 	regs.ax = page + 0x20;
 	run(load_cr3);
-	fact("pdpte.aligned_32", outcome(false, read_byte, TEST));
+	fact("pdpte.aligned_32", access(false, read_byte, TEST));
 	write_cr3(space_current());
 }
 

@@ -289,6 +289,23 @@ void probe_user(const char *group, code_function *code)
 	trap_facts(group, code);
 }
 
+static void outcome_fact(const char *name)
+{
+	fact(name, trap.vector == NO_TRAP ? NO_TRAP : trap.vector << 16 | trap.error);
+}
+
+void outcome(const char *name, code_function *code)
+{
+	run(code);
+	outcome_fact(name);
+}
+
+void outcome_user(const char *name, code_function *code)
+{
+	run_user(code);
+	outcome_fact(name);
+}
+
 /* ---- the processor ---- */
 
 struct cpuid cpuid(uint32_t leaf, uint32_t subleaf)

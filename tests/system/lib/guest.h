@@ -172,6 +172,9 @@ extern word resume_sp; /* run(): the stack before the fragment's return address 
 
 /* vector, error, ip (relative to code), and for page faults cr2: as facts of a group. */
 void trap_facts(const char *group, code_function *code);
+/* The same in one fact: NO_TRAP, or vector << 16 | error code (7777h: none). */
+void outcome(const char *name, code_function *code);
+void outcome_user(const char *name, code_function *code);
 /* run + trap_facts; the same for user mode. */
 void probe(const char *group, code_function *code);
 void probe_user(const char *group, code_function *code);
