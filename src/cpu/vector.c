@@ -22,13 +22,12 @@ static void vector_get(const struct cpu *cpu, unsigned number, uint8_t value[VEC
 	copy_bytes(value + HALF, cpu->xsave + XSAVE_AVX + (number & 15) * HALF, HALF);
 }
 
-static void vector_set(struct cpu *cpu, unsigned number, const uint8_t value[VECTOR_MAX])
+/* Processors count AVX state as in use after any write of 32 bytes. */
+static void vector_set(struct cpu *cpu, unsigned number, unsigned size, const uint8_t value[VECTOR_MAX])
 {
 	copy_bytes(cpu->xsave + XSAVE_XMM + (number & 15) * HALF, value, HALF);
 	copy_bytes(cpu->xsave + XSAVE_AVX + (number & 15) * HALF, value + HALF, HALF);
-	cpu_xstate_changed(cpu, XSTATE_SSE);
-	if ((load_le(value + HALF, 8) | load_le(value + HALF + 8, 8)) != 0)
-		cpu_xstate_changed(cpu, XSTATE_AVX);
+	cpu_xstate_changed(cpu, size > HALF ? XSTATE_SSE | XSTATE_AVX : XSTATE_SSE);
 }
 
 /* The manual's #UD and #NM conditions of VEX and of legacy SSE instructions. Parks the state. */
@@ -129,7 +128,7 @@ static enum cpu_next vector_masked_move(struct cpu *cpu, const struct cpu_insn *
 	fill_bytes(data, 0, sizeof(data));
 	if (!masked_load(cpu, &masked))
 		return CPU_FAULT;
-	vector_set(cpu, insn->reg, data);
+	vector_set(cpu, insn->reg, insn->vector_size, data);
 	return op_done(cpu, insn);
 }
 
@@ -176,15 +175,9 @@ enum cpu_next cpu_op_maskmovdqu(struct cpu *cpu, const struct cpu_insn *insn)
 static void mmx_enter(struct cpu *cpu)
 {
 	uint16_t fsw = (uint16_t)load_le(cpu->xsave + XSAVE_FSW, 2);
-	unsigned top = (fsw >> 11) & 7;
-	uint8_t old[8 * 16];
 
-	copy_bytes(old, cpu->xsave + XSAVE_ST, sizeof(old));
-	for (unsigned i = 0; i < 8; i++)
-		copy_bytes(cpu->xsave + XSAVE_ST + i * 16, old + ((i - top) & 7) * 16, 16);
-	store_le(cpu->xsave + XSAVE_FSW, fsw & 0xc7ff, 2);
+	x87_set_control(cpu, (uint16_t)load_le(cpu->xsave + XSAVE_FCW, 2), fsw & 0xc7ff);
 	store_le(cpu->xsave + XSAVE_FTW, 0xff, 2);
-	cpu_xstate_changed(cpu, XSTATE_X87);
 }
 
 static uint8_t *mmx_register(struct cpu *cpu, unsigned number)
@@ -281,8 +274,8 @@ enum cpu_next cpu_op_gather(struct cpu *cpu, const struct cpu_insn *insn)
 	}
 	if (complete)
 		gather_finish(&gather);
-	vector_set(cpu, insn->reg, gather.data);
-	vector_set(cpu, insn->vvvv, gather.mask);
+	vector_set(cpu, insn->reg, insn->vector_size, gather.data);
+	vector_set(cpu, insn->vvvv, insn->vector_size, gather.mask);
 	return complete ? op_done(cpu, insn) : CPU_FAULT;
 }
 

@@ -30,8 +30,23 @@ void x87_set_pointers(struct cpu *cpu, struct x87_pointers pointers)
 	cpu_xstate_changed(cpu, XSTATE_X87);
 }
 
+/* The area holds the registers in stack order, so a new top of stack turns them round: physical registers stay what
+ * they are. */
+static void set_top(struct cpu *cpu, unsigned top)
+{
+	unsigned old = (unsigned)(load_le(cpu->xsave + XSAVE_FSW, 2) >> 11) & 7;
+	uint8_t registers[8 * 16];
+
+	if (top == old)
+		return;
+	copy_bytes(registers, cpu->xsave + XSAVE_ST, sizeof(registers));
+	for (unsigned i = 0; i < 8; i++)
+		copy_bytes(cpu->xsave + XSAVE_ST + i * 16, registers + ((i + top - old) & 7) * 16, 16);
+}
+
 void x87_set_control(struct cpu *cpu, uint16_t fcw, uint16_t fsw)
 {
+	set_top(cpu, (fsw >> 11) & 7);
 	fcw = (uint16_t)((fcw & FCW_WRITABLE) | FCW_FIXED);
 	fsw &= (uint16_t) ~(X87_FSW_ES | X87_FSW_B);
 	if (fsw & ~fcw & FLAGS_EXCEPTION)

@@ -25,7 +25,8 @@ struct x87_pointers {
 struct x87_pointers x87_pointers(const struct cpu *cpu);
 void x87_set_pointers(struct cpu *cpu, struct x87_pointers pointers);
 
-/* Sets control and status word: reserved bits as hardware has them, the summary bits from flags and masks. */
+/* Sets control and status word: reserved bits as hardware has them, the summary bits from flags and masks. The
+ * registers are turned to the new top of stack. */
 void x87_set_control(struct cpu *cpu, uint16_t fcw, uint16_t fsw);
 
 /* Loads registers, words and tags from the first 160 bytes of an FXSAVE image; not the pointers. */

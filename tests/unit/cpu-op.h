@@ -20,7 +20,8 @@ static inline enum cpu_next op_run(struct fixture *fixture, enum cpu_op op, stru
 	insn.base = CPU_NO_REGISTER;
 	if (op != CPU_OP_gather)
 		insn.index = CPU_NO_REGISTER;
-	insn.scale = 1;
+	if (insn.scale == 0)
+		insn.scale = 1;
 	next = cpu_ops[op](cpu, &insn);
 	assert_int_equal(next == CPU_FAULT, cpu->pending.valid);
 	return next;
