@@ -81,12 +81,22 @@ static void calendar_knows_leap_days(void **state)
 	assert_int_equal(get(f, 6), 3);
 	seconds_pass(f, 86400);
 	assert_reads(f, UINT64_C(0x20000301000000));
-	seconds_pass(f, 306 * 86400 - 1);
+	put(f, 8, 0x12);
+	put(f, 7, 0x31);
+	seconds_pass(f, 86399);
 	assert_reads(f, UINT64_C(0x20001231235959));
 	seconds_pass(f, 1);
 	assert_reads(f, UINT64_C(0x20010101000000));
-	seconds_pass(f, 59 * 86400);
+	put(f, 8, 0x02);
+	put(f, 7, 0x28);
+	seconds_pass(f, 86400);
 	assert_reads(f, UINT64_C(0x20010301000000));
+	put(f, 0x32, 0x19); /* 1900 was no leap year */
+	put(f, 9, 0x00);
+	put(f, 8, 0x02);
+	put(f, 7, 0x28);
+	seconds_pass(f, 86400);
+	assert_reads(f, UINT64_C(0x19000301000000));
 }
 
 static void time_is_the_virtual_clock(void **state)
