@@ -3,8 +3,8 @@
  * The ledger: where every microsecond of a guest goes.
  *
  * Layout. One shared-memory object per guest: a header, then one `struct ledger_vcpu` per vCPU, then device
- * operation lines. Every field is a 64-bit word in its writer's own cache lines; one writer per line, any number of readers,
- * no locks. Readers in other processes map it read-only and check `magic` and `version`.
+ * operation lines. Every field is a 64-bit word in its writer's own cache lines; one writer per line, any number of
+ * readers, no locks. Readers in other processes map it read-only and check `magic` and `version`.
  *
  * Clocks. Every vCPU is in exactly one state at any moment. ledger_enter() books the time since the last
  * transition to the state left, so the clocks sum to the time since the ledger was opened, exactly: the
@@ -12,8 +12,8 @@
  * Units are nanoseconds of the host's monotonic clock, kept in TSC cycles of the host and scaled by the
  * reader (`tsc_hz` in the header), since reading the TSC costs about 10 ns.
  *
- * Counts. Exits by kind and causes below are exact counts; their cost is estimated by the reader as count x sampled cost,
- * scaled to the exact parent clock, and shown as an estimate.
+ * Counts. Exits by kind and causes below are exact counts; their cost is estimated by the reader as count x sampled
+ * cost, scaled to the exact parent clock, and shown as an estimate.
  *
  * ledger_enter and ledger_count are inline and free of libc: the engine calls them with guest state live.
  */
@@ -47,7 +47,7 @@ enum ledger_state {
 #define X(name, key, text) LEDGER_##name,
 	LEDGER_STATES(X)
 #undef X
-	LEDGER_STATE_COUNT
+	    LEDGER_STATE_COUNT
 };
 
 /* X(name, key, text): exact counters of a vCPU. */
@@ -83,13 +83,13 @@ enum ledger_counter {
 #define X(name, key, text) LEDGER_COUNT_##name,
 	LEDGER_COUNTERS(X)
 #undef X
-	LEDGER_COUNTER_COUNT
+	    LEDGER_COUNTER_COUNT
 };
 
 struct ledger_vcpu {
-	uint64_t sequence; /* odd while the clocks are being changed */
-	uint64_t state;    /* enum ledger_state */
-	uint64_t since;    /* host TSC of the last transition */
+	uint64_t sequence;		    /* odd while the clocks are being changed */
+	uint64_t state;			    /* enum ledger_state */
+	uint64_t since;			    /* host TSC of the last transition */
 	uint64_t clock[LEDGER_STATE_COUNT]; /* host TSC cycles booked */
 	uint64_t count[LEDGER_COUNTER_COUNT];
 	uint64_t run_delay_ns; /* Linux run delay of the vCPU's thread (schedstat), sampled by the reader's side */
@@ -101,7 +101,7 @@ struct ledger {
 	uint64_t version;
 	uint64_t size; /* bytes of the whole object */
 	uint64_t tsc_hz;
-	uint64_t opened_tsc;         /* host TSC when the clocks started */
+	uint64_t opened_tsc;	     /* host TSC when the clocks started */
 	uint64_t opened_realtime_ns; /* CLOCK_REALTIME at the same moment */
 	uint64_t vcpu_count;
 	uint64_t pid;
@@ -110,15 +110,16 @@ struct ledger {
 
 /* A consistent copy of one vCPU's line, in nanoseconds. */
 struct ledger_reading {
-	uint64_t wall_ns;                       /* since the ledger was opened */
-	uint64_t state_ns[LEDGER_STATE_COUNT];  /* sums to wall_ns */
+	uint64_t wall_ns;		       /* since the ledger was opened */
+	uint64_t state_ns[LEDGER_STATE_COUNT]; /* sums to wall_ns */
 	uint64_t count[LEDGER_COUNTER_COUNT];
 	uint64_t run_delay_ns;
 	enum ledger_state state;
 };
 
 /*
- * Creates a ledger in a memfd. *fd (owned by the caller) can be passed to readers. All clocks start now, in state PAUSED.
+ * Creates a ledger in a memfd. *fd (owned by the caller) can be passed to readers. All clocks start now, in state
+ * PAUSED.
  */
 struct ledger *ledger_create(unsigned vcpu_count, int *fd, struct error *error);
 void ledger_close(struct ledger *ledger, int fd);
@@ -139,7 +140,8 @@ static inline uint64_t ledger_tsc(void)
 	return __builtin_ia32_rdtsc();
 }
 
-/* Books the time since the last transition and enters a state. Returns the state left. Only the vCPU's thread calls it. */
+/* Books the time since the last transition and enters a state. Returns the state left. Only the vCPU's thread calls it.
+ */
 static inline enum ledger_state ledger_enter(struct ledger_vcpu *line, enum ledger_state state)
 {
 #ifdef NFOLD_NO_LEDGER
@@ -149,7 +151,8 @@ static inline enum ledger_state ledger_enter(struct ledger_vcpu *line, enum ledg
 	enum ledger_state left = (enum ledger_state)line->state;
 	__atomic_store_n(&line->sequence, line->sequence + 1, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
-	/* Read while the sequence is odd: otherwise a thread that loses its processor here lets readers book past `now`. */
+	/* Read while the sequence is odd: otherwise a thread that loses its processor here lets readers book past
+	 * `now`. */
 	uint64_t now = ledger_tsc();
 	__atomic_store_n(&line->clock[left], line->clock[left] + (now - line->since), __ATOMIC_RELAXED);
 	__atomic_store_n(&line->since, now, __ATOMIC_RELAXED);
