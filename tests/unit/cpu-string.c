@@ -28,13 +28,18 @@ struct string_case {
 	uint64_t fault_address;
 };
 
+/* Valid offsets of a segment, both inclusive; not for the paged window. */
+struct bounds {
+	uint64_t low, high;
+};
+
 struct world {
 	struct fixture *fixture;
 	struct random random;
 	uint8_t *memory; /* the reference's copy of RAM, by guest-physical address */
 	bool paged;	 /* the window; otherwise flat segments below 64 KiB */
 	bool present[PAGES], writable[PAGES];
-	uint64_t source_limit, destination_limit; /* not paged: last valid offset */
+	struct bounds source, destination;
 };
 
 static uint64_t window_gpa(unsigned page)
@@ -43,24 +48,24 @@ static uint64_t window_gpa(unsigned page)
 }
 
 /* The reference's byte at an offset, or NULL: fault. */
-static uint8_t *world_byte(struct world *world, uint64_t offset, bool write, uint64_t limit)
+static uint8_t *world_byte(struct world *world, uint64_t offset, bool write, struct bounds bounds)
 {
 	uint64_t page = (offset - WINDOW) >> 12;
 
 	if (!world->paged)
-		return offset <= limit ? world->memory + offset : NULL;
+		return offset >= bounds.low && offset <= bounds.high ? world->memory + offset : NULL;
 	if (page >= PAGES || !world->present[page] || (write && !world->writable[page]))
 		return NULL;
 	return world->memory + window_gpa((unsigned)page) + (offset & 0xfff);
 }
 
-static bool reference_access(struct world *world, struct string_case *c, uint64_t offset, uint64_t limit, bool write,
-			     uint64_t *value)
+static bool reference_access(struct world *world, struct string_case *c, uint64_t offset, struct bounds bounds,
+			     bool write, uint64_t *value)
 {
 	uint8_t *byte[8];
 
 	for (unsigned i = 0; i < c->size; i++) {
-		byte[i] = world_byte(world, offset + i, write, limit);
+		byte[i] = world_byte(world, offset + i, write, bounds);
 		if (byte[i] == NULL) {
 			c->fault = true;
 			c->fault_address = i == 0 ? offset : (offset + i) & ~UINT64_C(0xfff);
@@ -112,7 +117,7 @@ static uint64_t moved(const struct string_case *c, uint64_t value)
 static bool reference_element(struct world *world, struct string_case *c)
 {
 	uint64_t mask = size_mask(c->address_size), a = 0, b = 0;
-	uint64_t source = world->source_limit, destination = world->destination_limit;
+	struct bounds source = world->source, destination = world->destination;
 	bool loads = c->kind == KIND_MOVS || c->kind == KIND_LODS || c->kind == KIND_CMPS;
 
 	if (loads && !reference_access(world, c, c->rsi & mask, source, false, &a))
@@ -284,19 +289,31 @@ static void test_paged(void **state)
 	free(world.memory);
 }
 
+/* Sets a segment's limit and direction, and says what that makes valid. */
+static struct bounds set_limit(struct cpu_segment *segment, uint32_t limit, bool down)
+{
+	segment->limit = limit;
+	segment->access = (uint16_t)(down ? segment->access | SEGMENT_DOWN : segment->access & ~SEGMENT_DOWN);
+	return down ? (struct bounds){(uint64_t)limit + 1, 0xffffffff} : (struct bounds){0, limit};
+}
+
 /* Flat memory below 64 KiB through 16-bit registers, with limits. RCX keeps its upper bits. */
 static void test_wrap_and_limits(void **state)
 {
-	static const uint32_t limits[] = {0xffffffff, 0xffff, 0x8123, 0x8000};
+	static const struct {
+		uint32_t limit;
+		bool down;
+	} limits[] = {{0xffffffff, false}, {0xffff, false}, {0x8123, false}, {0x8000, false}, {0x5ffe, true}};
 	struct fixture *fixture = *state;
 	struct world world = world_new(fixture, 0x7654321, false);
 	struct cpu *cpu = fixture->cpu;
 
 	start_protected(fixture);
 	memory_fill(&fixture->memory, 0, 0, 0x20000); /* descriptor tables are no longer needed */
-	for (unsigned round = 0; round < 16; round++) {
-		world.source_limit = cpu->segment[CPU_DS].limit = limits[round & 3];
-		world.destination_limit = cpu->segment[CPU_ES].limit = limits[round >> 2];
+	for (unsigned round = 0; round < 25; round++) {
+		unsigned from = round % 5, to = round / 5;
+		world.source = set_limit(&cpu->segment[CPU_DS], limits[from].limit, limits[from].down);
+		world.destination = set_limit(&cpu->segment[CPU_ES], limits[to].limit, limits[to].down);
 		cpu_mode_update(cpu);
 		fill_random(&world, 0, 0x20000);
 		for (unsigned i = 0; i < 100; i++) {
