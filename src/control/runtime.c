@@ -208,10 +208,18 @@ static int is_lock_file(const struct dirent *entry)
 	return length > 5 && length - 5 <= NAME_LENGTH_MAX && strcmp(entry->d_name + length - 5, ".lock") == 0;
 }
 
+/* Without the suffix, which would put "a-2" before "a". */
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+	size_t length_a = strlen((*a)->d_name) - 5, length_b = strlen((*b)->d_name) - 5;
+	int order = memcmp((*a)->d_name, (*b)->d_name, length_a < length_b ? length_a : length_b);
+	return order != 0 ? order : (length_a > length_b) - (length_a < length_b);
+}
+
 bool runtime_visit(const struct runtime *runtime, runtime_visitor *visitor, void *opaque, struct error *error)
 {
 	struct dirent **entries;
-	int count = scandirat(runtime->fd, ".", &entries, is_lock_file, alphasort);
+	int count = scandirat(runtime->fd, ".", &entries, is_lock_file, by_name);
 	if (count < 0)
 		return error_set_errno(error, "cannot read the runtime directory %s", runtime->path);
 	for (int i = 0; i < count; i++) {

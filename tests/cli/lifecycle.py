@@ -97,6 +97,7 @@ class Lifecycle(CliTest):
         processes = [self.start("--kernel", kernel) for _ in range(3)]
         names = wait_for(lambda: len(self.guests()) == 3 and set(self.guests()))
         self.assertEqual(names, {"vmlinuz-6.1-x", "vmlinuz-6.1-x-2", "vmlinuz-6.1-x-3"})
+        self.assertEqual(list(self.guests()), sorted(names))
         for process in processes:
             self.assert_runs(process)
 
