@@ -38,7 +38,7 @@ struct cpu_insn {
 	uint64_t immediate;  /* sign-extended as the manual says; far pointers: offset; load_far_pointer: the segment register */
 	uint64_t immediate2; /* ENTER: level; far pointers: selector */
 	uint8_t vvvv;        /* VEX register operand */
-	uint8_t vector_size; /* bytes: 16, 32 */
+	uint8_t vector_size; /* bytes: 16, 32; 0 without VEX */
 	uint8_t opcode;      /* the last opcode byte, where one operation serves several (masked loads and stores) */
 };
 
@@ -62,7 +62,6 @@ enum cpu_bit_kind { CPU_BIT_TEST, CPU_BIT_SET, CPU_BIT_RESET, CPU_BIT_COMPLEMENT
  * aam, aad: immediate is the base. xlat: segment and address_size only. bound: operand_size of one bound.
  * bit_memory: immediate is enum cpu_bit_kind, `reg` holds the bit offset, operand_size that of the element.
  * fnstenv, fldenv, fnsave, frstor: operand_size 2 for the 16-bit formats, otherwise 4. fxsave to xrstor: rex_w.
- * ldmxcsr, stmxcsr, maskmovdqu: vector_size 0 without VEX, 16 with.
  * maskmovq, maskmovdqu: `reg` is the data, `rm` the mask; the address is (R)DI in `segment` by address_size.
  * vmaskmov, vpmaskmov: operand_size is the element's (4, 8), `vvvv` the mask, `reg` the data; immediate 0 loads, 1 stores.
  * gather: operand_size is the element's, immediate the size of one index (4, 8), `index` the index register, `vvvv` the

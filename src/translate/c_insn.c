@@ -107,7 +107,7 @@ static void fill_vector(const struct translation *t, struct cpu_insn *insn)
 	if (t->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX)
 		insn->vector_size = t->insn.raw.vex.L ? 32 : 16;
 	else
-		insn->vector_size = 16;
+		insn->vector_size = 0;
 }
 
 static unsigned bit_kind(ZydisMnemonic mnemonic)
@@ -169,7 +169,6 @@ static void fill_far_pointer(const struct translation *t, struct cpu_insn *insn)
 /* What the cpu layer expects where the encoding alone does not say it; see cpu/insn.h. */
 static void fill_special(const struct translation *t, struct cpu_insn *insn, enum cpu_op op)
 {
-	bool vex = t->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
 	switch (op) {
 	case CPU_OP_bit_memory:
 		insn->immediate = bit_kind(t->insn.mnemonic);
@@ -191,9 +190,6 @@ static void fill_special(const struct translation *t, struct cpu_insn *insn, enu
 		break;
 	case CPU_OP_gather:
 		insn->immediate = gather_index_size(t->insn.mnemonic);
-		break;
-	case CPU_OP_maskmovdqu:
-		insn->vector_size = vex ? 16 : 0;
 		break;
 	default:
 		break;
