@@ -18,6 +18,7 @@
 #include "devices/rtc.h"
 #include "devices/uart16550.h"
 #include "machine/layout.h"
+#include "machine/pci-assign.h"
 
 #define HOST_BRIDGE_DEVICE 0
 #define PIIX4_DEVICE 1
@@ -272,70 +273,11 @@ static void route_interrupts(struct pc *pc)
 	lapic_virtual_wire(pc->lapic[0]);
 }
 
-/* The next free addresses for BARs. */
-struct windows {
-	uint32_t memory, io;
-};
-
-static uint32_t place_bar(uint32_t *next, uint32_t size, uint32_t end)
-{
-	uint32_t base = (*next + size - 1) & ~(size - 1);
-	if (size > end || base < *next || base > end - size)
-		return 0;
-	*next = base + size;
-	return base;
-}
-
-/* Sizes a BAR as firmware does (PCI 2.3, 6.2.5.1) and gives it an address. Returns how many slots it takes. */
-static unsigned assign_bar(struct pc *pc, struct windows *windows, unsigned devfn, unsigned offset, uint32_t *command)
-{
-	uint32_t old = pci_config_read(pc->pci, devfn, offset, 4);
-	pci_config_write(pc->pci, devfn, offset, 4, UINT32_MAX);
-	uint32_t mask = pci_config_read(pc->pci, devfn, offset, 4);
-	pci_config_write(pc->pci, devfn, offset, 4, old);
-	if (mask == 0)
-		return 1;
-	bool io = (mask & 1) != 0;
-	unsigned slots = !io && (mask & 6) == 4 ? 2 : 1;
-	uint32_t size = -(mask & (io ? 0xfffffffc : 0xfffffff0));
-	if (io)
-		size &= 0xffff;
-	uint32_t base = io ? place_bar(&windows->io, size, LAYOUT_PCI_IO_END)
-			   : place_bar(&windows->memory, size, LAYOUT_PCI_MEMORY_END);
-	if (base == 0)
-		return slots; /* no room: the guest's kernel finds it disabled */
-	pci_config_write(pc->pci, devfn, offset, 4, base);
-	if (slots == 2)
-		pci_config_write(pc->pci, devfn, offset + 4, 4, 0);
-	*command |= io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
-	return slots;
-}
-
-static void assign_function(struct pc *pc, struct windows *windows, unsigned devfn)
-{
-	uint32_t command = 0;
-	for (unsigned bar = 0; bar < PCI_BARS;)
-		bar += assign_bar(pc, windows, devfn, PCI_BAR0 + 4 * bar, &command);
-	unsigned pin = pci_config_read(pc->pci, devfn, PCI_INTERRUPT_PIN, 1);
-	if (pin >= 1 && pin <= PCI_PINS)
-		pci_config_write(pc->pci, devfn, PCI_INTERRUPT_LINE, 1, LAYOUT_PCI_IRQ(pci_pirq(devfn >> 3, pin)));
-	command |= pci_config_read(pc->pci, devfn, PCI_COMMAND, 2);
-	pci_config_write(pc->pci, devfn, PCI_COMMAND, 2, command);
-}
-
-static void assign_bus(struct pc *pc)
-{
-	struct windows windows = {.memory = LAYOUT_PCI_MEMORY_BASE, .io = LAYOUT_PCI_IO_BASE};
-	for (unsigned devfn = 0; devfn < PCI_DEVICES * PCI_FUNCTIONS; devfn++)
-		if (pci_config_read(pc->pci, devfn, PCI_VENDOR, 2) != 0xffff)
-			assign_function(pc, &windows, devfn);
-}
-
 void pc_reset(struct pc *pc)
 {
 	reset_chips(pc);
 	route_interrupts(pc);
-	assign_bus(pc);
+	pci_assign(pc->pci);
 }
 
 void pc_power_button(struct pc *pc)
