@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: MIT */
+#include "harness.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "cpu/cpu.h"
+
+/* ---- life ---- */
+
+static void find_pages(struct harness *harness)
+{
+	for (unsigned page = 0; page < GUEST_DATA_PAGES; page++)
+		harness->got_page[page] = harness->engine != NULL
+					      ? engine_runner_guest(harness->engine)->data_page[page]
+					      : harness->shadow + (size_t)page * LAYOUT_PAGE;
+}
+
+static void fill_golden(struct harness *harness)
+{
+	struct random random = {.state = 1};
+	random_bytes(&random, harness->golden, LAYOUT_DATA_SIZE);
+	memcpy(native_data(harness->native), harness->golden, LAYOUT_DATA_SIZE);
+	for (unsigned page = 0; page < GUEST_DATA_PAGES; page++)
+		memcpy(harness->got_page[page], harness->golden + (size_t)page * LAYOUT_PAGE, LAYOUT_PAGE);
+}
+
+struct harness *harness_create(const struct harness_options *options, struct error *error)
+{
+	struct harness *harness = calloc(1, sizeof *harness);
+	if (harness == NULL) {
+		error_set_errno(error, "out of memory");
+		return NULL;
+	}
+	harness->seed = options->seed;
+	harness->self = options->self;
+	harness->plant = options->plant;
+	harness->failures_shown_limit = options->failures_shown_limit;
+	harness->golden = malloc(LAYOUT_DATA_SIZE);
+	harness->shadow = malloc(LAYOUT_DATA_SIZE);
+	insn_decoder_init(&harness->decoder);
+	bool ok = harness->golden != NULL && harness->shadow != NULL &&
+		  cpu_model_init(&harness->model, options->model, 1, UINT64_C(1000000000), error) &&
+		  form_list_build(&harness->forms, &harness->decoder, &harness->model, error) &&
+		  (options->self || (harness->engine = engine_runner_create(&harness->model, error)) != NULL) &&
+		  (harness->native = native_create(error)) != NULL;
+	if (!ok) {
+		harness_destroy(harness);
+		return NULL;
+	}
+	harness->progress_size =
+	    sizeof *harness->progress + harness->forms.count * sizeof harness->progress->form_cases[0];
+	void *shared = mmap(NULL, harness->progress_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED) {
+		error_set_errno(error, "out of memory");
+		harness_destroy(harness);
+		return NULL;
+	}
+	harness->progress = shared;
+	find_pages(harness);
+	fill_golden(harness);
+	return harness;
+}
+
+void harness_destroy(struct harness *harness)
+{
+	native_destroy(harness->native);
+	engine_runner_destroy(harness->engine);
+	form_list_free(&harness->forms);
+	if (harness->progress != NULL)
+		munmap(harness->progress, harness->progress_size);
+	free(harness->golden);
+	free(harness->shadow);
+	free(harness);
+}
+
+/* ---- memory ---- */
+
+typedef uint64_t page_set;
+_Static_assert(GUEST_DATA_PAGES <= 64, "a bit for each page");
+
+static void set_add(page_set *set, const struct insn_case *insn_case, uint64_t linear, uint64_t size)
+{
+	uint64_t last = linear + size + 512;
+	for (uint64_t at = linear - 512;; at += LAYOUT_PAGE) {
+		uint64_t offset = layout_offset(at < last ? at : last, insn_case->mode64);
+		if (offset != UINT64_MAX)
+			*set |= UINT64_C(1) << offset / LAYOUT_PAGE;
+		if (at >= last)
+			return;
+	}
+}
+
+/* Pages that the case may have changed. */
+static page_set pages_of(const struct insn_case *insn_case)
+{
+	page_set set = 0;
+	for (unsigned i = 0; i < insn_case->access_count; i++)
+		set_add(&set, insn_case, insn_case->access[i].linear, insn_case->access[i].size);
+	for (unsigned i = 0; i < insn_case->poke_count; i++)
+		set_add(&set, insn_case, insn_case->poke[i].linear, insn_case->poke[i].size);
+	return set;
+}
+
+static void poke_both(struct harness *harness, const struct insn_case *insn_case)
+{
+	uint8_t *data = native_data(harness->native);
+	for (unsigned i = 0; i < insn_case->poke_count; i++) {
+		const struct case_poke *poke = &insn_case->poke[i];
+		for (unsigned byte = 0; byte < poke->size; byte++) {
+			uint64_t offset = layout_offset(poke->linear + byte, insn_case->mode64);
+			if (offset == UINT64_MAX)
+				continue;
+			data[offset] = insn_case->blob[poke->at + byte];
+			if (harness->engine != NULL)
+				harness->got_page[offset / LAYOUT_PAGE][offset % LAYOUT_PAGE] = data[offset];
+		}
+	}
+}
+
+static void write_code(struct harness *harness, const struct insn_case *insn_case, bool restore)
+{
+	static const uint8_t breakpoints[INSN_MAX_BYTES] = {0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc,
+							    0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc};
+	uint64_t offset = insn_case->initial.rip - LAYOUT_CODE;
+	size_t room = LAYOUT_CODE_SIZE - offset;
+	size_t size = insn_case->length < room ? insn_case->length : room;
+	const uint8_t *bytes = restore ? breakpoints : insn_case->bytes;
+	memcpy(native_code(harness->native) + offset, bytes, size);
+	if (harness->engine != NULL)
+		engine_runner_write_code(harness->engine, offset, bytes, size);
+}
+
+static void compare_and_restore(struct harness *harness, const struct insn_case *insn_case, page_set pages)
+{
+	uint8_t *data = native_data(harness->native);
+	for (; pages != 0; pages &= pages - 1) {
+		unsigned page = (unsigned)__builtin_ctzll(pages);
+		uint8_t *expected = data + (size_t)page * LAYOUT_PAGE, *got = harness->got_page[page];
+		const uint8_t *golden = harness->golden + (size_t)page * LAYOUT_PAGE;
+		compare_page(insn_case, page, expected, got, &harness->difference);
+		if (memcmp(expected, golden, LAYOUT_PAGE) != 0)
+			memcpy(expected, golden, LAYOUT_PAGE);
+		if (memcmp(got, golden, LAYOUT_PAGE) != 0)
+			memcpy(got, golden, LAYOUT_PAGE);
+	}
+}
+
+void harness_reset_memory(struct harness *harness)
+{
+	uint8_t breakpoints[LAYOUT_PAGE];
+	native_populate(harness->native);
+	memset(breakpoints, 0xcc, sizeof breakpoints);
+	for (unsigned page = 0; page < LAYOUT_CODE_PAGES; page++) {
+		memcpy(native_code(harness->native) + (size_t)page * LAYOUT_PAGE, breakpoints, LAYOUT_PAGE);
+		if (harness->engine != NULL)
+			engine_runner_write_code(harness->engine, page * (uint64_t)LAYOUT_PAGE, breakpoints,
+						 LAYOUT_PAGE);
+	}
+	harness_check_memory(harness);
+}
+
+bool harness_check_memory(struct harness *harness)
+{
+	bool clean = true;
+	for (unsigned page = 0; page < GUEST_DATA_PAGES; page++) {
+		const uint8_t *golden = harness->golden + (size_t)page * LAYOUT_PAGE;
+		uint8_t *expected = native_data(harness->native) + (size_t)page * LAYOUT_PAGE;
+		clean &= memcmp(golden, expected, LAYOUT_PAGE) == 0 &&
+			 memcmp(golden, harness->got_page[page], LAYOUT_PAGE) == 0;
+		memcpy(expected, golden, LAYOUT_PAGE);
+		memcpy(harness->got_page[page], golden, LAYOUT_PAGE);
+	}
+	return clean;
+}
+
+/* ---- running ---- */
+
+/* The real CPU as its own opponent: memory as it was, then once more, the first outcome kept as the second side's. */
+static void run_self(struct harness *harness, const struct insn_case *insn_case)
+{
+	uint8_t *data = native_data(harness->native);
+	native_run(harness->native, insn_case->mode64, insn_case->raw, &insn_case->initial, &harness->got);
+	page_set pages = pages_of(insn_case);
+	for (page_set left = pages; left != 0; left &= left - 1) {
+		size_t at = (size_t)__builtin_ctzll(left) * LAYOUT_PAGE;
+		memcpy(harness->shadow + at, data + at, LAYOUT_PAGE);
+		memcpy(data + at, harness->golden + at, LAYOUT_PAGE);
+	}
+	poke_both(harness, insn_case);
+	native_run(harness->native, insn_case->mode64, insn_case->raw, &insn_case->initial, &harness->expected);
+}
+
+/* Turns one bit over where the comparison must see it. */
+static void plant_error(struct harness *harness, const struct insn_case *insn_case, uint64_t number)
+{
+	struct insn_state *state = &harness->got.state;
+	unsigned chosen = (unsigned)(number % 6);
+	/* What a fault leaves behind is not compared everywhere. */
+	if ((chosen >= 2 && harness->expected.outcome != OUTCOME_DONE) || (chosen == 4 && insn_case->access_count == 0))
+		chosen = 5;
+	switch (chosen) {
+	case 0:
+		/* Two, since one may be random by nature (RDRAND). */
+		state->gpr[CPU_RBX] ^= 1u << (number >> 3) % 32;
+		state->gpr[CPU_RSI] ^= 1u << (number >> 3) % 32;
+		break;
+	case 1:
+		state->rflags ^= FLAG_ID;
+		break;
+	case 2:
+		state->xsave[160 + (number >> 3) % 128] ^= 0x10;
+		state->xsave[STATE_XSAVE_HEADER] |= 2;
+		break;
+	case 3:
+		state->xsave[24] ^= 4;
+		break;
+	case 4: {
+		uint64_t offset = layout_offset(insn_case->access[0].linear, insn_case->mode64);
+		if (offset != UINT64_MAX)
+			harness->got_page[offset / LAYOUT_PAGE][offset % LAYOUT_PAGE] ^= 1;
+		else
+			state->rip ^= 1;
+		break;
+	}
+	default:
+		state->rip ^= 2;
+		break;
+	}
+}
+
+static void run_both(struct harness *harness, const struct insn_case *insn_case)
+{
+	write_code(harness, insn_case, false);
+	poke_both(harness, insn_case);
+	if (harness->self) {
+		run_self(harness, insn_case);
+	} else {
+		native_run(harness->native, insn_case->mode64, insn_case->raw, &insn_case->initial, &harness->expected);
+		engine_runner_run(harness->engine, insn_case, &harness->got);
+	}
+	write_code(harness, insn_case, true);
+	harness->progress->outcome[harness->expected.outcome]++;
+}
+
+static void difference_clear(struct difference *difference)
+{
+	difference->count = 0;
+	difference->length = 0;
+	difference->text[0] = 0;
+}
+
+static void run_and_compare(struct harness *harness, const struct insn_case *insn_case, uint64_t number)
+{
+	difference_clear(&harness->difference);
+	run_both(harness, insn_case);
+	compare_memory_mask(insn_case, &harness->expected, native_data(harness->native), harness->got_page,
+			    &harness->difference);
+	if (harness->plant)
+		plant_error(harness, insn_case, number);
+	compare_results(insn_case, &harness->expected, &harness->got, &harness->difference);
+	compare_and_restore(harness, insn_case, pages_of(insn_case));
+}
+
+/* Not promised, or not an instruction at all: #UD, and nothing else has happened. The real CPU is not asked. */
+static void run_undefined(struct harness *harness, const struct insn_case *insn_case)
+{
+	difference_clear(&harness->difference);
+	harness->expected.state = insn_case->initial;
+	harness->expected.outcome = OUTCOME_FAULT;
+	harness->expected.vector = VECTOR_UD;
+	harness->expected.error_code = 0;
+	if (harness->self) {
+		harness->got = harness->expected;
+	} else {
+		write_code(harness, insn_case, false);
+		engine_runner_run(harness->engine, insn_case, &harness->got);
+		write_code(harness, insn_case, true);
+	}
+	bool fetch_fault = harness->got.outcome == OUTCOME_FETCH &&
+			   insn_case->initial.rip + INSN_MAX_BYTES > LAYOUT_CODE + LAYOUT_CODE_SIZE;
+	if (fetch_fault)
+		return; /* the last bytes were missing */
+	if (harness->plant)
+		harness->got.outcome = OUTCOME_DONE;
+	compare_results(insn_case, &harness->expected, &harness->got, &harness->difference);
+}
+
+/* ---- reporting a difference ---- */
+
+static void print_bytes(const struct insn_case *insn_case)
+{
+	printf("  bytes:");
+	for (unsigned i = 0; i < insn_case->length; i++)
+		printf(" %02x", insn_case->bytes[i]);
+	ZydisFormatter formatter;
+	char text[120] = "(not an instruction)";
+	ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
+	if (insn_case->decoded.insn.length != 0)
+		ZydisFormatterFormatInstruction(&formatter, &insn_case->decoded.insn, insn_case->decoded.operand,
+						insn_case->decoded.insn.operand_count_visible, text, sizeof text,
+						insn_case->initial.rip, NULL);
+	printf("  %s\n", text);
+}
+
+static void print_case(const struct insn_case *insn_case)
+{
+	static const char *const paging[PAGING_COUNT] = {"64-bit", "compatibility mode", "32-bit, PAE",
+							 "32-bit, two levels"};
+	printf("  at %llx, %s", (unsigned long long)insn_case->initial.rip, paging[insn_case->paging]);
+	for (unsigned i = 0; i < insn_case->access_count; i++)
+		printf(", %s%s %u bytes at %llx", insn_case->access[i].read ? "reads" : "",
+		       insn_case->access[i].write ? "writes" : "", insn_case->access[i].size,
+		       (unsigned long long)insn_case->access[i].linear);
+	printf("\n");
+}
+
+static enum harness_verdict judge(struct harness *harness, const struct insn_case *insn_case, const char *title,
+				  const char *replay)
+{
+	harness->progress->cases++;
+	if (harness->difference.count == 0)
+		return VERDICT_SAME;
+	harness->progress->failures++;
+	if (!harness->plant)
+		harness_check_memory(harness);
+	if (harness->progress->failures_shown >= harness->failures_shown_limit || harness->plant)
+		return VERDICT_DIFFERS;
+	harness->progress->failures_shown++;
+	printf("DIFFERS %s\n", title);
+	print_bytes(insn_case);
+	print_case(insn_case);
+	fputs(harness->difference.text, stdout);
+	printf("  replay: %s\n", replay);
+	fflush(stdout);
+	return VERDICT_DIFFERS;
+}
+
+/* ---- cases ---- */
+
+static enum insn_paging paging_for(bool mode64, unsigned number)
+{
+	/* Runs of the same mode: each change flushes. */
+	return mode64 ? PAGING_4_LEVEL : (enum insn_paging)(PAGING_COMPATIBILITY + number / 17 % (PAGING_COUNT - 1));
+}
+
+enum harness_verdict harness_case(struct harness *harness, struct form *form, enum variant variant, unsigned number)
+{
+	struct insn_case *insn_case = &harness->current;
+	struct case_maker maker = {.decoder = &harness->decoder, .model = &harness->model};
+	maker.random.state =
+	    random_mix(harness->seed ^ random_mix(form->key + variant * 0x10001u + ((uint64_t)number << 32)));
+	if (case_build(&maker, form, variant, insn_case) != CASE_BUILT) {
+		harness->progress->undrawn++;
+		return VERDICT_NOT_DRAWN;
+	}
+	insn_case->paging = paging_for(form->mode64, number);
+	if (form->class == FORM_UNDEFINED)
+		run_undefined(harness, insn_case);
+	else
+		run_and_compare(harness, insn_case, number);
+	harness->progress->form_cases[form - harness->forms.form][variant]++;
+	char title[160], replay[120];
+	snprintf(title, sizeof title, "%s, %s, form: %s", form->mode64 ? "64-bit" : "32-bit", variant_names[variant],
+		 form->text);
+	snprintf(replay, sizeof replay, "--seed %llu --replay %016llx/%u/%u", (unsigned long long)harness->seed,
+		 (unsigned long long)form->key, variant, number);
+	return judge(harness, insn_case, title, replay);
+}
+
+static void hostile_bytes(struct random *random, bool mode64, uint8_t bytes[INSN_MAX_BYTES])
+{
+	static const uint8_t prefixes[] = {0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65};
+	random_bytes(random, bytes, INSN_MAX_BYTES);
+	unsigned at = 0;
+	for (unsigned count = random_below(random, 4); count > 0; count--)
+		bytes[at++] = prefixes[random_below(random, sizeof prefixes)];
+	if (mode64 && random_percent(random, 30))
+		bytes[at++] = (uint8_t)(0x40 | random_below(random, 16));
+	static const uint8_t escapes[] = {0x0f, 0xc4, 0xc5, 0x62, 0x8f};
+	if (random_percent(random, 60))
+		bytes[at++] = escapes[random_percent(random, 60) ? 0 : random_below(random, sizeof escapes)];
+	if (random_percent(random, 20))
+		bytes[at] = random_percent(random, 50) ? 0x38 : 0x3a;
+}
+
+/* Bytes that are an instruction are tried with operands of their own by their form; what remains must be #UD on both.
+ */
+enum harness_verdict harness_hostile(struct harness *harness, bool mode64, uint64_t number)
+{
+	struct insn_case *insn_case = &harness->current;
+	struct case_maker maker = {.decoder = &harness->decoder, .model = &harness->model};
+	maker.random.state = random_mix(harness->seed ^ random_mix(number * 2 + mode64));
+	uint8_t bytes[INSN_MAX_BYTES];
+	hostile_bytes(&maker.random, mode64, bytes);
+	struct insn_decoded decoded;
+	if (insn_decode(&harness->decoder, mode64, bytes, INSN_MAX_BYTES, &decoded)) {
+		bool promised = table_promised(&harness->model, &decoded.insn);
+		struct form *form = form_find(&harness->forms, form_key(&decoded, mode64, promised));
+		if (form == NULL || form->class == FORM_SYSTEM)
+			return VERDICT_NOT_DRAWN;
+		if (promised) {
+			enum variant variant = form->accesses_memory ? VARIANT_HIT + (number >> 8) % (VARIANT_COUNT - 1)
+								     : VARIANT_REGISTER;
+			if (!case_variant_applies(form, variant) ||
+			    !(form->mode64 || native_has_mode32(harness->native)))
+				return VERDICT_NOT_DRAWN;
+			return harness_case(harness, form, variant, (unsigned)(number | 0x80000000u));
+		}
+	} else {
+		memset(&decoded, 0, sizeof decoded);
+	}
+	case_build_raw(&maker, mode64, bytes, insn_case);
+	insn_case->decoded = decoded;
+	insn_case->paging = paging_for(mode64, (unsigned)(number >> 16));
+	if (decoded.insn.length != 0)
+		run_undefined(harness, insn_case);
+	else
+		run_and_compare(harness, insn_case, number);
+	char title[80], replay[80];
+	snprintf(title, sizeof title, "%s, random bytes", mode64 ? "64-bit" : "32-bit");
+	snprintf(replay, sizeof replay, "--seed %llu --hostile-case %u/%llu", (unsigned long long)harness->seed,
+		 mode64 ? 64 : 32, (unsigned long long)number);
+	return judge(harness, insn_case, title, replay);
+}

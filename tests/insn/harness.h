@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Runs cases by the engine and by the real CPU and compares. With `self` the real CPU stands in for the engine, which
+ * shows that the comparison itself finds nothing where nothing is; with `plant` one bit of that second result is
+ * turned over each time, and every case must then be found to differ.
+ */
+#ifndef NFOLD_INSN_HARNESS_H
+#define NFOLD_INSN_HARNESS_H
+
+#include <stdio.h>
+
+#include "compare.h"
+#include "engine_runner.h"
+#include "form.h"
+#include "native.h"
+
+/* What survives the end of a worker process: in memory shared with its parent. */
+struct harness_progress {
+	size_t form; /* where the worker is */
+	unsigned variant, number;
+	bool hostile_phase;
+	uint64_t hostile; /* the number of the string of random bytes */
+	bool hostile64;
+	unsigned failures_shown;
+	uint64_t cases, failures, undrawn, crashes;
+	uint64_t outcome[OUTCOME_UNKNOWN + 1]; /* of the real CPU */
+	unsigned form_cases[][VARIANT_COUNT];  /* by index in the list of forms */
+};
+
+struct harness {
+	struct insn_decoder decoder;
+	struct cpu_model model;
+	struct form_list forms;
+	struct native *native;
+	struct engine_runner *engine; /* NULL with `self` */
+	bool self, plant;
+	uint64_t seed;
+	unsigned failures_shown_limit;
+	struct harness_progress *progress;
+	size_t progress_size;
+	uint8_t *golden;		     /* what the data pages hold between cases */
+	uint8_t *shadow;		     /* the second memory with `self` */
+	uint8_t *got_page[GUEST_DATA_PAGES]; /* the engine's memory by page */
+	struct insn_case current;
+	struct insn_result expected, got;
+	struct difference difference;
+};
+
+struct harness_options {
+	uint64_t seed;
+	bool self, plant;
+	unsigned failures_shown_limit;
+	const char *model;
+};
+
+struct harness *harness_create(const struct harness_options *options, struct error *error);
+void harness_destroy(struct harness *harness);
+
+enum harness_verdict { VERDICT_SAME, VERDICT_DIFFERS, VERDICT_NOT_DRAWN };
+
+/* The case with number `number` of a form and variant: the same for the same seed. */
+enum harness_verdict harness_case(struct harness *harness, struct form *form, enum variant variant, unsigned number);
+
+/* Random bytes as code, any bytes: must agree on whether they are an instruction, and on what it does. */
+enum harness_verdict harness_hostile(struct harness *harness, bool mode64, uint64_t number);
+
+/* Memory and code as they are between cases. */
+void harness_reset_memory(struct harness *harness);
+
+/* All memory, both sides against the golden copy: finds stores that went where no operand was. */
+bool harness_check_memory(struct harness *harness);
+
+#endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#include "report.h"
+
+#include <string.h>
+
+static const char *const class_names[FORM_CLASS_COUNT] = {"compared", "system", "undefined"};
+
+void report_forms(const struct harness *harness, FILE *out)
+{
+	for (size_t i = 0; i < harness->forms.count; i++) {
+		const struct form *form = &harness->forms.form[i];
+		fprintf(out, "%016llx %s %-9s %-18s ", (unsigned long long)form->key, form->mode64 ? "64" : "32",
+			class_names[form->class], form->group);
+		for (unsigned byte = 0; byte < form->sample_length; byte++)
+			fprintf(out, "%02x", form->sample[byte]);
+		fprintf(out, "  %s ", form->text);
+		for (unsigned variant = 0; variant < VARIANT_COUNT; variant++) {
+			if (harness->progress->form_cases[i][variant] != 0)
+				fprintf(out, " %s=%u", variant_names[variant],
+					harness->progress->form_cases[i][variant]);
+		}
+		if (form->class == FORM_SYSTEM)
+			fprintf(out, " -- %s; tests/system: %s", form->system->reason, form->system->test);
+		fputc('\n', out);
+	}
+}
+
+struct tally {
+	const char *group;
+	bool mode64;
+	enum form_class class;
+	unsigned forms;
+	uint64_t cases[VARIANT_COUNT];
+};
+
+#define TALLIES 160
+
+static struct tally *tally_for(struct tally *tallies, unsigned *count, const struct form *form)
+{
+	for (unsigned i = 0; i < *count; i++) {
+		if (tallies[i].group == form->group && tallies[i].mode64 == form->mode64 &&
+		    tallies[i].class == form->class)
+			return &tallies[i];
+	}
+	if (*count == TALLIES)
+		return NULL;
+	tallies[*count] = (struct tally){.group = form->group, .mode64 = form->mode64, .class = form->class};
+	return &tallies[(*count)++];
+}
+
+static unsigned form_shortfall(const struct form *form, const unsigned *cases, unsigned minimum)
+{
+	if (form->class == FORM_SYSTEM)
+		return 0;
+	for (unsigned variant = 0; variant < VARIANT_COUNT; variant++) {
+		if (case_variant_applies(form, (enum variant)variant) && cases[variant] < minimum)
+			return 1;
+	}
+	return 0;
+}
+
+static void print_tally(const struct tally *tally, FILE *out)
+{
+	fprintf(out, "%-10s %s %-20s %6u", class_names[tally->class], tally->mode64 ? "64" : "32", tally->group,
+		tally->forms);
+	for (unsigned variant = 0; variant < VARIANT_COUNT; variant++)
+		fprintf(out, " %9llu", (unsigned long long)tally->cases[variant]);
+	fputc('\n', out);
+}
+
+static void print_system(const struct harness *harness, FILE *out)
+{
+	fprintf(out, "\nNot compared in user mode:\n");
+	ZydisMnemonic last = ZYDIS_MNEMONIC_INVALID;
+	for (size_t i = 0; i < harness->forms.count; i++) {
+		const struct form *form = &harness->forms.form[i];
+		if (form->class != FORM_SYSTEM || form->mnemonic == last)
+			continue;
+		last = form->mnemonic;
+		fprintf(out, "  %-10s %s %s: tests/system, %s\n", ZydisMnemonicGetString(form->mnemonic),
+			form->mode64 ? "64" : "32", form->system->reason, form->system->test);
+	}
+}
+
+unsigned report_summary(const struct harness *harness, unsigned minimum, FILE *out)
+{
+	struct tally tallies[TALLIES];
+	unsigned count = 0, short_of = 0;
+	bool mode32 = native_has_mode32(harness->native);
+	for (size_t i = 0; i < harness->forms.count; i++) {
+		const struct form *form = &harness->forms.form[i];
+		struct tally *tally = tally_for(tallies, &count, form);
+		if (tally == NULL)
+			continue;
+		tally->forms++;
+		for (unsigned variant = 0; variant < VARIANT_COUNT; variant++)
+			tally->cases[variant] += harness->progress->form_cases[i][variant];
+		if (form->mode64 || mode32)
+			short_of += form_shortfall(form, harness->progress->form_cases[i], minimum);
+	}
+	fprintf(out, "class    mode group                 forms");
+	for (unsigned variant = 0; variant < VARIANT_COUNT; variant++)
+		fprintf(out, " %9s", variant_names[variant]);
+	fputc('\n', out);
+	for (unsigned i = 0; i < count; i++)
+		print_tally(&tallies[i], out);
+	print_system(harness, out);
+	if (!mode32)
+		fprintf(out,
+			"\nSKIPPED: this host does not run 32-bit code segments; 32-bit forms were not compared\n");
+	return short_of;
+}
