@@ -27,6 +27,8 @@ DMESG_ALLOWED = [
     re.compile(r"tsc: Unable to calibrate against PIT"),
     # Advice that Linux prints on every PC with ACPI.
     re.compile(r"PCI: Using host bridge windows from ACPI; if necessary, use .* and report a bug"),
+    # Kernels entered without firmware find no SMBIOS tables.
+    re.compile(r"DMI not present or invalid"),
     # A PC of this kind has no memory-mapped PCI configuration space.
     re.compile(r"fail to add MMCONFIG information, can't access extended PCI configuration space"),
 ]
