@@ -14,8 +14,9 @@ struct acpi_config {
 #define ACPI_RSDP_OFFSET 0
 #define ACPI_AREA_SIZE 0x20000u
 
-/* Fills `area` (ACPI_AREA_SIZE zeroed bytes) for the guest-physical address `base`. The RSDP is at ACPI_RSDP_OFFSET. */
-void acpi_build(const struct acpi_config *config, uint8_t *area, uint32_t base);
+/* Fills `bytes` (ACPI_AREA_SIZE zeroed bytes) for the guest-physical address `base`. The RSDP is at ACPI_RSDP_OFFSET.
+ */
+void acpi_build(const struct acpi_config *config, uint8_t *bytes, uint32_t base);
 
 /* The differentiated system description's definition block, without its table header. */
 void acpi_build_dsdt(const struct acpi_config *config, struct aml *aml);

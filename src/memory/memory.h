@@ -30,22 +30,22 @@
 #define MEMORY_MAX_REGIONS 8
 
 enum page_flag {
-	PAGE_CODE = 1,      /* translated code was read from this page: trace writes */
+	PAGE_CODE = 1,	    /* translated code was read from this page: trace writes */
 	PAGE_SELF_CHECK = 2 /* code here checks itself: writes are not traced */
 };
 
 struct memory_region {
-	uint64_t base;   /* guest-physical, page aligned */
-	uint64_t size;   /* page aligned */
+	uint64_t base;	 /* guest-physical, page aligned */
+	uint64_t size;	 /* page aligned */
 	uint64_t offset; /* of the first byte in the backing file, so of its page in page_flags */
-	bool read_only;  /* ROM: guest and device writes are dropped */
+	bool read_only;	 /* ROM: guest and device writes are dropped */
 };
 
 /* Called before bytes of a PAGE_CODE page change through the gate. */
 typedef void memory_code_notifier(void *opaque, uint64_t gpa, uint64_t size);
 
 struct memory {
-	uint8_t *host;       /* the mapping of the whole backing file, readable and writable, never executable */
+	uint8_t *host;	     /* the mapping of the whole backing file, readable and writable, never executable */
 	uint64_t host_size;  /* bytes, page aligned */
 	uint8_t *page_flags; /* host_size / PAGE_SIZE entries */
 	struct memory_region region[MEMORY_MAX_REGIONS];
