@@ -70,6 +70,18 @@ static inline uint64_t op_segment_base(const struct cpu *cpu, unsigned segment)
 	return cpu->segment[segment].base;
 }
 
+/* cpu_linear(), inline for the common case. */
+static inline bool op_linear(struct cpu *cpu, enum cpu_segment_name segment, uint64_t offset, unsigned size,
+			     enum tlb_access access, uint64_t *linear)
+{
+	uint64_t address = offset + op_segment_base(cpu, segment);
+
+	if (!cpu_code64(cpu) || !address_is_canonical(address) || !address_is_canonical(address + size - 1))
+		return cpu_linear(cpu, segment, offset, size, access, linear);
+	*linear = address;
+	return true;
+}
+
 /* #AC, where EFLAGS.AC asks for it; size is a power of two. */
 static inline bool op_aligned(struct cpu *cpu, uint64_t linear, unsigned size)
 {

@@ -26,7 +26,8 @@
 struct string {
 	struct cpu *cpu;
 	const struct cpu_insn *insn;
-	unsigned size; /* of an element */
+	unsigned size; /* of an element: 1 << shift */
+	unsigned shift;
 	uint64_t mask; /* of the index and count registers */
 	bool backward; /* EFLAGS.DF */
 	bool stopped;  /* REPE or REPNE met its condition */
@@ -75,8 +76,8 @@ static uint64_t elements_between(const struct string *string, uint64_t position,
 	if (position < low || last > high || last < position)
 		return 0;
 	if (string->backward)
-		return (position - low) / string->size + 1;
-	return (high - last) / string->size + 1;
+		return ((position - low) >> string->shift) + 1;
+	return ((high - last) >> string->shift) + 1;
 }
 
 /* How many elements the segment's limit and the width of the index register leave: at least the one that was checked.
@@ -85,6 +86,9 @@ static uint64_t elements_in_segment(const struct string *string, const struct st
 {
 	const struct cpu_segment *segment = &string->cpu->segment[side->segment];
 	uint64_t low = 0, high = string->mask, count;
+
+	if (high == ~UINT64_C(0)) /* 64-bit mode: a page is canonical as a whole */
+		return ~UINT64_C(0);
 
 	if (!cpu_code64(string->cpu)) {
 		bool down = (segment->access & (SEGMENT_CODE | SEGMENT_DOWN)) == SEGMENT_DOWN;
@@ -107,7 +111,7 @@ static bool string_find(const struct string *string, struct string_side *side, u
 	uint64_t offset = cpu->gpr[side->index] & string->mask, in_page;
 	bool fault;
 
-	if (!cpu_linear(cpu, side->segment, offset, string->size, side->access, &side->linear) ||
+	if (!op_linear(cpu, side->segment, offset, string->size, side->access, &side->linear) ||
 	    !op_aligned(cpu, side->linear, string->size))
 		return false;
 	side->host = NULL;
@@ -169,13 +173,55 @@ static bool element_write(const struct string *string, const struct string_side 
 		HOST_RUN(8, text "q", tail, __VA_ARGS__)                                                               \
 	}
 
+/* The start-up of a repeated move costs more than a few elements by themselves. */
+#define FEW_ELEMENTS 8u
+#define FEW_BYTES 64u
+
+static void move_elements(uint8_t *to, const uint8_t *from, uint64_t count, unsigned size, bool backward)
+{
+	for (; count > 0; count--) {
+		store_le(to, load_le(from, size), size);
+		to = backward ? to - size : to + size;
+		from = backward ? from - size : from + size;
+	}
+}
+
+/* Upwards and without overlap the size of an element does not show. */
+static void move_words(uint8_t *to, const uint8_t *from, uint64_t bytes)
+{
+	for (; bytes >= 8; bytes -= 8) {
+		store_le(to, load_le(from, 8), 8);
+		to += 8;
+		from += 8;
+	}
+	move_elements(to, from, bytes, 1, false);
+}
+
 static void host_movs(uint8_t *to, const uint8_t *from, uint64_t count, unsigned size, bool backward)
 {
+	uint64_t bytes = count * size;
+
+	if (count <= FEW_ELEMENTS) {
+		move_elements(to, from, count, size, backward);
+		return;
+	}
+	if (bytes <= FEW_BYTES && !backward && (uintptr_t)to - (uintptr_t)from >= bytes &&
+	    (uintptr_t)from - (uintptr_t)to >= bytes) {
+		move_words(to, from, bytes);
+		return;
+	}
 	HOST_STRING("rep movs", "", : "+D"(to), "+S"(from), "+c"(count) : : "memory", "cc")
 }
 
 static void host_stos(uint8_t *to, uint64_t value, uint64_t count, unsigned size, bool backward)
 {
+	if (count <= FEW_ELEMENTS) {
+		for (; count > 0; count--) {
+			store_le(to, value, size);
+			to = backward ? to - size : to + size;
+		}
+		return;
+	}
 	HOST_STRING("rep stos", "", : "+D"(to), "+c"(count) : "a"(value) : "memory", "cc")
 }
 
@@ -368,6 +414,7 @@ static enum cpu_next string_run(struct cpu *cpu, const struct cpu_insn *insn, st
 	struct string string = {.cpu = cpu,
 				.insn = insn,
 				.size = insn->operand_size,
+				.shift = (unsigned)__builtin_ctz(insn->operand_size),
 				.mask = size_mask(insn->address_size),
 				.backward = (cpu->flags_system & FLAG_DF) != 0};
 	uint64_t left, count = 1;
