@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The machine with an engine of the test's own: a guest is a C function that reaches ports and registers as guest code
- * would. Proves threads, halting, pausing, resets and ends, without a line of translated code.
- */
+/* The machine on the double engine: threads, halting, pausing, resets and ends, without a line of translated code. */
 #include "boot-images.h"
+#include "double-engine.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -21,199 +19,39 @@
 
 #include "cpu/cpuid.h"
 #include "machine/machine.h"
-#include "translate/engine.h"
 
-#define COM1 0x3f8u
-#define PM_STATUS 0x600u
-#define PM_ENABLE 0x602u
-#define PM_CONTROL 0x604u
 #define DEBUG_EXIT 0xf4
 #define BOOT_RIP 0x200010u
 
-/* ---- the engine ---- */
-
-struct guest;
-
-struct engine_vcpu {
-	struct cpu cpu;
-	struct guest *guest;
-};
-
-struct engine {
-	struct memory *memory;
-	const struct cpu_model *model;
-};
-
-/* What the guest of a test does each time it is entered, and what the test sees of it. */
-struct guest {
-	enum engine_exit (*run)(struct guest *guest, struct cpu *cpu);
-	unsigned entries, resets, ticks;
-	bool attach_fails;
-	uint64_t tsc; /* as the guest read it last */
-	uint32_t spins;
-	char input[64];
-	unsigned input_count;
-};
-
-/* The tests of this file run one after the other; machines are made on the thread that sets this. */
-static _Thread_local struct guest *next_guest;
-
-static void ignore_flush_all(void *opaque, bool global)
-{
-	(void)opaque;
-	(void)global;
-}
-
-static void ignore_flush_page(void *opaque, uint64_t linear)
-{
-	(void)opaque;
-	(void)linear;
-}
-
-static void ignore_code_write(void *opaque, uint64_t gpa, uint64_t size)
-{
-	(void)opaque;
-	(void)gpa;
-	(void)size;
-}
-
-struct engine *engine_create(struct memory *memory, const struct cpu_model *model, const struct engine_options *options,
-			     struct error *error)
-{
-	(void)options;
-	(void)error;
-	struct engine *engine = calloc(1, sizeof *engine);
-	*engine = (struct engine){.memory = memory, .model = model};
-	return engine;
-}
-
-void engine_destroy(struct engine *engine)
-{
-	free(engine);
-}
-
-struct engine_vcpu *engine_vcpu_create(struct engine *engine, unsigned index, struct error *error)
-{
-	(void)index;
-	(void)error;
-	struct engine_vcpu *vcpu = aligned_alloc(64, (sizeof *vcpu + 63) & ~(size_t)63);
-	memset(vcpu, 0, sizeof *vcpu);
-	vcpu->guest = next_guest;
-	vcpu->cpu.memory = engine->memory;
-	vcpu->cpu.model = engine->model;
-	vcpu->cpu.flush_all = ignore_flush_all;
-	vcpu->cpu.flush_page = ignore_flush_page;
-	vcpu->cpu.code_write = ignore_code_write;
-	return vcpu;
-}
-
-void engine_vcpu_destroy(struct engine_vcpu *vcpu)
-{
-	free(vcpu);
-}
-
-struct cpu *engine_vcpu_cpu(struct engine_vcpu *vcpu)
-{
-	return &vcpu->cpu;
-}
-
-bool engine_vcpu_attach(struct engine_vcpu *vcpu, struct error *error)
-{
-	return !vcpu->guest->attach_fails || error_set(error, ERROR_HOST, "no stack for signals");
-}
-
-void engine_vcpu_detach(struct engine_vcpu *vcpu)
-{
-	(void)vcpu;
-}
-
-uint64_t engine_memory_used(const struct engine *engine)
-{
-	(void)engine;
-	return 12345;
-}
-
-static bool stop_wanted(struct cpu *cpu)
-{
-	return (__atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST) & CPU_REQUEST_STOP) != 0;
-}
-
-enum engine_exit engine_run(struct engine_vcpu *vcpu)
-{
-	struct guest *guest = vcpu->guest;
-	struct cpu *cpu = &vcpu->cpu;
-	(void)ledger_enter(cpu->ledger, LEDGER_GUEST);
-	__atomic_fetch_add(&guest->entries, 1, __ATOMIC_SEQ_CST);
-	if (cpu->rip == BOOT_RIP) {
-		__atomic_fetch_add(&guest->resets, 1, __ATOMIC_SEQ_CST);
-		cpu->rip++;
-	}
-	enum engine_exit why = stop_wanted(cpu) ? ENGINE_STOPPED : guest->run(guest, cpu);
-	(void)ledger_enter(cpu->ledger, LEDGER_EXIT);
-	return why;
-}
-
-/* ---- what guests are made of ---- */
-
-static void out(struct cpu *cpu, uint16_t port, unsigned size, uint64_t value)
-{
-	cpu->device_lock(cpu->device_lock_opaque);
-	io_write(cpu->ports, port, size, value);
-	cpu->device_unlock(cpu->device_lock_opaque);
-}
-
-static uint64_t in(struct cpu *cpu, uint16_t port, unsigned size)
-{
-	cpu->device_lock(cpu->device_lock_opaque);
-	uint64_t value = io_read(cpu->ports, port, size);
-	cpu->device_unlock(cpu->device_lock_opaque);
-	return value;
-}
-
-/* Guest code polls `run` and leaves when a request is there. */
-static enum engine_exit spin(struct guest *guest, struct cpu *cpu)
-{
-	while (!stop_wanted(cpu)) {
-		guest->tsc = ledger_tsc() + cpu->tsc_offset;
-		__atomic_fetch_add(&guest->spins, 1, __ATOMIC_RELAXED);
-	}
-	return ENGINE_STOPPED;
-}
-
-static void power_off(struct cpu *cpu)
-{
-	out(cpu, PM_CONTROL, 2, 1u << 13);
-}
-
 static enum engine_exit guest_powers_off(struct guest *guest, struct cpu *cpu)
 {
-	power_off(cpu);
-	return spin(guest, cpu);
+	guest_power_off(cpu);
+	return guest_spin(guest, cpu);
 }
 
 static enum engine_exit guest_resets_by_keyboard(struct guest *guest, struct cpu *cpu)
 {
 	if (guest->resets > 1)
 		return guest_powers_off(guest, cpu);
-	out(cpu, 0x64, 1, 0xfe);
-	return spin(guest, cpu);
+	guest_out(cpu, 0x64, 1, 0xfe);
+	return guest_spin(guest, cpu);
 }
 
 static enum engine_exit guest_resets_by_cf9(struct guest *guest, struct cpu *cpu)
 {
 	if (guest->resets > 1)
 		return guest_powers_off(guest, cpu);
-	out(cpu, 0xcf9, 1, 0x02);
-	out(cpu, 0xcf9, 1, 0x06);
-	return spin(guest, cpu);
+	guest_out(cpu, 0xcf9, 1, 0x02);
+	guest_out(cpu, 0xcf9, 1, 0x06);
+	return guest_spin(guest, cpu);
 }
 
 static enum engine_exit guest_resets_by_port_92(struct guest *guest, struct cpu *cpu)
 {
 	if (guest->resets > 1)
 		return guest_powers_off(guest, cpu);
-	out(cpu, 0x92, 1, 0x01);
-	return spin(guest, cpu);
+	guest_out(cpu, 0x92, 1, 0x01);
+	return guest_spin(guest, cpu);
 }
 
 static enum engine_exit guest_triple_faults(struct guest *guest, struct cpu *cpu)
@@ -223,36 +61,15 @@ static enum engine_exit guest_triple_faults(struct guest *guest, struct cpu *cpu
 
 static enum engine_exit guest_exits(struct guest *guest, struct cpu *cpu)
 {
-	out(cpu, DEBUG_EXIT, 4, 0x21);
-	return spin(guest, cpu);
-}
-
-/* 8259 at vector 20h with only IRQ 0 and 4 open, channel 0 of the 8254 at 1 kHz. */
-static void start_ticks(struct cpu *cpu)
-{
-	static const uint16_t script[][2] = {{0x20, 0x11}, {0x21, 0x20}, {0x21, 0x04}, {0x21, 0x01},
-					     {0x21, 0xee}, {0x43, 0x34}, {0x40, 0xa9}, {0x40, 0x04}};
-	for (unsigned i = 0; i < sizeof script / sizeof script[0]; i++)
-		out(cpu, script[i][0], 1, script[i][1]);
-	cpu->interrupt_enable = 1;
-}
-
-/* Takes what is pending, as cpu_service_events does. Returns the vector or -1. */
-static int take_interrupt(struct cpu *cpu)
-{
-	if ((__atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST) & CPU_REQUEST_INTERRUPT) == 0)
-		return -1;
-	int vector = cpu->controller.acknowledge(cpu->controller.opaque);
-	if (vector >= 0)
-		out(cpu, 0x20, 1, 0x20);
-	return vector;
+	guest_out(cpu, DEBUG_EXIT, 4, 0x21);
+	return guest_spin(guest, cpu);
 }
 
 static enum engine_exit guest_halts_for_ticks(struct guest *guest, struct cpu *cpu)
 {
 	if (guest->entries == 1)
-		start_ticks(cpu);
-	for (int vector = take_interrupt(cpu); vector >= 0; vector = take_interrupt(cpu)) {
+		guest_start_ticks(cpu);
+	for (int vector = guest_take_interrupt(cpu); vector >= 0; vector = guest_take_interrupt(cpu)) {
 		assert_int_equal(vector, 0x20);
 		guest->ticks++;
 	}
@@ -266,17 +83,17 @@ static enum engine_exit guest_halts_for_ticks(struct guest *guest, struct cpu *c
 static enum engine_exit guest_echoes(struct guest *guest, struct cpu *cpu)
 {
 	if (guest->entries == 1) {
-		start_ticks(cpu);
-		out(cpu, 0x21, 1, 0xef);
-		out(cpu, COM1 + 4, 1, 0x0b);
-		out(cpu, COM1 + 1, 1, 0x01);
+		guest_start_ticks(cpu);
+		guest_out(cpu, 0x21, 1, 0xef);
+		guest_out(cpu, DOUBLE_COM1 + 4, 1, 0x0b);
+		guest_out(cpu, DOUBLE_COM1 + 1, 1, 0x01);
 	}
-	while (take_interrupt(cpu) >= 0) {
-		while ((in(cpu, COM1 + 5, 1) & 1) != 0) {
-			char c = (char)in(cpu, COM1, 1);
+	while (guest_take_interrupt(cpu) >= 0) {
+		while ((guest_in(cpu, DOUBLE_COM1 + 5, 1) & 1) != 0) {
+			char c = (char)guest_in(cpu, DOUBLE_COM1, 1);
 			if (guest->input_count < sizeof guest->input)
 				guest->input[guest->input_count++] = c;
-			out(cpu, COM1, 1, (uint8_t)(c & ~0x20));
+			guest_out(cpu, DOUBLE_COM1, 1, (uint8_t)(c & ~0x20));
 			if (c == '.')
 				return guest_powers_off(guest, cpu);
 		}
@@ -288,11 +105,11 @@ static enum engine_exit guest_echoes(struct guest *guest, struct cpu *cpu)
 /* Waits for the power button's event. */
 static enum engine_exit guest_waits_for_button(struct guest *guest, struct cpu *cpu)
 {
-	out(cpu, PM_ENABLE, 2, 1u << 8);
-	while (!stop_wanted(cpu)) {
+	guest_out(cpu, DOUBLE_PM_ENABLE, 2, 1u << 8);
+	while (!guest_must_stop(cpu)) {
 		__atomic_store_n(&guest->ticks, 1, __ATOMIC_SEQ_CST);
-		if ((in(cpu, PM_STATUS, 2) & 1u << 8) != 0)
-			power_off(cpu);
+		if ((guest_in(cpu, DOUBLE_PM_STATUS, 2) & 1u << 8) != 0)
+			guest_power_off(cpu);
 	}
 	return ENGINE_STOPPED;
 }
@@ -345,7 +162,8 @@ static int tear_down(void **state)
 
 static void create(struct fixture *f)
 {
-	next_guest = &f->guest;
+	f->guest.boot_rip = BOOT_RIP;
+	double_engine_set_guest(&f->guest);
 	f->machine = machine_create(&f->config, &f->error);
 	if (f->machine == NULL)
 		fail_msg("%s", f->error.text);
@@ -479,7 +297,7 @@ static void interrupts_end_halts(void **state)
 static void pausing_stops_guest_and_clock(void **state)
 {
 	struct fixture *f = *state;
-	pthread_t thread = run_beside(f, spin);
+	pthread_t thread = run_beside(f, guest_spin);
 	await_past(&f->guest.spins, 1000);
 	machine_pause(f->machine);
 	await_state(f, MACHINE_PAUSED);
@@ -634,7 +452,7 @@ static void owners_watch_descriptors(void **state)
 	struct fixture *f = *state;
 	int ends[2];
 	assert_int_equal(pipe(ends), 0);
-	f->guest.run = spin;
+	f->guest.run = guest_spin;
 	create(f);
 	struct watched watched = {.machine = f->machine, .fd = ends[0]};
 	assert_true(machine_watch(f->machine, ends[0], EPOLLIN, kill_on_third, &watched, &f->error));
@@ -651,7 +469,7 @@ static void owners_watch_descriptors(void **state)
 static void assert_refused(struct fixture *f, const char *word)
 {
 	f->error = (struct error){0};
-	next_guest = &f->guest;
+	double_engine_set_guest(&f->guest);
 	assert_null(machine_create(&f->config, &f->error));
 	assert_null(strchr(f->error.text, '\n'));
 	if (strstr(f->error.text, word) == NULL)
@@ -722,7 +540,7 @@ static void bad_files_are_refused_and_nothing_is_made(void **state)
 	f->config.serial_path = f->kernel;
 	assert_refused(f, "not a socket");
 	f->config.serial = SERIAL_NONE;
-	f->config.debug_exit_port = COM1;
+	f->config.debug_exit_port = DOUBLE_COM1;
 	assert_refused(f, "0x3f8");
 	f->config.debug_exit_port = 0xffff;
 	assert_refused(f, "0xffff");
