@@ -131,11 +131,10 @@ static bool channel_out(const struct pit_channel *channel, uint64_t tick)
 	if (channel->state == PIT_IDLE || channel->state == PIT_WAITING)
 		return channel->mode != 0;
 	uint64_t elapsed = channel_elapsed(channel, tick);
-	bool loaded = channel->state == PIT_HELD || tick >= channel->start;
 	switch (channel->mode) {
 	case 0:
 	case 1:
-		return loaded && elapsed >= channel->count;
+		return elapsed >= channel->count;
 	case 2:
 		return channel->state == PIT_HELD || elapsed % channel->count != channel->count - 1;
 	case 3:

@@ -34,7 +34,7 @@ struct pic_chip {
 	uint8_t mask, service;
 	uint8_t elcr, elcr_mask;
 	uint8_t vector_base;
-	uint8_t icw1, icw3, icw4;
+	uint8_t icw1, icw4;
 	uint8_t lowest; /* the input of lowest priority */
 	enum pic_expect expect;
 	bool special_mask, rotate_auto, poll, read_service;
@@ -164,7 +164,6 @@ uint8_t i8259_acknowledge(struct i8259 *pic)
 static void chip_start(struct pic_chip *chip, uint8_t icw1)
 {
 	chip->icw1 = icw1;
-	chip->icw3 = 0;
 	chip->icw4 = 0;
 	chip->edge = 0;
 	chip->mask = 0;
@@ -232,8 +231,7 @@ static void chip_write_data(struct pic_chip *chip, uint8_t value)
 		if (!(chip->icw1 & ICW1_SINGLE))
 			return;
 		break;
-	case EXPECT_ICW3:
-		chip->icw3 = value;
+	case EXPECT_ICW3: /* the cascade is wired, whatever this says */
 		break;
 	case EXPECT_ICW4:
 		chip->icw4 = value;

@@ -211,6 +211,31 @@ static void mode1_and_5_wait_for_the_gate(void **state)
 	assert_true(out2(f));
 }
 
+/* A running one-shot minds neither the gate's fall nor a new count; the next trigger takes both. */
+static void mode1_new_count_waits_for_the_next_trigger(void **state)
+{
+	struct fixture *f = *state;
+	program(f, 2, 1, 50);
+	assert_int_equal(status(f, 2), 0xf2); /* null count: nothing was loaded */
+	out8(&f->rig, 0x61, GATE2);
+	run(f, 1 + 20);
+	assert_int_equal(status(f, 2), 0x32);
+	out8(&f->rig, 0x61, 0);
+	out8(&f->rig, 0x42, 10);
+	out8(&f->rig, 0x42, 0);
+	assert_int_equal(status(f, 2), 0x72);
+	run(f, 10);
+	assert_int_equal(latched(f, 2), 20);
+	run(f, 19);
+	assert_false(out2(f));
+	run(f, 1);
+	assert_true(out2(f));
+	out8(&f->rig, 0x61, GATE2);
+	run(f, 1);
+	assert_int_equal(status(f, 2), 0x32);
+	assert_int_equal(latched(f, 2), 10);
+}
+
 static void mode4_strobes_once(void **state)
 {
 	struct fixture *f = *state;
@@ -249,11 +274,55 @@ static void the_gate_holds_the_count(void **state)
 	out8(&f->rig, 0x61, GATE2);
 	run(f, 1);
 	assert_int_equal(latched(f, 2), 100);
-	/* A count written while the gate is low is not counted. */
-	out8(&f->rig, 0x61, 0);
+	/* A count written while the gate is low is not counted, nor does it inherit what was. */
 	program(f, 2, 0, 100);
+	run(f, 1 + 40);
+	out8(&f->rig, 0x61, 0);
+	out8(&f->rig, 0x42, 90);
+	out8(&f->rig, 0x42, 0);
 	run(f, 1000);
-	assert_int_equal(latched(f, 2), 100);
+	assert_int_equal(latched(f, 2), 90);
+	/* The gate's edges start nothing that has no count. */
+	out8(&f->rig, CONTROL, 0xb4);
+	out8(&f->rig, 0x61, GATE2);
+	run(f, 10);
+	assert_int_equal(status(f, 2), 0xf4);
+	out8(&f->rig, 0x61, 0);
+	run(f, 10);
+	assert_int_equal(status(f, 2), 0xf4);
+}
+
+/* Time passes without the event loop: one edge is shown for all that went by, and only once. */
+static void a_late_host_merges_ticks(void **state)
+{
+	struct fixture *f = *state;
+	program(f, 0, 2, 1193);
+	run(f, 1);
+	unsigned rises = f->irq.rises;
+	f->rig.clock.now += CLOCK_SECOND / 100;
+	(void)latched(f, 0);
+	assert_int_equal(f->irq.rises, rises + 1);
+	assert_true(f->irq.level);
+	(void)latched(f, 0);
+	clock_run(&f->rig.clock);
+	assert_int_equal(f->irq.rises, rises + 1);
+	clock_advance(&f->rig.clock, CLOCK_SECOND / 1000);
+	assert_int_equal(f->irq.rises, rises + 2);
+}
+
+static void reset_stops_everything(void **state)
+{
+	struct fixture *f = *state;
+	program(f, 0, 0, 100);
+	out8(&f->rig, 0x61, 0x0f);
+	i8254_reset(f->pit);
+	assert_null(f->rig.clock.timers);
+	assert_true(f->irq.level);
+	assert_int_equal(in8(&f->rig, 0x61) & 0x0f, 0);
+	assert_int_equal(status(f, 0), 0xf6);
+	unsigned rises = f->irq.rises;
+	run(f, 1000);
+	assert_int_equal(f->irq.rises, rises);
 }
 
 static void access_modes_take_one_byte_or_two(void **state)
@@ -334,6 +403,12 @@ static void bcd_counts_in_decimal(void **state)
 	assert_true(f->irq.level);
 	run(f, 1);
 	assert_int_equal(latched(f, 0), 0x9999);
+	out8(&f->rig, 0x40, 0x67);
+	out8(&f->rig, 0x40, 0x45);
+	assert_int_equal(status(f, 0), 0x71); /* null count until the next CLK */
+	run(f, 1 + 10);
+	assert_int_equal(status(f, 0), 0x31);
+	assert_int_equal(latched(f, 0), 0x4557);
 	/* Zero is 10000. */
 	out8(&f->rig, 0x40, 0);
 	out8(&f->rig, 0x40, 0);
@@ -395,7 +470,10 @@ int main(void)
 	    TEST(mode3_is_a_square_wave),
 	    TEST(mode3_takes_a_new_count_after_the_half),
 	    TEST(mode1_and_5_wait_for_the_gate),
+	    TEST(mode1_new_count_waits_for_the_next_trigger),
 	    TEST(mode4_strobes_once),
+	    TEST(a_late_host_merges_ticks),
+	    TEST(reset_stops_everything),
 	    TEST(the_gate_holds_the_count),
 	    TEST(access_modes_take_one_byte_or_two),
 	    TEST(latches_agree_and_hold),

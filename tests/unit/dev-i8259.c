@@ -190,8 +190,22 @@ static void elcr_makes_inputs_level_triggered(void **state)
 	out8(&f->rig, 0xa0, 0x20);
 	out8(&f->rig, 0x20, 0x20);
 	assert_false(f->intr.level);
-	i8259_set_level_triggered(f->pic, 0xffff);
-	assert_int_equal(in8(&f->rig, 0x4d1), 0xde);
+	i8259_set_level_triggered(f->pic, 0x0c28);
+	assert_int_equal(in8(&f->rig, 0x4d0), 0x28);
+	assert_int_equal(in8(&f->rig, 0x4d1), 0x0c);
+	/* Two levels stand side by side; an input made level-triggered counts as it is. */
+	i8259_input(f->pic, 10, true);
+	i8259_input(f->pic, 11, true);
+	assert_int_equal(requests(f, 0xa0), 0x0c);
+	i8259_input(f->pic, 10, false);
+	i8259_input(f->pic, 11, false);
+	pulse(f, 14);
+	(void)i8259_acknowledge(f->pic);
+	out8(&f->rig, 0xa0, 0x20);
+	out8(&f->rig, 0x20, 0x20);
+	assert_false(f->intr.level);
+	out8(&f->rig, 0x4d1, 0x40);
+	assert_true(f->intr.level);
 }
 
 static void ltim_makes_all_inputs_level_triggered(void **state)
@@ -270,7 +284,8 @@ static void poll_is_an_acknowledge(void **state)
 	out8(&f->rig, 0x20, 0x0c);
 	assert_int_equal(in8(&f->rig, 0x20), 0x85);
 	assert_false(f->intr.level);
-	assert_int_equal(in8(&f->rig, 0x21), 0); /* polled once: the mask again */
+	out8(&f->rig, 0x21, 0x55);
+	assert_int_equal(in8(&f->rig, 0x21), 0x55); /* polled once: the mask again */
 	assert_int_equal(service(f, 0x20), 0x20);
 }
 
@@ -297,7 +312,25 @@ static void icw1_starts_anew(void **state)
 	assert_int_equal(service(f, 0x20), 0);
 	assert_int_equal(requests(f, 0x20), 0); /* inputs must rise anew */
 	assert_false(f->intr.level);
-	/* Without ICW4 the next data write is the mask. */
+	/* Modes and the read selection are gone too. */
+	out8(&f->rig, 0x20, 0x6b);
+	out8(&f->rig, 0x20, 0x80);
+	out8(&f->rig, 0x20, 0x0c);
+	initialise(f, 0x11, 0x01);
+	pulse(f, 5);
+	assert_int_equal(in8(&f->rig, 0x20), 0x20); /* IRR, no poll */
+	assert_int_equal(i8259_acknowledge(f->pic), 0x25);
+	out8(&f->rig, 0x21, 0x20);
+	pulse(f, 6);
+	assert_false(f->intr.level); /* no special mask mode */
+	initialise(f, 0x11, 0x03);
+	pulse(f, 1);
+	assert_int_equal(i8259_acknowledge(f->pic), 0x21);
+	pulse(f, 0);
+	pulse(f, 3);
+	assert_int_equal(i8259_acknowledge(f->pic), 0x20); /* no rotation */
+	i8259_input(f->pic, 3, false);
+	/* Without ICW4 the next data write is the mask, and what ICW4 had set is gone. */
 	out8(&f->rig, 0x20, 0x10);
 	out8(&f->rig, 0x21, 0x40);
 	out8(&f->rig, 0x21, 0x04);
@@ -305,6 +338,7 @@ static void icw1_starts_anew(void **state)
 	assert_int_equal(in8(&f->rig, 0x21), 0x0f);
 	pulse(f, 4);
 	assert_int_equal(i8259_acknowledge(f->pic), 0x44);
+	assert_int_equal(service(f, 0x20), 0x10);
 }
 
 static void inputs_out_of_range_are_ignored(void **state)
@@ -314,9 +348,21 @@ static void inputs_out_of_range_are_ignored(void **state)
 	i8259_input(f->pic, 16, true);
 	i8259_input(f->pic, 2, true);
 	assert_false(f->intr.level);
+}
+
+static void reset_masks_until_programmed(void **state)
+{
+	struct fixture *f = *state;
+	out8(&f->rig, 0x4d0, 0xff);
+	pulse(f, 3);
 	i8259_reset(f->pic);
+	assert_false(f->intr.level);
 	pulse(f, 0);
-	assert_false(f->intr.level); /* masked until it is programmed */
+	assert_false(f->intr.level);
+	assert_int_equal(in8(&f->rig, 0x4d0), 0);
+	out8(&f->rig, 0x21, 0xfe); /* a mask, not ICW2 */
+	assert_int_equal(in8(&f->rig, 0x21), 0xfe);
+	assert_int_equal(i8259_acknowledge(f->pic), 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -339,6 +385,7 @@ int main(void)
 	    TEST(single_mode_skips_icw3_and_the_slave),
 	    TEST(icw1_starts_anew),
 	    TEST(inputs_out_of_range_are_ignored),
+	    TEST(reset_masks_until_programmed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -73,8 +73,11 @@ static void identity(void **state)
 	for (unsigned i = 0; i < 48; i++)
 		assert_int_equal(get(f, 0x10 + i), i % 2 ? 0 : 0x10000);
 	ioapic_reset(f->ioapic);
+	assert_int_equal(io_read(&f->rig.mmio, BASE, 4), 0); /* the select register is reset too */
 	assert_int_equal(get(f, 0), 0x05000000);
 	assert_int_equal(io_read(&f->rig.mmio, BASE + 0x20, 4), 0);
+	put(f, 0x10 + 48, UINT32_MAX); /* beyond the last entry */
+	assert_int_equal(get(f, 0x10 + 48), 0);
 }
 
 static void each_edge_input_sends_its_own_entry(void **state)
