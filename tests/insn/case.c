@@ -137,6 +137,9 @@ static struct target_wish wish_for(const struct insn_case *insn_case, const Zydi
 {
 	bool wide = insn_case->mode64 && ZydisRegisterGetClass(operand->mem.base) == ZYDIS_REGCLASS_GPR64;
 	uint32_t size = operand->size / 8;
+	if (insn_case->decoded.insn.meta.isa_set == ZYDIS_ISA_SET_XSAVE ||
+	    insn_case->decoded.insn.meta.category == ZYDIS_CATEGORY_XSAVEOPT)
+		size = STATE_XSAVE_SIZE; /* the decoder leaves out the extended part */
 	if (is_string(&insn_case->decoded.insn))
 		size = (uint32_t)(size * string_count(insn_case));
 	return (struct target_wish){.variant = variant,

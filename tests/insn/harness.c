@@ -198,7 +198,7 @@ static void plant_error(struct harness *harness, const struct insn_case *insn_ca
 	struct insn_state *state = &harness->got.state;
 	unsigned chosen = (unsigned)(number % 6);
 	/* What a fault leaves behind is not compared everywhere. */
-	if ((chosen >= 2 && harness->expected.outcome != OUTCOME_DONE) || (chosen == 4 && insn_case->access_count == 0))
+	if ((chosen != 1 && harness->expected.outcome != OUTCOME_DONE) || (chosen == 4 && insn_case->access_count == 0))
 		chosen = 5;
 	switch (chosen) {
 	case 0:
@@ -320,8 +320,11 @@ static enum harness_verdict judge(struct harness *harness, const struct insn_cas
 				  const char *replay)
 {
 	harness->progress->cases++;
-	if (harness->difference.count == 0)
+	if (harness->difference.count == 0) {
+		if (harness->plant)
+			printf("NOT FOUND %s\n  replay: %s\n", title, replay);
 		return VERDICT_SAME;
+	}
 	harness->progress->failures++;
 	if (!harness->plant)
 		harness_check_memory(harness);
@@ -345,17 +348,32 @@ static enum insn_paging paging_for(bool mode64, unsigned number)
 	return mode64 ? PAGING_4_LEVEL : (enum insn_paging)(PAGING_COMPATIBILITY + number / 17 % (PAGING_COUNT - 1));
 }
 
-enum harness_verdict harness_case(struct harness *harness, struct form *form, enum variant variant, unsigned number)
+static bool draw_case(struct harness *harness, const struct form *form, enum variant variant, unsigned number)
 {
-	struct insn_case *insn_case = &harness->current;
 	struct case_maker maker = {.decoder = &harness->decoder, .model = &harness->model};
 	maker.random.state =
 	    random_mix(harness->seed ^ random_mix(form->key + variant * 0x10001u + ((uint64_t)number << 32)));
-	if (case_build(&maker, form, variant, insn_case) != CASE_BUILT) {
+	if (case_build(&maker, form, variant, &harness->current) != CASE_BUILT)
+		return false;
+	harness->current.paging = paging_for(form->mode64, number);
+	return true;
+}
+
+void harness_show_case(struct harness *harness, const struct form *form, enum variant variant, unsigned number)
+{
+	if (!draw_case(harness, form, variant, number))
+		return;
+	print_bytes(&harness->current);
+	print_case(&harness->current);
+}
+
+enum harness_verdict harness_case(struct harness *harness, struct form *form, enum variant variant, unsigned number)
+{
+	struct insn_case *insn_case = &harness->current;
+	if (!draw_case(harness, form, variant, number)) {
 		harness->progress->undrawn++;
 		return VERDICT_NOT_DRAWN;
 	}
-	insn_case->paging = paging_for(form->mode64, number);
 	if (form->class == FORM_UNDEFINED)
 		run_undefined(harness, insn_case);
 	else
@@ -385,36 +403,76 @@ static void hostile_bytes(struct random *random, bool mode64, uint8_t bytes[INSN
 		bytes[at] = random_percent(random, 50) ? 0x38 : 0x3a;
 }
 
+/* What random bytes turn out to be. */
+struct hostile {
+	uint8_t bytes[INSN_MAX_BYTES];
+	struct insn_decoded decoded; /* length 0: not an instruction */
+	struct form *form; /* of bytes that are a promised instruction; NULL with `skip` or where they are none */
+	enum variant variant;
+	bool skip; /* a system instruction, or one that this host cannot run */
+};
+
+static struct hostile draw_hostile(struct harness *harness, bool mode64, uint64_t number, struct case_maker *maker)
+{
+	struct hostile hostile = {.variant = VARIANT_REGISTER};
+	*maker = (struct case_maker){.decoder = &harness->decoder, .model = &harness->model};
+	maker->random.state = random_mix(harness->seed ^ random_mix(number * 2 + mode64));
+	hostile_bytes(&maker->random, mode64, hostile.bytes);
+	if (!insn_decode(&harness->decoder, mode64, hostile.bytes, INSN_MAX_BYTES, &hostile.decoded)) {
+		memset(&hostile.decoded, 0, sizeof hostile.decoded);
+		return hostile;
+	}
+	bool promised = table_promised(&harness->model, &hostile.decoded.insn);
+	struct form *form = form_find(&harness->forms, form_key(&hostile.decoded, mode64, promised));
+	hostile.skip = form == NULL || form->class == FORM_SYSTEM;
+	if (hostile.skip || !promised)
+		return hostile;
+	if (form->accesses_memory)
+		hostile.variant = (enum variant)(VARIANT_HIT + (number >> 8) % (VARIANT_COUNT - 1));
+	hostile.skip = !case_variant_applies(form, hostile.variant);
+	hostile.form = form;
+	return hostile;
+}
+
+static unsigned hostile_number(uint64_t number)
+{
+	return (unsigned)(number | 0x80000000u);
+}
+
+static void build_hostile(struct case_maker *maker, const struct hostile *hostile, bool mode64, uint64_t number,
+			  struct insn_case *insn_case)
+{
+	case_build_raw(maker, mode64, hostile->bytes, insn_case);
+	insn_case->decoded = hostile->decoded;
+	insn_case->paging = paging_for(mode64, (unsigned)(number >> 16));
+}
+
+void harness_show_hostile(struct harness *harness, bool mode64, uint64_t number)
+{
+	struct case_maker maker;
+	struct hostile hostile = draw_hostile(harness, mode64, number, &maker);
+	if (hostile.form != NULL) {
+		harness_show_case(harness, hostile.form, hostile.variant, hostile_number(number));
+		return;
+	}
+	build_hostile(&maker, &hostile, mode64, number, &harness->current);
+	print_bytes(&harness->current);
+	print_case(&harness->current);
+}
+
 /* Bytes that are an instruction are tried with operands of their own by their form; what remains must be #UD on both.
  */
 enum harness_verdict harness_hostile(struct harness *harness, bool mode64, uint64_t number)
 {
 	struct insn_case *insn_case = &harness->current;
-	struct case_maker maker = {.decoder = &harness->decoder, .model = &harness->model};
-	maker.random.state = random_mix(harness->seed ^ random_mix(number * 2 + mode64));
-	uint8_t bytes[INSN_MAX_BYTES];
-	hostile_bytes(&maker.random, mode64, bytes);
-	struct insn_decoded decoded;
-	if (insn_decode(&harness->decoder, mode64, bytes, INSN_MAX_BYTES, &decoded)) {
-		bool promised = table_promised(&harness->model, &decoded.insn);
-		struct form *form = form_find(&harness->forms, form_key(&decoded, mode64, promised));
-		if (form == NULL || form->class == FORM_SYSTEM)
-			return VERDICT_NOT_DRAWN;
-		if (promised) {
-			enum variant variant = form->accesses_memory ? VARIANT_HIT + (number >> 8) % (VARIANT_COUNT - 1)
-								     : VARIANT_REGISTER;
-			if (!case_variant_applies(form, variant) ||
-			    !(form->mode64 || native_has_mode32(harness->native)))
-				return VERDICT_NOT_DRAWN;
-			return harness_case(harness, form, variant, (unsigned)(number | 0x80000000u));
-		}
-	} else {
-		memset(&decoded, 0, sizeof decoded);
-	}
-	case_build_raw(&maker, mode64, bytes, insn_case);
-	insn_case->decoded = decoded;
-	insn_case->paging = paging_for(mode64, (unsigned)(number >> 16));
-	if (decoded.insn.length != 0)
+	struct case_maker maker;
+	struct hostile hostile = draw_hostile(harness, mode64, number, &maker);
+	if (hostile.skip)
+		return VERDICT_NOT_DRAWN;
+	if (hostile.form != NULL)
+		return harness_case(harness, hostile.form, hostile.variant, hostile_number(number));
+	build_hostile(&maker, &hostile, mode64, number, insn_case);
+	if (hostile.decoded.insn.length != 0)
 		run_undefined(harness, insn_case);
 	else
 		run_and_compare(harness, insn_case, number);

@@ -61,11 +61,16 @@ enum harness_verdict { VERDICT_SAME, VERDICT_DIFFERS, VERDICT_NOT_DRAWN };
 /* The case with number `number` of a form and variant: the same for the same seed. */
 enum harness_verdict harness_case(struct harness *harness, struct form *form, enum variant variant, unsigned number);
 
+/* Prints the case without running it: after it has ended the worker process. */
+void harness_show_case(struct harness *harness, const struct form *form, enum variant variant, unsigned number);
+
 /* Random bytes as code, any bytes: must agree on whether they are an instruction, and on what it does. */
 enum harness_verdict harness_hostile(struct harness *harness, bool mode64, uint64_t number);
 
 /* Memory and code as they are between cases. */
 void harness_reset_memory(struct harness *harness);
+
+void harness_show_hostile(struct harness *harness, bool mode64, uint64_t number);
 
 /* All memory, both sides against the golden copy: finds stores that went where no operand was. */
 bool harness_check_memory(struct harness *harness);

@@ -92,20 +92,24 @@ static void skip_case(struct harness_progress *progress)
 	progress->hostile64 = !progress->hostile64;
 }
 
-static void report_crash(const struct harness *harness, int status)
+static void report_crash(struct harness *harness, int status)
 {
 	const struct harness_progress *progress = harness->progress;
 	const char *how = WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "exit";
 	if (progress->hostile_phase) {
-		printf("CRASH (%s) random bytes\n  replay: --seed %llu --hostile-case %u/%llu\n", how,
-		       (unsigned long long)harness->seed, progress->hostile64 ? 64 : 32,
-		       (unsigned long long)progress->hostile);
+		printf("CRASH (%s) random bytes\n", how);
+		harness_show_hostile(harness, progress->hostile64, progress->hostile);
+		printf("  replay: --seed %llu --hostile-case %u/%llu\n", (unsigned long long)harness->seed,
+		       progress->hostile64 ? 64 : 32, (unsigned long long)progress->hostile);
 		return;
 	}
 	const struct form *form = &harness->forms.form[progress->form];
-	printf("CRASH (%s) %s, %s, form: %s\n  replay: --seed %llu --replay %016llx/%u/%u\n", how,
-	       form->mode64 ? "64-bit" : "32-bit", variant_names[progress->variant], form->text,
-	       (unsigned long long)harness->seed, (unsigned long long)form->key, progress->variant, progress->number);
+	enum variant variant = (enum variant)progress->variant;
+	printf("CRASH (%s) %s, %s, form: %s\n", how, form->mode64 ? "64-bit" : "32-bit", variant_names[variant],
+	       form->text);
+	harness_show_case(harness, form, variant, progress->number);
+	printf("  replay: --seed %llu --replay %016llx/%u/%u\n", (unsigned long long)harness->seed,
+	       (unsigned long long)form->key, variant, progress->number);
 }
 
 static bool wait_for(pid_t child, int *status)
