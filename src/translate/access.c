@@ -107,7 +107,8 @@ static uint32_t descriptor_of(const struct translation *t, const struct access *
 	return access->size | (access->write ? ACCESS_WRITE : 0) | (access->read ? ACCESS_READ : 0) |
 	       (access->stack ? ACCESS_STACK : 0) | (uint32_t)t->view << ACCESS_VIEW_SHIFT |
 	       (uint32_t)access->segment << ACCESS_SEGMENT_SHIFT | (uint32_t)access->buffer << ACCESS_BUFFER_SHIFT |
-	       t->insn_index << ACCESS_INSN_SHIFT;
+	       (access->aligned ? ACCESS_ALIGNED : 0) | (access->unaligned_ok ? ACCESS_UNALIGNED_OK : 0) |
+	       (access->x87_waits ? ACCESS_X87_WAITS : 0) | t->insn_index << ACCESS_INSN_SHIFT;
 }
 
 static void call_helper(struct translation *t, const struct access *access, const uint8_t *thunk)
@@ -122,9 +123,10 @@ static void call_helper(struct translation *t, const struct access *access, cons
 static void emit_segment(struct translation *t, const struct access *access)
 {
 	bool base_only = access->segment == CPU_FS || access->segment == CPU_GS;
-	if (t->code_bytes == 8 ? !base_only : segment_is_flat(t, access->segment) && !base_only)
+	bool free_access = segment_is_flat(t, access->segment) && !(access->segment == CPU_CS && access->write);
+	if (t->code_bytes == 8 ? !base_only : free_access && !base_only)
 		return;
-	if (t->code_bytes != 8 && !segment_is_flat(t, access->segment)) {
+	if (t->code_bytes != 8 && !free_access) {
 		call_helper(t, access, t->engine->thunks.segment);
 		return;
 	}

@@ -184,6 +184,12 @@ static void fill_special(const struct translation *t, struct cpu_insn *insn, enu
 	case CPU_OP_out:
 		insn->reg = has_operand(t, ZYDIS_REGISTER_DX) ? CPU_RDX : CPU_NO_REGISTER;
 		break;
+	case CPU_OP_rdfsbase:
+	case CPU_OP_rdgsbase:
+	case CPU_OP_wrfsbase:
+	case CPU_OP_wrgsbase:
+		insn->operand_size = insn->rex_w ? 8 : 4; /* 66H means nothing here */
+		break;
 	case CPU_OP_vmaskmov:
 	case CPU_OP_vpmaskmov:
 		insn->immediate = t->operand[0].type == ZYDIS_OPERAND_TYPE_MEMORY;

@@ -39,12 +39,35 @@ static enum tlb_view view_of(uint32_t descriptor)
 	return (enum tlb_view)ACCESS_VIEW(descriptor);
 }
 
+static bool x87_error_pending(void)
+{
+	uint16_t status;
+	__asm__ volatile("fnstsw %0" : "=a"(status));
+	return (status & 0x80) != 0;
+}
+
+/* Faults that come before the address is translated. True: one is pending. */
+static bool early_fault(struct cpu *cpu, uint64_t linear, uint32_t descriptor)
+{
+	if ((descriptor & ACCESS_X87_WAITS) != 0 && x87_error_pending()) {
+		cpu_fault(cpu, VECTOR_MF);
+		return true;
+	}
+	if ((descriptor & ACCESS_ALIGNED) != 0 && (linear & (ACCESS_SIZE(descriptor) - 1)) != 0) {
+		cpu_fault_code(cpu, VECTOR_GP, 0);
+		return true;
+	}
+	return false;
+}
+
 uint64_t helper_slow(struct engine_vcpu *vcpu, uint64_t linear, uint32_t descriptor, uint64_t return_address)
 {
 	struct cpu *cpu = &vcpu->cpu;
 	bool write = (descriptor & ACCESS_WRITE) != 0;
 	struct mmu_page page;
 	ledger_count(cpu->ledger, LEDGER_COUNT_TLB_MISS);
+	if (early_fault(cpu, linear, descriptor))
+		return give_up_insn(vcpu, EXIT_FAULT, return_address, descriptor);
 	if ((linear & PAGE_MASK) + ACCESS_SIZE(descriptor) > PAGE_SIZE)
 		return give_up_insn(vcpu, EXIT_CAREFUL, return_address, descriptor);
 	if (!mmu_translate(cpu, linear, write ? TLB_WRITE : TLB_READ, view_of(descriptor),
@@ -56,9 +79,13 @@ uint64_t helper_slow(struct engine_vcpu *vcpu, uint64_t linear, uint32_t descrip
 	return (uint64_t)(uintptr_t)page.host;
 }
 
-static bool misaligned(const struct cpu *cpu, uint64_t linear, unsigned size)
+/* #AC concerns operands of up to 8 bytes, and 10-byte ones as if they had 8; vector operands never raise it. */
+static bool misaligned(const struct cpu *cpu, uint64_t linear, uint32_t descriptor)
 {
-	return (cpu->mode & MODE_ALIGN) != 0 && size <= 16 && (size & (size - 1)) == 0 && (linear & (size - 1)) != 0;
+	unsigned size = ACCESS_SIZE(descriptor);
+	if ((cpu->mode & MODE_ALIGN) == 0 || (descriptor & ACCESS_UNALIGNED_OK) != 0 || size > 10)
+		return false;
+	return (linear & ((size == 10 ? 8 : size) - 1)) != 0;
 }
 
 /* RAM of one page that can be used in place, so that atomic instructions stay atomic. */
@@ -85,7 +112,9 @@ uint64_t helper_bounce_begin(struct engine_vcpu *vcpu, uint64_t linear, uint32_t
 	bounce->linear = linear;
 	bounce->size = size;
 	bounce->commit = false;
-	if (misaligned(cpu, linear, size)) {
+	if (early_fault(cpu, linear, descriptor))
+		return give_up(vcpu, EXIT_FAULT);
+	if (misaligned(cpu, linear, descriptor)) {
 		cpu_fault_code(cpu, VECTOR_AC, 0);
 		return give_up(vcpu, EXIT_FAULT);
 	}

@@ -87,6 +87,49 @@ static int vector_gate(const struct translation *t)
 	return (t->mode & MODE_FPU_TS) != 0 ? VECTOR_NM : -1;
 }
 
+/* Vector instructions whose 16 or 32 byte operand may lie anywhere. SDM 2A, tables 2-21 to 2-23 and 2-27. */
+static bool tolerates_misalignment(const struct translation *t)
+{
+	bool vex = t->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+	switch (t->insn.mnemonic) {
+	case ZYDIS_MNEMONIC_MOVUPS:
+	case ZYDIS_MNEMONIC_MOVUPD:
+	case ZYDIS_MNEMONIC_MOVDQU:
+	case ZYDIS_MNEMONIC_LDDQU:
+	case ZYDIS_MNEMONIC_PCMPESTRI:
+	case ZYDIS_MNEMONIC_PCMPESTRM:
+	case ZYDIS_MNEMONIC_PCMPISTRI:
+	case ZYDIS_MNEMONIC_PCMPISTRM:
+		return true;
+	case ZYDIS_MNEMONIC_VMOVAPS:
+	case ZYDIS_MNEMONIC_VMOVAPD:
+	case ZYDIS_MNEMONIC_VMOVDQA:
+	case ZYDIS_MNEMONIC_VMOVNTPS:
+	case ZYDIS_MNEMONIC_VMOVNTPD:
+	case ZYDIS_MNEMONIC_VMOVNTDQ:
+	case ZYDIS_MNEMONIC_VMOVNTDQA:
+		return false;
+	default:
+		return vex;
+	}
+}
+
+/* x87 instructions that do not wait for a pending error. */
+static bool never_waits(ZydisMnemonic mnemonic)
+{
+	return mnemonic == ZYDIS_MNEMONIC_FNSTCW || mnemonic == ZYDIS_MNEMONIC_FNSTSW || mnemonic == ZYDIS_MNEMONIC_FNINIT ||
+	       mnemonic == ZYDIS_MNEMONIC_FNCLEX;
+}
+
+void access_demands(const struct translation *t, struct access *access)
+{
+	enum vector_class class = vector_class(t);
+	bool cmpxchg16b = t->insn.mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B;
+	access->aligned = access->size >= 16 && (cmpxchg16b || !tolerates_misalignment(t));
+	access->unaligned_ok = t->insn.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH;
+	access->x87_waits = (class == CLASS_X87 && !never_waits(t->insn.mnemonic)) || class == CLASS_MMX;
+}
+
 static void lower_mov(struct translation *t)
 {
 	for (unsigned i = 0; i < 2; i++) {

@@ -32,28 +32,29 @@ static unsigned fixed_bits(const struct translation *t)
 	return (unsigned)t->insn.raw.rex.W;
 }
 
+/*
+ * The prefixes that still mean something to the host. Outside the one-byte map F2 and F3 select the instruction, and the last one counts;
+ * there they are kept whatever the decoder calls them. In the one-byte map only PAUSE has one that matters: the hints of lock elision
+ * and of branches must not reach the host.
+ */
 static void emit_legacy_prefixes(struct translation *t)
 {
-	bool has_66 = false, has_lock = false;
+	bool has_66 = false, mandatory_66 = false, has_lock = false;
+	bool one_byte = t->insn.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT;
 	unsigned repeat = 0;
 	for (unsigned i = 0; i < t->insn.raw.prefix_count; i++) {
 		unsigned value = t->insn.raw.prefixes[i].value;
 		ZydisPrefixType type = t->insn.raw.prefixes[i].type;
-		if (value == 0x66 && type != ZYDIS_PREFIX_TYPE_IGNORED)
-			has_66 = true;
-		else if (value == 0xf0)
-			has_lock = true;
-		else if ((value == 0xf2 || value == 0xf3) && type == ZYDIS_PREFIX_TYPE_MANDATORY)
+		has_66 |= value == 0x66;
+		mandatory_66 |= value == 0x66 && type == ZYDIS_PREFIX_TYPE_MANDATORY;
+		has_lock |= value == 0xf0;
+		if ((value == 0xf2 || value == 0xf3) && (!one_byte || type == ZYDIS_PREFIX_TYPE_MANDATORY))
 			repeat = value;
 	}
-	bool mandatory_66 = false;
-	for (unsigned i = 0; i < t->insn.raw.prefix_count; i++)
-		mandatory_66 |= t->insn.raw.prefixes[i].value == 0x66 &&
-				t->insn.raw.prefixes[i].type == ZYDIS_PREFIX_TYPE_MANDATORY;
+	if (t->drop_repeat || has_lock)
+		repeat = 0;
 	if (t->code_bytes == 2 && !mandatory_66) /* the default is 16 bits there, 32 on the host */
 		has_66 = t->insn.operand_width == 16;
-	if (t->drop_repeat)
-		repeat = 0;
 	if (has_lock)
 		asm_byte(&t->as, 0xf0);
 	if (has_66)
@@ -69,12 +70,33 @@ static unsigned canonical_opcode(const struct translation *t)
 	return t->insn.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && opcode == 0x82 ? 0x80 : opcode;
 }
 
+static bool any_operand(const struct translation *t, bool (*matches)(const ZydisDecodedOperand *operand))
+{
+	for (unsigned i = 0; i < t->insn.operand_count; i++) {
+		if (matches(&t->operand[i]))
+			return true;
+	}
+	return false;
+}
+
+static bool is_general(const ZydisDecodedOperand *operand)
+{
+	return operand->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(operand->reg.value).is_gpr;
+}
+
+static bool is_is4(const ZydisDecodedOperand *operand)
+{
+	return operand->encoding == ZYDIS_OPERAND_ENCODING_IS4;
+}
+
 static void emit_immediates(struct translation *t)
 {
 	if (t->insn.raw.imm[0].size == 0)
 		return;
+	/* Outside 64-bit mode bit 7 of a register byte means nothing; on the host it would. */
+	unsigned mask = t->code_bytes != 8 && any_operand(t, is_is4) ? 0x7f : 0xff;
 	for (unsigned i = t->insn.raw.imm[0].offset; i < t->insn.length; i++)
-		asm_byte(&t->as, t->bytes[i]);
+		asm_byte(&t->as, t->bytes[i] & mask);
 }
 
 static void emit_legacy(struct translation *t, unsigned reg, struct host_rm rm, unsigned opcode_reg, bool force_rex)
@@ -117,9 +139,11 @@ static void emit_vex(struct translation *t, unsigned reg, struct host_rm rm, uns
 	const ZydisDecodedInstructionRawVex *vex = &t->insn.raw.vex;
 	unsigned rex = asm_rex_bits(reg, rm);
 	unsigned map = vex->size == 2 ? 1 : vex->m_mmmm;
+	/* Outside 64-bit mode VEX.W does not widen general registers; on the host it would. */
+	bool w = vex->size == 3 && vex->W != 0 && (t->code_bytes == 8 || !any_operand(t, is_general));
 	asm_byte(&t->as, 0xc4);
 	asm_byte(&t->as, ((rex & 4) ? 0 : 0x80u) | ((rex & 2) ? 0 : 0x40u) | ((rex & 1) ? 0 : 0x20u) | map);
-	asm_byte(&t->as, (vex->size == 2 ? 0u : (unsigned)vex->W << 7) | (~vvvv & 15u) << 3 | (unsigned)vex->L << 2 | vex->pp);
+	asm_byte(&t->as, (w ? 0x80u : 0u) | (~vvvv & 15u) << 3 | (unsigned)vex->L << 2 | vex->pp);
 	asm_byte(&t->as, t->insn.opcode);
 	if ((t->insn.attributes & ZYDIS_ATTRIB_HAS_MODRM) != 0)
 		asm_modrm(&t->as, reg, rm);
@@ -270,6 +294,8 @@ static void assign_registers(struct translation *t, struct plan *plan)
 		if (!general->present)
 			continue;
 		general->host = (uint8_t)register_home(general->guest);
+		if (plan->rax && general->guest == CPU_RAX) /* CMPXCHG RAX, r: both are the one that was loaded */
+			general->host = HOST_RAX;
 		general->spilled = general->host == SPILLED;
 		spilled += general->spilled;
 	}
@@ -373,6 +399,7 @@ void lower_plain(struct translation *t)
 	struct access access = {0};
 	if (plan.memory != NULL) {
 		access = access_of(plan.memory);
+		access_demands(t, &access);
 		emit_effective_address(t, plan.memory, 0);
 		emit_access(t, &access);
 	}

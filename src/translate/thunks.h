@@ -24,7 +24,9 @@ struct helpers {
 #define ACCESS_SEGMENT_SHIFT 15
 #define ACCESS_BUFFER(descriptor) ((descriptor) >> 18 & 1)
 #define ACCESS_BUFFER_SHIFT 18
-#define ACCESS_UNALIGNED_OK BIT32(19) /* exempt from #AC: stack frames of system instructions */
+#define ACCESS_UNALIGNED_OK BIT32(19) /* exempt from #AC */
+#define ACCESS_ALIGNED BIT32(20)      /* a misaligned address is #GP(0), before translation: vector operands of 16 and 32 bytes */
+#define ACCESS_X87_WAITS BIT32(21)    /* a pending x87 error is #MF, before any memory fault */
 #define ACCESS_INSN(descriptor) ((descriptor) >> 22)
 #define ACCESS_INSN_SHIFT 22
 

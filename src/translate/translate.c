@@ -60,6 +60,21 @@ static void translation_init(struct translation *t, struct engine *engine, uint3
 /* The room that the longest lowering of one instruction, the stubs and the links could need. */
 #define WORST_CASE_BYTES 4096
 
+/* With a SIB byte, mod 0 and base 5 there is no base, whatever REX.B says. The decoder (4.0.0) misses that for 32-bit addresses. */
+static void mend_base(struct translation *t)
+{
+	if ((t->insn.attributes & ZYDIS_ATTRIB_HAS_SIB) == 0 || t->insn.raw.modrm.mod != 0 || t->insn.raw.sib.base != 5)
+		return;
+	for (unsigned i = 0; i < t->insn.operand_count; i++) {
+		ZydisDecodedOperand *operand = &t->operand[i];
+		if (operand->type != ZYDIS_OPERAND_TYPE_MEMORY || operand->encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM)
+			continue;
+		operand->mem.base = ZYDIS_REGISTER_NONE;
+		operand->mem.disp.has_displacement = ZYAN_TRUE;
+		operand->mem.disp.value = t->insn.raw.disp.value;
+	}
+}
+
 static bool decode(struct translation *t, const uint8_t *bytes, unsigned available, int *exception)
 {
 	t->bytes = bytes;
@@ -67,6 +82,7 @@ static bool decode(struct translation *t, const uint8_t *bytes, unsigned availab
 	ZyanStatus status = ZydisDecoderDecodeFull(&t->decoder, bytes, length, &t->insn, t->operand);
 	*exception = -1;
 	if (ZYAN_SUCCESS(status)) {
+		mend_base(t);
 		t->next_rip = (t->rip + t->insn.length) & rip_mask(t);
 		return true;
 	}

@@ -101,6 +101,7 @@ struct access {
 	uint8_t segment; /* enum cpu_segment_name */
 	uint16_t size;
 	bool read, write, stack;
+	bool aligned, unaligned_ok, x87_waits; /* see thunks.h */
 	uint8_t buffer; /* which bounce buffer, 0 or 1 */
 };
 /* R12 = the operand's offset, address size applied. Uses RCX. rsp_bias is added to the value of guest RSP. */
@@ -136,6 +137,8 @@ void emit_link_stubs(struct translation *t);
 void emit_next(struct translation *t, uint64_t rip); /* to the dispatcher, which goes on at rip */
 void emit_guard(struct translation *t);
 void lower_insn(struct translation *t);
+/* What a plain instruction's memory operand demands besides permission. */
+void access_demands(const struct translation *t, struct access *access);
 
 static inline uint64_t rip_mask(const struct translation *t)
 {
