@@ -96,10 +96,24 @@ uint64_t engine_memory_used(const struct engine *engine)
 	return 12345;
 }
 
+/* What cpu_service_events does for INIT and start-up IPIs. */
+static bool take_startup(struct guest *guest, struct cpu *cpu)
+{
+	uint32_t bits = CPU_REQUEST_INIT | CPU_REQUEST_STARTUP;
+	uint32_t taken = __atomic_fetch_and(&cpu->requests, ~bits, __ATOMIC_SEQ_CST) & bits;
+	if ((taken & CPU_REQUEST_STARTUP) == 0)
+		return false;
+	cpu->wait_for_sipi = false;
+	__atomic_store_n(&guest->startup_vector, cpu->startup_vector, __ATOMIC_SEQ_CST);
+	return true;
+}
+
 enum engine_exit engine_run(struct engine_vcpu *vcpu)
 {
 	struct guest *guest = vcpu->guest;
 	struct cpu *cpu = &vcpu->cpu;
+	if (cpu->wait_for_sipi && !take_startup(guest, cpu))
+		return guest_must_stop(cpu) ? ENGINE_STOPPED : ENGINE_HALTED;
 	(void)ledger_enter(cpu->ledger, LEDGER_GUEST);
 	__atomic_fetch_add(&guest->entries, 1, __ATOMIC_SEQ_CST);
 	if (cpu->rip == guest->boot_rip) {
@@ -112,6 +126,13 @@ enum engine_exit engine_run(struct engine_vcpu *vcpu)
 }
 
 /* ---- what guests are made of ---- */
+
+void guest_write_mmio(struct cpu *cpu, uint64_t gpa, uint32_t value)
+{
+	cpu->device_lock(cpu->device_lock_opaque);
+	io_write(cpu->mmio, gpa, 4, value);
+	cpu->device_unlock(cpu->device_lock_opaque);
+}
 
 bool guest_must_stop(const struct cpu *cpu)
 {

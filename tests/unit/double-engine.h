@@ -17,6 +17,7 @@ struct guest {
 	enum engine_exit (*run)(struct guest *guest, struct cpu *cpu);
 	uint64_t boot_rip; /* the entry point: being there counts as a reset */
 	uint32_t entries, resets, ticks;
+	uint32_t startup_vector; /* of the last start-up IPI that a processor took */
 	bool attach_fails;
 	uint64_t tsc; /* as the guest read it last */
 	uint32_t spins;
@@ -29,6 +30,7 @@ void double_engine_set_guest(struct guest *guest);
 
 void guest_out(struct cpu *cpu, uint16_t port, unsigned size, uint64_t value);
 uint64_t guest_in(struct cpu *cpu, uint16_t port, unsigned size);
+void guest_write_mmio(struct cpu *cpu, uint64_t gpa, uint32_t value);
 bool guest_must_stop(const struct cpu *cpu);
 void guest_power_off(struct cpu *cpu);
 

@@ -21,6 +21,8 @@
 #include "machine/machine.h"
 
 #define DEBUG_EXIT 0xf4
+#define LAPIC_ICR_LOW 0xfee00300u
+#define LAPIC_ICR_HIGH 0xfee00310u
 #define BOOT_RIP 0x200010u
 
 static enum engine_exit guest_powers_off(struct guest *guest, struct cpu *cpu)
@@ -112,6 +114,19 @@ static enum engine_exit guest_waits_for_button(struct guest *guest, struct cpu *
 			guest_power_off(cpu);
 	}
 	return ENGINE_STOPPED;
+}
+
+/* The first processor starts the second, which ends the machine. */
+static enum engine_exit guest_starts_another(struct guest *guest, struct cpu *cpu)
+{
+	if (cpu->index == 1) {
+		guest_power_off(cpu);
+		return guest_spin(guest, cpu);
+	}
+	guest_write_mmio(cpu, LAPIC_ICR_HIGH, 1u << 24);
+	guest_write_mmio(cpu, LAPIC_ICR_LOW, 0x4500); /* INIT, asserted */
+	guest_write_mmio(cpu, LAPIC_ICR_LOW, 0x4600 | 0x9a);
+	return guest_spin(guest, cpu);
 }
 
 /* ---- fixture ---- */
@@ -464,6 +479,18 @@ static void owners_watch_descriptors(void **state)
 	(void)close(ends[1]);
 }
 
+static void processors_wait_for_their_start(void **state)
+{
+	struct fixture *f = *state;
+	struct ledger_reading reading;
+	f->config.cpus = 2;
+	assert_int_equal(run(f, guest_starts_another), MACHINE_POWERED_OFF);
+	assert_int_equal(f->guest.startup_vector, 0x9a);
+	assert_int_equal(f->guest.resets, 1);
+	ledger_read(machine_ledger(f->machine), 1, &reading);
+	assert_true(reading.state_ns[LEDGER_GUEST] > 0);
+}
+
 /* ---- bad input ---- */
 
 static void assert_refused(struct fixture *f, const char *word)
@@ -581,6 +608,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(serial_goes_through_descriptors, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(serial_goes_through_a_socket, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(owners_watch_descriptors, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(processors_wait_for_their_start, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(absurd_sizes_are_refused, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(bad_files_are_refused_and_nothing_is_made, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(machines_do_not_know_each_other, set_up, tear_down),
