@@ -119,6 +119,15 @@ static void poke_both(struct harness *harness, const struct insn_case *insn_case
 	}
 }
 
+/* Shows this processor BSF or BSR, by a prefix that means nothing to them. */
+static void native_without_f3(uint8_t *bytes, size_t size, const ZydisDecodedInstruction *insn)
+{
+	for (size_t i = 0; i < insn->raw.prefix_count && i < size; i++) {
+		if (bytes[i] == 0xf3)
+			bytes[i] = 0xf2;
+	}
+}
+
 static void write_code(struct harness *harness, const struct insn_case *insn_case, bool restore)
 {
 	static const uint8_t breakpoints[INSN_MAX_BYTES] = {0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc,
@@ -127,7 +136,10 @@ static void write_code(struct harness *harness, const struct insn_case *insn_cas
 	size_t room = LAYOUT_CODE_SIZE - offset;
 	size_t size = insn_case->length < room ? insn_case->length : room;
 	const uint8_t *bytes = restore ? breakpoints : insn_case->bytes;
-	memcpy(native_code(harness->native) + offset, bytes, size);
+	uint8_t *native = native_code(harness->native) + offset;
+	memcpy(native, bytes, size);
+	if (!restore && !insn_case->raw && table_runs_as_scan(&harness->model, &insn_case->decoded.insn))
+		native_without_f3(native, size, &insn_case->decoded.insn);
 	if (harness->engine != NULL)
 		engine_runner_write_code(harness->engine, offset, bytes, size);
 }

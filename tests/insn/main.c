@@ -20,7 +20,7 @@ static const char usage[] =
     "Usage: test-insn [OPTION]...\n"
     "Runs instructions by the engine and by this processor and compares the results.\n"
     "  --seed N            random seed (default 1)\n"
-    "  --cases N           cases of each form; forms that reach memory get N / 2 for each kind of access (default 50)\n"
+    "  --cases N           cases of each form; forms that reach memory get N for each kind of access (default 50)\n"
     "  --hostile N         strings of random bytes run as code, in each mode (default 20000)\n"
     "  --form TEXT         only forms whose disassembly, group or key contains TEXT\n"
     "  --list              list the forms and leave\n"
@@ -47,7 +47,7 @@ static const struct option long_options[] = {
 static void set_cases(struct options *options, unsigned cases)
 {
 	options->plan.register_cases = cases;
-	options->plan.memory_cases = (cases + 1) / 2;
+	options->plan.memory_cases = cases;
 }
 
 static bool options_parse(struct options *options, int argc, char **argv)

@@ -106,9 +106,23 @@ const char *table_group(ZydisISASet set)
 	return isa_rows[set].group != NULL ? isa_rows[set].group : "not promised";
 }
 
+bool table_scans_bits(const ZydisDecodedInstruction *insn)
+{
+	return insn->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
+	       (insn->mnemonic == ZYDIS_MNEMONIC_TZCNT || insn->mnemonic == ZYDIS_MNEMONIC_LZCNT);
+}
+
+bool table_runs_as_scan(const struct cpu_model *model, const ZydisDecodedInstruction *insn)
+{
+	return table_scans_bits(insn) &&
+	       !cpu_model_has(model, insn->mnemonic == ZYDIS_MNEMONIC_TZCNT ? CPU_FEATURE_BMI1 : CPU_FEATURE_LZCNT);
+}
+
 bool table_promised(const struct cpu_model *model, const ZydisDecodedInstruction *insn)
 {
 	const struct isa_row *row = &isa_rows[insn->meta.isa_set];
+	if (table_scans_bits(insn))
+		return true;
 	if (row->promise != WITH)
 		return row->promise == ALWAYS;
 	/* VEX.128 VPCLMULQDQ is listed under AVX by the decoder. */

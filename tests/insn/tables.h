@@ -25,6 +25,10 @@ const char *table_group(ZydisISASet set);
 /* Does the model promise this instruction? */
 bool table_promised(const struct cpu_model *model, const ZydisDecodedInstruction *insn);
 
+/* TZCNT and LZCNT are BSF and BSR with a prefix: processors without them run those (SDM 2B, TZCNT). */
+bool table_scans_bits(const ZydisDecodedInstruction *insn);
+bool table_runs_as_scan(const struct cpu_model *model, const ZydisDecodedInstruction *insn);
+
 struct table_system {
 	ZydisMnemonic mnemonic;
 	bool (*applies)(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *operands); /* NULL: always */
