@@ -161,40 +161,80 @@ static void random_state(struct rig *rig)
 static void random_memory(struct rig *rig)
 {
 	random_bytes(rig, rig->area, AREA_BYTES);
-	assert_true(memory_load(&rig->fixture->memory, AREA, rig->area, AREA_BYTES));
 }
 
-/* Runs both on equal state and memory, and compares both. `forget` clears what is the host's own in its memory. */
+/* A pair of runs on equal state and memory. */
+struct comparison {
+	enum native what;
+	enum cpu_op op;
+	struct cpu_insn insn;
+	uint32_t mask;
+	void (*forget)(uint8_t *area); /* clears what is the host's own in its memory */
+	const char *place;	       /* of the first difference */
+	unsigned offset;
+};
+
+static bool differ(struct comparison *c, const char *place, const uint8_t *found, const uint8_t *expected,
+		   unsigned from, unsigned to)
+{
+	for (unsigned i = from; i < to; i++)
+		if (found[i] != expected[i]) {
+			c->place = place;
+			c->offset = i;
+			return true;
+		}
+	return false;
+}
+
+static bool compare_once(struct rig *rig, struct comparison *c)
+{
+	struct cpu *cpu = rig->fixture->cpu;
+	const uint8_t *memory = rig->fixture->memory.host + AREA;
+	uint8_t before[CPU_XSAVE_SIZE];
+
+	memcpy(before, cpu->xsave, sizeof(before));
+	native_run(cpu, c->what, rig->area, c->mask);
+	if (c->forget != NULL)
+		c->forget(rig->area);
+	memcpy(rig->state, cpu->xsave, sizeof(rig->state));
+	memcpy(cpu->xsave, before, sizeof(before));
+	cpu->gpr[CPU_RAX] = c->mask;
+	cpu->gpr[CPU_RDX] = 0;
+	cpu->gpr[CPU_RDI] = AREA;
+	op_succeeds(rig->fixture, c->op, c->insn);
+	native_run(cpu, NATIVE_NONE, NULL, 0); /* the host may normalize what it loads */
+	/* The error pointers have a test of their own. */
+	return !differ(c, "memory", memory, rig->area, 0, AREA_BYTES) &&
+	       !differ(c, "state", cpu->xsave, rig->state, 0, XSAVE_FOP) &&
+	       !differ(c, "state", cpu->xsave, rig->state, XSAVE_MXCSR, sizeof(rig->state));
+}
+
+/*
+ * Hosts may count a component with its initial value as in use, and after an interrupt they sometimes do: then
+ * XSTATE_BV differs, and so does what XSAVEOPT writes. A difference that comes again and again is one of ours.
+ */
+#define TRIES 8u
+
 static void compare(struct rig *rig, enum native what, enum cpu_op op, struct cpu_insn insn, uint32_t mask,
 		    void (*forget)(uint8_t *area))
 {
 	struct cpu *cpu = rig->fixture->cpu;
-	uint8_t before[CPU_XSAVE_SIZE];
-	const uint8_t *memory = rig->fixture->memory.host + AREA;
+	struct comparison c = {.what = what, .op = op, .insn = insn, .mask = mask, .forget = forget};
+	uint8_t state[CPU_XSAVE_SIZE], area[AREA_BYTES];
 
-	memcpy(before, cpu->xsave, sizeof(before));
-	native_run(cpu, what, rig->area, mask);
-	if (forget != NULL)
-		forget(rig->area);
-	memcpy(rig->state, cpu->xsave, sizeof(rig->state));
-	memcpy(cpu->xsave, before, sizeof(before));
-	cpu->gpr[CPU_RAX] = mask;
-	cpu->gpr[CPU_RDX] = 0;
-	cpu->gpr[CPU_RDI] = AREA;
-	insn.has_memory = true;
-	if (insn.displacement == 0)
-		insn.displacement = AREA;
-	op_succeeds(rig->fixture, op, insn);
-	native_run(cpu, NATIVE_NONE, NULL, 0); /* the host may normalize what it loads */
-	for (unsigned i = 0; i < AREA_BYTES; i++)
-		if (memory[i] != rig->area[i])
-			fail_msg("operation %u: memory at %u: %02x, natively %02x", op, i, memory[i], rig->area[i]);
-	for (unsigned i = 0; i < sizeof(rig->state); i++) {
-		if (i >= XSAVE_FOP && i < XSAVE_MXCSR)
-			continue; /* pointers have a test of their own */
-		if (cpu->xsave[i] != rig->state[i])
-			fail_msg("operation %u: state at %u: %02x, natively %02x", op, i, cpu->xsave[i], rig->state[i]);
+	c.insn.has_memory = true;
+	if (c.insn.displacement == 0)
+		c.insn.displacement = AREA;
+	memcpy(state, cpu->xsave, sizeof(state));
+	memcpy(area, rig->area, sizeof(area));
+	for (unsigned i = 0; i < TRIES; i++) {
+		memcpy(cpu->xsave, state, sizeof(state));
+		memcpy(rig->area, area, sizeof(area));
+		assert_true(memory_load(&rig->fixture->memory, AREA, area, sizeof(area)));
+		if (compare_once(rig, &c))
+			return;
 	}
+	fail_msg("operation %u: %s differs at %u", op, c.place, c.offset);
 }
 
 /* ---- what the host records of itself in its images ---- */
@@ -256,7 +296,6 @@ static void test_restore(void **state)
 		random_image(&rig, rig.area);
 		if (compact)
 			store_le(rig.area + XSAVE_BV + 8, BIT64(63) | load_le(rig.area + XSAVE_BV, 8), 8);
-		memory_load(&rig.fixture->memory, AREA, rig.area, AREA_BYTES);
 		compare(&rig, NATIVE_XRSTOR64, CPU_OP_xrstor, INSN(.rex_w = true),
 			(uint32_t)random_below(&rig.random, 8), NULL);
 		random_state(&rig);
