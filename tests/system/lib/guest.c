@@ -97,14 +97,19 @@ static void serial_start(void)
 	outb(COM1 + 4, 3);
 }
 
+void print_flush(void)
+{
+	while (!(inb(COM1 + 5) & 0x40)) /* transmitter empty: Bochs would lose the last characters */
+		;
+}
+
 /* isa-debug-exit ends nfold and QEMU, the word at port 8900h ends Bochs. */
 void finish(void)
 {
 	const char *word_of_bochs = "Shutdown";
 
 	print("END\n");
-	while (!(inb(COM1 + 5) & 0x40)) /* transmitter empty: Bochs would lose the last characters */
-		;
+	print_flush();
 	outb(0xf4, 0);
 	while (*word_of_bochs)
 		outb(0x8900, (uint8_t)*word_of_bochs++);
@@ -156,6 +161,7 @@ static void load_tables(void)
 	pointer.base = (word)idt;
 	__asm__ volatile("lidt %0" : : "m"(pointer));
 	__asm__ volatile("ltr %w0" : : "r"(TSS_SELECTOR));
+	__asm__ volatile("lldt %w0" : : "r"(0)); /* reset leaves one at address 0 (SDM 3A, table 9-1) */
 }
 
 static void tables_start(void)

@@ -34,6 +34,7 @@ typedef unsigned long word; /* as wide as a register */
 /* ---- facts ---- */
 
 void print(const char *text);
+void print_flush(void);
 extern const char *fact_prefix; /* before every name: "" at first */
 void fact(const char *name, uint64_t value);
 void fact_of(const char *group, const char *name, uint64_t value); /* "group.name" */

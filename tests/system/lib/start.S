@@ -232,6 +232,9 @@ run_by_iret:
 	pushq	iret_frame+16
 	pushq	iret_frame+8
 	pushq	iret_frame+0
+	mov	$0x23, %eax /* compatibility mode looks at them */
+	mov	%eax, %ds
+	mov	%eax, %es
 	LOAD_REGS
 	iretq
 
