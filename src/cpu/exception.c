@@ -85,6 +85,12 @@ static void event_double_fault(struct gate_event *event)
 	event->error_code = 0;
 }
 
+static void forget_breakpoints(struct cpu *cpu)
+{
+	cpu->debug_trap = false;
+	cpu->debug_dr6 = 0;
+}
+
 /* Delivers, and turns faults on the way into the next event. Ends: each turn moves towards shutdown. */
 static void event_deliver(struct cpu *cpu, struct gate_event *event, enum event_kind kind)
 {
@@ -96,6 +102,10 @@ static void event_deliver(struct cpu *cpu, struct gate_event *event, enum event_
 		if (gate_deliver(cpu, event)) {
 			cpu->interrupt_shadow = 0;
 			cpu->halted = false;
+			/* A breakpoint on the stack of #DB itself would be met without end: hardware hangs on it, we do
+			 * not. */
+			if (event->vector == VECTOR_DB)
+				forget_breakpoints(cpu);
 			return;
 		}
 		bool external = kind == EVENT_EXTERNAL || kind == EVENT_EXCEPTION || kind == EVENT_ICEBP;
@@ -129,8 +139,7 @@ void cpu_deliver_pending(struct cpu *cpu)
 		event.flags = cpu_rflags(cpu);
 	}
 	/* Breakpoints that a faulting instruction touched are met again when it restarts. */
-	cpu->debug_trap = false;
-	cpu->debug_dr6 = 0;
+	forget_breakpoints(cpu);
 	event_deliver(cpu, &event, kind);
 }
 

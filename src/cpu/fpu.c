@@ -27,7 +27,7 @@ uint64_t cpu_fpu_host_xstate(void)
 	return low & XSTATE_ALL;
 }
 
-/* A clean environment for C: no guest exceptions unmasked, x87 stack empty, upper halves clear, DF and AC clear. */
+/* A clean environment for C: no guest exceptions unmasked, x87 stack empty, upper halves clear, DF clear. */
 static void host_environment(uint64_t host_xstate)
 {
 	static const uint32_t mxcsr = MXCSR_DEFAULT;

@@ -44,46 +44,57 @@ struct walk {
 
 enum walk_result { WALK_FOUND, WALK_NOT_PRESENT, WALK_RESERVED, WALK_AGAIN };
 
-static uint64_t slot_read(struct walk *walk, uint64_t gpa, unsigned size)
+/* The walk is compiled into one function per format, so that `struct walk` lives in registers: a refill is the engine's
+ * most frequent slow path. Nothing on the way may take the structure's address for a call. */
+#define WALK_INLINE static inline __attribute__((always_inline))
+
+WALK_INLINE uint64_t slot_read(struct walk *walk, uint64_t gpa, unsigned size)
 {
-	uint8_t *page = memory_page(walk->cpu->memory, gpa, &walk->slot_read_only);
+	const struct memory *memory = walk->cpu->memory;
+	const struct memory_region *region = memory_find(memory, gpa);
 	walk->slot_gpa = gpa;
 	walk->slot_size = size;
-	if (page == NULL) {
-		walk->slot = NULL;
+	walk->slot = NULL;
+	walk->slot_read_only = false;
+	if (__builtin_expect(region == NULL, 0))
 		return size_mask(size);
-	}
-	walk->slot = page + (gpa & PAGE_MASK);
+	walk->slot_read_only = region->read_only;
+	walk->slot = memory->host + region->offset + (gpa - region->base);
 	if (size == 4)
 		return __atomic_load_n((const uint32_t *)walk->slot, __ATOMIC_RELAXED);
 	return __atomic_load_n((const uint64_t *)walk->slot, __ATOMIC_RELAXED);
 }
 
-/* Sets bits in the entry just read. False: it has changed in memory. */
-static bool slot_set(struct walk *walk, uint64_t entry, uint64_t bits)
+/* Sets bits in an entry by compare-and-exchange. False: it has changed in memory. */
+static __attribute__((noinline)) bool entry_set(struct cpu *cpu, void *slot, uint64_t gpa, unsigned size,
+						uint64_t entry, uint64_t bits)
 {
-	if ((entry & bits) == bits || walk->probe || walk->slot == NULL || walk->slot_read_only)
-		return true;
-	struct cpu *cpu = walk->cpu;
-	const uint8_t *flags = memory_page_flags(cpu->memory, walk->slot_gpa);
+	const uint8_t *flags = memory_page_flags(cpu->memory, gpa);
 	if (*flags & PAGE_CODE)
-		cpu->code_write(cpu->engine_opaque, walk->slot_gpa, walk->slot_size);
-	if (walk->slot_size == 4) {
+		cpu->code_write(cpu->engine_opaque, gpa, size);
+	if (size == 4) {
 		uint32_t expected = (uint32_t)entry;
-		return __atomic_compare_exchange_n((uint32_t *)walk->slot, &expected, (uint32_t)(entry | bits), false,
+		return __atomic_compare_exchange_n((uint32_t *)slot, &expected, (uint32_t)(entry | bits), false,
 						   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 	}
-	return __atomic_compare_exchange_n((uint64_t *)walk->slot, &entry, entry | bits, false, __ATOMIC_SEQ_CST,
+	return __atomic_compare_exchange_n((uint64_t *)slot, &entry, entry | bits, false, __ATOMIC_SEQ_CST,
 					   __ATOMIC_RELAXED);
 }
 
-static void walk_gather(struct walk *walk, uint64_t entry)
+WALK_INLINE bool slot_set(const struct walk *walk, uint64_t entry, uint64_t bits)
+{
+	if ((entry & bits) == bits || walk->probe || walk->slot == NULL || walk->slot_read_only)
+		return true;
+	return entry_set(walk->cpu, walk->slot, walk->slot_gpa, walk->slot_size, entry, bits);
+}
+
+WALK_INLINE void walk_gather(struct walk *walk, uint64_t entry)
 {
 	walk->rights &= entry;
 	walk->no_execute |= entry;
 }
 
-static enum walk_result walk_leaf(struct walk *walk, uint64_t entry, unsigned shift)
+WALK_INLINE enum walk_result walk_leaf(struct walk *walk, uint64_t entry, unsigned shift)
 {
 	walk_gather(walk, entry);
 	walk->entry = entry;
@@ -92,8 +103,8 @@ static enum walk_result walk_leaf(struct walk *walk, uint64_t entry, unsigned sh
 }
 
 /* One level of 8-byte entries: reads and checks, leaves the entry in *entry. WALK_FOUND: go on. */
-static inline enum walk_result walk_read64(struct walk *walk, uint64_t table, unsigned shift, uint64_t reserved,
-					   uint64_t *entry)
+WALK_INLINE enum walk_result walk_read64(struct walk *walk, uint64_t table, unsigned shift, uint64_t reserved,
+					 uint64_t *entry)
 {
 	*entry = slot_read(walk, (table & ENTRY_ADDRESS) + ((walk->linear >> shift & 511) << 3), 8);
 	if (!(*entry & ENTRY_P))
@@ -101,14 +112,14 @@ static inline enum walk_result walk_read64(struct walk *walk, uint64_t table, un
 	return (*entry & (walk->reserved | reserved)) ? WALK_RESERVED : WALK_FOUND;
 }
 
-static inline enum walk_result walk_descend(struct walk *walk, uint64_t entry)
+WALK_INLINE enum walk_result walk_descend(struct walk *walk, uint64_t entry)
 {
 	walk_gather(walk, entry);
 	return slot_set(walk, entry, ENTRY_A) ? WALK_FOUND : WALK_AGAIN;
 }
 
 /* Page directory and page table of the 8-byte formats, from the table address in an upper entry. */
-static enum walk_result walk_directory64(struct walk *walk, uint64_t upper)
+WALK_INLINE enum walk_result walk_directory64(struct walk *walk, uint64_t upper)
 {
 	uint64_t entry;
 	enum walk_result result = walk_read64(walk, upper, 21, 0, &entry);
@@ -123,7 +134,7 @@ static enum walk_result walk_directory64(struct walk *walk, uint64_t upper)
 	return result == WALK_FOUND ? walk_leaf(walk, entry, 12) : result;
 }
 
-static enum walk_result walk_long(struct walk *walk)
+WALK_INLINE enum walk_result walk_long(struct walk *walk)
 {
 	uint64_t entry;
 	enum walk_result result = walk_read64(walk, walk->cpu->cr3, 39, ENTRY_PS, &entry);
@@ -143,14 +154,14 @@ static enum walk_result walk_long(struct walk *walk)
 	return result == WALK_FOUND ? walk_directory64(walk, entry) : result;
 }
 
-static enum walk_result walk_pae(struct walk *walk)
+WALK_INLINE enum walk_result walk_pae(struct walk *walk)
 {
 	uint64_t pdpte = walk->cpu->pdpte[walk->linear >> 30 & 3];
 	return (pdpte & ENTRY_P) ? walk_directory64(walk, pdpte) : WALK_NOT_PRESENT;
 }
 
 /* A 4 MiB page: bits 20:13 extend the address where PSE-36 is offered (SDM 3A table 4-4). */
-static enum walk_result walk_leaf_4m(struct walk *walk, uint64_t entry)
+WALK_INLINE enum walk_result walk_leaf_4m(struct walk *walk, uint64_t entry)
 {
 	if (cpu_model_has(walk->cpu->model, CPU_FEATURE_PSE36)) {
 		if (entry & BIT64(21))
@@ -162,7 +173,7 @@ static enum walk_result walk_leaf_4m(struct walk *walk, uint64_t entry)
 	return walk_leaf(walk, entry, 22);
 }
 
-static enum walk_result walk_32(struct walk *walk)
+WALK_INLINE enum walk_result walk_32(struct walk *walk)
 {
 	uint64_t linear = walk->linear;
 	uint64_t entry = slot_read(walk, (walk->cpu->cr3 & 0xfffff000) + ((linear >> 22 & 1023) << 2), 4);
@@ -177,7 +188,7 @@ static enum walk_result walk_32(struct walk *walk)
 	return (entry & ENTRY_P) ? walk_leaf(walk, entry, 12) : WALK_NOT_PRESENT;
 }
 
-static void walk_start(struct walk *walk, struct cpu *cpu, uint64_t linear, bool probe)
+WALK_INLINE void walk_start(struct walk *walk, struct cpu *cpu, uint64_t linear, bool probe)
 {
 	walk->cpu = cpu;
 	walk->linear = linear;
@@ -190,7 +201,7 @@ static void walk_start(struct walk *walk, struct cpu *cpu, uint64_t linear, bool
 		walk->reserved |= ENTRY_NX;
 }
 
-static enum walk_result walk_run(struct walk *walk)
+WALK_INLINE enum walk_result walk_run(struct walk *walk)
 {
 	const struct cpu *cpu = walk->cpu;
 	if (cpu_long_mode(cpu))
@@ -202,20 +213,20 @@ static enum walk_result walk_run(struct walk *walk)
 	return walk_32(walk);
 }
 
-static uint64_t walk_gpa(const struct walk *walk)
+WALK_INLINE uint64_t walk_gpa(const struct walk *walk)
 {
 	uint64_t offset = BIT64(walk->shift) - 1;
 	return (walk->entry & ENTRY_ADDRESS & ~offset) | walk->high | (walk->linear & offset);
 }
 
 /* Whether supervisor stores to read-only pages pass. */
-static bool walk_writable(const struct walk *walk, enum tlb_view view)
+WALK_INLINE bool walk_writable(const struct walk *walk, enum tlb_view view)
 {
 	return (walk->rights & ENTRY_RW) || (view != TLB_VIEW_USER && !(walk->cpu->cr0 & CR0_WP));
 }
 
 /* SDM 3A 4.6. */
-static bool walk_permits(const struct walk *walk, enum tlb_access access, enum tlb_view view)
+WALK_INLINE bool walk_permits(const struct walk *walk, enum tlb_access access, enum tlb_view view)
 {
 	bool user_page = (walk->rights & ENTRY_US) != 0;
 	if (view == TLB_VIEW_USER && !user_page)
@@ -230,7 +241,8 @@ static bool walk_permits(const struct walk *walk, enum tlb_access access, enum t
 	return access != TLB_WRITE || walk_writable(walk, view);
 }
 
-static bool page_fault(struct cpu *cpu, uint64_t linear, enum tlb_access access, enum tlb_view view, uint32_t code)
+static __attribute__((noinline)) bool page_fault(struct cpu *cpu, uint64_t linear, enum tlb_access access,
+						 enum tlb_view view, uint32_t code)
 {
 	if (access == TLB_WRITE)
 		code |= PF_WRITE;
@@ -242,7 +254,7 @@ static bool page_fault(struct cpu *cpu, uint64_t linear, enum tlb_access access,
 }
 
 /* Does an enabled data breakpoint lie on the page? */
-static bool page_is_watched(const struct cpu *cpu, uint64_t linear)
+static inline bool page_is_watched(const struct cpu *cpu, uint64_t linear)
 {
 	if (!(cpu->dr[7] & 0xff))
 		return false;
@@ -292,7 +304,7 @@ static bool translate_unpaged(struct cpu *cpu, uint64_t linear, enum tlb_access 
 	return true;
 }
 
-static unsigned walk_info(const struct walk *walk)
+WALK_INLINE unsigned walk_info(const struct walk *walk)
 {
 	unsigned info = 0;
 	if ((walk->entry & ENTRY_G) && (walk->cpu->cr4 & CR4_PGE))
@@ -366,13 +378,20 @@ void mmu_flush_page(struct cpu *cpu, uint64_t linear)
 	cpu->flush_page(cpu->engine_opaque, linear);
 }
 
+/* An entry outside RAM reads as all ones here too, which is one with reserved bits. */
+static uint64_t pdpte_read(const struct cpu *cpu, uint64_t gpa)
+{
+	const uint8_t *page = memory_page(cpu->memory, gpa, NULL);
+	return page == NULL ? ~UINT64_C(0) : load_le(page + (gpa & PAGE_MASK), 8);
+}
+
 /* SDM 3A 4.4.1: the four entries are loaded with CR3 and checked then. */
 bool mmu_load_pdpte(struct cpu *cpu, uint64_t cr3)
 {
 	uint64_t reserved = ~(BIT64(cpu->model->physical_bits) - 1) | 0x1e6;
 	uint64_t pdpte[4];
 	for (unsigned i = 0; i < 4; i++) {
-		cpu_physical_read(cpu, (cr3 & 0xffffffe0) + i * 8, &pdpte[i], 8);
+		pdpte[i] = pdpte_read(cpu, (cr3 & 0xffffffe0) + i * 8);
 		if ((pdpte[i] & ENTRY_P) && (pdpte[i] & reserved))
 			return cpu_fault_code(cpu, VECTOR_GP, 0);
 	}

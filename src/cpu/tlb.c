@@ -3,13 +3,12 @@
 
 #include "base/bits.h"
 
-#define GROUP_BITS 6
+#define GROUP_BITS 4
 #define GROUP_SIZE (1u << GROUP_BITS)
 #define ENTRY_GROUPS (TLB_SIZE / GROUP_SIZE)
 #define FETCH_GROUPS (TLB_FETCH_SIZE / GROUP_SIZE)
 
 _Static_assert(ENTRY_GROUPS <= 64 && FETCH_GROUPS <= 64, "one word of used bits for a view");
-_Static_assert(sizeof(((struct tlb *)0)->used[0]) == sizeof(uint64_t), "one word of used bits for a view");
 
 static void entry_clear(struct tlb_entry *entry, unsigned index)
 {
@@ -35,7 +34,7 @@ void tlb_init(struct tlb *tlb)
 	for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
 		for (unsigned i = 0; i < TLB_SIZE; i++)
 			entry_clear(&tlb->entry[view][i], i);
-		tlb->used[view][0] = 0;
+		tlb->used[view] = 0;
 	}
 	for (unsigned view = 0; view < 2; view++) {
 		for (unsigned i = 0; i < TLB_FETCH_SIZE; i++)
@@ -96,12 +95,12 @@ static void tlb_sweep(struct tlb *tlb, const struct sweep *sweep)
 {
 	for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
 		uint64_t left = 0;
-		for (uint64_t used = tlb->used[view][0]; used != 0; used &= used - 1) {
+		for (uint64_t used = tlb->used[view]; used != 0; used &= used - 1) {
 			unsigned group = (unsigned)__builtin_ctzll(used);
 			if (sweep_entries(tlb->entry[view], group << GROUP_BITS, sweep))
 				left |= BIT64(group);
 		}
-		tlb->used[view][0] = left;
+		tlb->used[view] = left;
 	}
 	for (unsigned view = 0; view < 2; view++) {
 		uint64_t left = 0;
@@ -165,7 +164,7 @@ void tlb_fill(struct tlb *tlb, enum tlb_view view, uint64_t linear, uint64_t gpa
 	entry->write_tag = write ? page : TLB_EMPTY(index);
 	entry->host = (uint64_t)(uintptr_t)host - (linear & 4095);
 	entry->info = align_down(gpa, 4096) | info;
-	tlb->used[view][0] |= BIT64(index >> GROUP_BITS);
+	tlb->used[view] |= BIT64(index >> GROUP_BITS);
 	if (info & (TLB_LARGE | TLB_HUGE))
 		large_range_add(tlb, linear, info);
 }
@@ -184,7 +183,7 @@ void tlb_revoke_write(struct tlb *tlb, uint64_t gpa)
 {
 	uint64_t page = align_down(gpa, 4096);
 	for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
-		for (uint64_t used = tlb->used[view][0]; used != 0; used &= used - 1) {
+		for (uint64_t used = tlb->used[view]; used != 0; used &= used - 1) {
 			unsigned first = (unsigned)__builtin_ctzll(used) << GROUP_BITS;
 			for (unsigned i = first; i < first + GROUP_SIZE; i++) {
 				struct tlb_entry *entry = &tlb->entry[view][i];

@@ -13,7 +13,7 @@
  * Fetch entries say which physical page the code at a linear page comes from, packed with the linear page in
  * one word, so that a guarded link is one comparison. There are two fetch views: user and supervisor.
  *
- * Lines used since the last flush are remembered by groups of 64, so that a flush costs what was filled.
+ * Lines used since the last flush are remembered by groups of 16, so that a flush costs what was filled.
  */
 #ifndef NFOLD_CPU_TLB_H
 #define NFOLD_CPU_TLB_H
@@ -49,8 +49,8 @@ struct tlb {
 	struct tlb_entry entry[TLB_VIEW_COUNT][TLB_SIZE];
 	uint64_t fetch[2][TLB_FETCH_SIZE]; /* tlb_fetch_word() or 0; [0] user, [1] supervisor */
 	uint8_t fetch_info[2][TLB_FETCH_SIZE]; /* TLB_GLOBAL | TLB_LARGE | TLB_HUGE */
-	uint64_t used[TLB_VIEW_COUNT][TLB_SIZE / 64 / 64 + 1]; /* one bit for a group of 64 entries */
-	uint64_t fetch_used[2];                                   /* the same for fetch entries */
+	uint64_t used[TLB_VIEW_COUNT]; /* one bit for a group of 16 entries */
+	uint64_t fetch_used[2];        /* the same for fetch entries */
 	/* The linear range that large pages were filled from, for each half of the address space; low > high: none. */
 	uint64_t large_low[2], large_high[2];
 };

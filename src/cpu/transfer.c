@@ -15,11 +15,88 @@ static enum cpu_next software_interrupt(struct cpu *cpu, const struct cpu_insn *
 	return CPU_FAULT;
 }
 
+/* ---- virtual-8086 mode extensions: SDM 3B 20.3.3, table 20-2 ---- */
+
+/* Bit of the software interrupt redirection map, which ends where the TSS's I/O map begins. Set: through the IDT. */
+static bool v86_redirection(struct cpu *cpu, uint8_t vector, bool *through_idt)
+{
+	enum tlb_view view = CPU_VIEW_IMPLICIT(cpu);
+	uint64_t io_map, byte;
+	*through_idt = true;
+	if (!(cpu->tr.access & 8) || cpu->tr.limit < 0x67) /* a 16-bit TSS has no map */
+		return true;
+	if (!cpu_read_value(cpu, (uint32_t)(cpu->tr.base + 0x66), 2, view, &io_map))
+		return false;
+	uint64_t offset = io_map - 32 + vector / 8;
+	if (io_map < 32 || offset > cpu->tr.limit)
+		return true;
+	if (!cpu_read_value(cpu, (uint32_t)(cpu->tr.base + offset), 1, view, &byte))
+		return false;
+	*through_idt = (byte >> (vector & 7) & 1) != 0;
+	return true;
+}
+
+/* FLAGS as an 8086 program sees them when IOPL is below 3: IF is VIF, IOPL looks like 3. */
+static uint64_t v86_flags(const struct cpu *cpu)
+{
+	uint64_t flags = cpu_rflags(cpu);
+	if (cpu->mode & MODE_IOPL_OK)
+		return flags;
+	flags = (flags & ~(uint64_t)FLAG_IF) | FLAG_IOPL;
+	return (flags & FLAG_VIF) ? flags | FLAG_IF : flags;
+}
+
+/* INT n straight to the 8086 program's own handler. */
+static bool v86_interrupt(struct cpu *cpu, const struct cpu_insn *insn, uint8_t vector)
+{
+	struct stack stack = stack_current(cpu);
+	uint64_t entry;
+	if (!cpu_read_value(cpu, vector * 4u, 4, cpu_view(cpu), &entry) || !stack_push(&stack, v86_flags(cpu), 2) ||
+	    !stack_push(&stack, cpu->segment[CPU_CS].selector, 2) || !stack_push(&stack, cpu_next_rip(cpu, insn), 2))
+		return false;
+	stack_commit(&stack);
+	segment_set_real(cpu, CPU_CS, (uint16_t)(entry >> 16));
+	cpu->rip = entry & 0xffff;
+	if (cpu->mode & MODE_IOPL_OK)
+		cpu->interrupt_enable = 0;
+	else
+		cpu->flags_system &= ~FLAG_VIF;
+	cpu->flags_system &= ~(FLAG_TF | FLAG_NT);
+	cpu_mode_update(cpu);
+	return true;
+}
+
+/* 16-bit IRET with IOPL below 3: IF of the image goes to VIF. */
+static bool v86_iret(struct cpu *cpu, unsigned size)
+{
+	struct stack stack = stack_current(cpu);
+	uint64_t rip, cs, flags;
+	if (!(cpu->cr4 & CR4_VME) || size != 2)
+		return cpu_fault_code(cpu, VECTOR_GP, 0);
+	if (!stack_pop(&stack, &rip, 2) || !stack_pop(&stack, &cs, 2) || !stack_pop(&stack, &flags, 2))
+		return false;
+	if (((flags & FLAG_IF) && (cpu->flags_system & FLAG_VIP)) || (flags & FLAG_TF))
+		return cpu_fault_code(cpu, VECTOR_GP, 0);
+	const uint64_t mask = FLAGS_ARITHMETIC | FLAG_TF | FLAG_DF | FLAG_NT;
+	uint64_t changed = (cpu_rflags(cpu) & ~(mask | FLAG_VIF | FLAG_RF)) | (flags & mask);
+	stack_commit(&stack);
+	segment_set_real(cpu, CPU_CS, (uint16_t)cs);
+	cpu->rip = rip;
+	cpu_rflags_set(cpu, (flags & FLAG_IF) ? changed | FLAG_VIF : changed);
+	return true;
+}
+
 enum cpu_next cpu_op_int_n(struct cpu *cpu, const struct cpu_insn *insn)
 {
-	if ((cpu->mode & MODE_VM86) && !(cpu->mode & MODE_IOPL_OK))
-		return op_gp(cpu);
-	return software_interrupt(cpu, insn, (uint8_t)insn->immediate);
+	uint8_t vector = (uint8_t)insn->immediate;
+	if (!(cpu->mode & MODE_VM86))
+		return software_interrupt(cpu, insn, vector);
+	bool through_idt = true;
+	if ((cpu->cr4 & CR4_VME) && !v86_redirection(cpu, vector, &through_idt))
+		return CPU_FAULT;
+	if (!through_idt)
+		return v86_interrupt(cpu, insn, vector) ? CPU_EXIT : CPU_FAULT;
+	return (cpu->mode & MODE_IOPL_OK) ? software_interrupt(cpu, insn, vector) : op_gp(cpu);
 }
 
 enum cpu_next cpu_op_int3(struct cpu *cpu, const struct cpu_insn *insn)
@@ -133,7 +210,7 @@ static bool iret_real(struct cpu *cpu, unsigned size)
 	struct stack stack = stack_current(cpu);
 	struct iret_frame frame;
 	if ((cpu->mode & MODE_VM86) && !(cpu->mode & MODE_IOPL_OK))
-		return cpu_fault_code(cpu, VECTOR_GP, 0);
+		return v86_iret(cpu, size);
 	if (!iret_pop3(&stack, size, &frame))
 		return false;
 	if (frame.rip > cpu->segment[CPU_CS].limit)
@@ -155,7 +232,7 @@ static bool iret_to_v86(struct cpu *cpu, struct stack *stack, const struct iret_
 	}
 	if (frame->rip > 0xffff)
 		return cpu_fault_code(cpu, VECTOR_GP, 0);
-	cpu_rflags_set(cpu, frame->flags);
+	cpu_rflags_set(cpu, frame->flags & ((cpu->mode & MODE_DEBUG) ? ~UINT64_C(0) : ~(uint64_t)FLAG_RF));
 	cpu->cpl = 3;
 	cpu->gpr[CPU_RSP] = word[0];
 	cpu->rip = frame->rip;

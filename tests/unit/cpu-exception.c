@@ -423,6 +423,40 @@ static void test_v86(void **state)
 	assert_int_equal(cpu->rip, HANDLER_OF(VECTOR_GP));
 }
 
+/* VME: INT n goes where the redirection map says, and IF becomes VIF (SDM 3B table 20-2). */
+static void test_v86_extensions(void **state)
+{
+	struct fixture *fixture = *state;
+	struct cpu *cpu = fixture->cpu;
+	v86_start(fixture, 0);
+	cpu->cr4 |= CR4_VME;
+	cpu->tr.limit = 0x100;
+	put(fixture, TSS_BASE + 0x66, 2, 0x90);
+	put(fixture, TSS_BASE + 0x70 + 0x21 / 8, 1, 0xff & ~BIT32(0x21 & 7));
+	put(fixture, 0x21 * 4, 4, 0x08001234);
+	cpu->flags_system |= FLAG_VIF;
+	run_op(fixture, CPU_OP_int_n, (struct cpu_insn){.immediate = 0x21});
+	assert_int_equal(cpu_linear_rip(cpu), 0x9234);
+	assert_true(cpu->mode & MODE_VM86);
+	assert_int_equal(cpu->flags_system & FLAG_VIF, 0);
+	assert_int_equal(cpu->interrupt_enable, 1);
+	const uint64_t expected[] = {0x12, 0x600, FLAG_IF | FLAG_IOPL | FLAG_FIXED};
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(stack_word(fixture, i, 2), expected[i]);
+	iret(fixture, 2);
+	assert_int_equal(cpu_linear_rip(cpu), 0x6012);
+	assert_true(cpu->flags_system & FLAG_VIF);
+	assert_int_equal(cpu->gpr[CPU_RSP], 0x100);
+	/* A pending virtual interrupt makes the IRET that enables it fault. */
+	run_op(fixture, CPU_OP_int_n, (struct cpu_insn){.immediate = 0x21});
+	cpu->flags_system |= FLAG_VIP;
+	iret(fixture, 2);
+	assert_int_equal(cpu->rip, HANDLER_OF(VECTOR_GP));
+	v86_start(fixture, 0);
+	run_op(fixture, CPU_OP_int_n, (struct cpu_insn){.immediate = 0x22}); /* its bit is set */
+	assert_int_equal(cpu->rip, HANDLER_OF(VECTOR_GP));
+}
+
 /* ---- real mode ---- */
 
 static void test_real(void **state)
@@ -688,6 +722,24 @@ static void test_breakpoint_of_fault(void **state)
 	assert_int_equal(cpu->rip, HANDLER_OF(VECTOR_UD));
 }
 
+/* A guest that watches the stack of its #DB handler must not keep us here for ever. */
+static void test_breakpoint_on_stack(void **state)
+{
+	struct fixture *fixture = *state;
+	struct cpu *cpu = fixture->cpu;
+	start_long(fixture);
+	cpu->gpr[CPU_RSP] = STACK0 - 0x100;
+	cpu->dr[0] = STACK0 - 0x108;
+	cpu->dr[7] |= 1 | 0x9u << 16; /* eight bytes, writes */
+	tlb_flush(&cpu->tlb, true);
+	cpu_interrupt(cpu, 0x40);
+	assert_true(cpu->debug_trap);
+	cpu->gpr[CPU_RSP] = STACK0 - 0x100;
+	assert_true(cpu_service_events(cpu));
+	assert_int_equal(cpu->rip, HANDLER_OF(VECTOR_DB));
+	assert_false(cpu->debug_trap);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -708,6 +760,7 @@ int main(void)
 	    cmocka_unit_test(test_protected_bad_stack),
 	    TEST(test_protected_gate16),
 	    TEST(test_v86),
+	    TEST(test_v86_extensions),
 	    TEST(test_real),
 	    cmocka_unit_test(test_iret_checks),
 	    TEST(test_iret_user_flags),
@@ -719,6 +772,7 @@ int main(void)
 	    TEST(test_single_step),
 	    TEST(test_instruction_breakpoint),
 	    TEST(test_breakpoint_of_fault),
+	    TEST(test_breakpoint_on_stack),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
