@@ -294,6 +294,7 @@ static void test_restore(void **state)
 		bool compact = random_below(&rig.random, 2) != 0;
 		random_state(&rig);
 		random_image(&rig, rig.area);
+		random_bytes(&rig, rig.area + XSAVE_FCW, 4); /* control and status word */
 		if (compact)
 			store_le(rig.area + XSAVE_BV + 8, BIT64(63) | load_le(rig.area + XSAVE_BV, 8), 8);
 		compare(&rig, NATIVE_XRSTOR64, CPU_OP_xrstor, INSN(.rex_w = true),
@@ -322,6 +323,11 @@ static void test_x87_environment(void **state)
 		compare(&rig, NATIVE_FLDENV16, CPU_OP_fldenv, narrow, 0, NULL);
 		random_state(&rig);
 		compare(&rig, NATIVE_FNSAVE, CPU_OP_fnsave, wide, 0, forget_environment);
+		random_state(&rig);
+		compare(&rig, NATIVE_FRSTOR, CPU_OP_frstor, wide, 0, NULL);
+		random_memory(&rig); /* words with reserved bits, pending exceptions, registers of every kind */
+		random_state(&rig);
+		compare(&rig, NATIVE_FLDENV, CPU_OP_fldenv, wide, 0, NULL);
 		random_state(&rig);
 		compare(&rig, NATIVE_FRSTOR, CPU_OP_frstor, wide, 0, NULL);
 		random_state(&rig);
