@@ -73,7 +73,7 @@ bench: all
 	@bench/run --nfold $(NFOLD) --json $(BUILD)/bench.json
 
 fuzz: all
-	@$(BUILD)/tests/fuzz/fuzz_instructions
+	@ninja -C $(BUILD) fuzz-insn
 
 check: all
 	@tools/setup build check
