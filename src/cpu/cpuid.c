@@ -162,8 +162,10 @@ static const struct control_bits control_bits[] = {
 #define CPUID_7_EBX_NO_FPU_SELECTORS BIT32(13)
 /* Leaf 7, EDX, Intel: IBRS and IBPB, STIBP, IA32_ARCH_CAPABILITIES, SSBD. */
 #define CPUID_7_EDX_SPECULATION (BIT32(26) | BIT32(27) | BIT32(29) | BIT32(31))
-/* Leaf 80000008H, EBX, AMD: FPU error pointers always saved, IBPB, IBRS, STIBP, SSBD, SSB_NO, BTC_NO. */
-#define CPUID_80000008_EBX_AMD (BIT32(2) | BIT32(12) | BIT32(14) | BIT32(15) | BIT32(24) | BIT32(26) | BIT32(29))
+/* Leaf 80000008H, EBX, AMD: FPU error pointers always saved, IBPB, IBRS, STIBP, SSBD, SSB_NO, BTC_NO, and IBPB
+ * clears return predictions. */
+#define CPUID_80000008_EBX_AMD                                                                                         \
+	(BIT32(2) | BIT32(12) | BIT32(14) | BIT32(15) | BIT32(24) | BIT32(26) | BIT32(29) | BIT32(30))
 /* Leaf 80000021H, AMD: LFENCE serializes, null selectors clear the base, automatic IBRS, SRSO_NO; TSA_SQ_NO and
  * TSA_L1_NO. */
 #define CPUID_80000021_EAX_AMD (BIT32(2) | BIT32(6) | BIT32(8) | BIT32(29))

@@ -6,9 +6,9 @@
  * and what the engine implements. One table gives each feature: its CPUID bit, its level, and the host bit it needs.
  * The engine asks cpu_model_has() before it runs an instruction: what is not promised raises #UD.
  *
- * The family, model and capability bits are those of a real processor of the host's vendor on which an operating system needs no
- * retpoline, no return thunk and no page-table isolation: what speculation does is the host CPU's business, and code
- * that works around it in the guest only costs.
+ * The family, model and capability bits are those of a real processor of the host's vendor on which an operating system
+ * needs no retpoline, no return thunk and no page-table isolation: what speculation does is the host CPU's business,
+ * and code that works around it in the guest only costs.
  *
  * Setup only; these functions may call libc.
  */
@@ -22,19 +22,20 @@
 
 /* X(name): features an instruction or a control bit can depend on. */
 #define CPU_FEATURES(X)                                                                                                \
-	X(FPU) X(VME) X(DE) X(PSE) X(TSC) X(MSR) X(PAE) X(CX8) X(APIC) X(SEP) X(MTRR) X(PGE) X(CMOV) X(PAT) X(PSE36)    \
-	X(CLFSH) X(MMX) X(FXSR) X(SSE) X(SSE2) X(SSE3) X(PCLMULQDQ) X(SSSE3) X(FMA) X(CX16) X(PCID) X(SSE41) X(SSE42)   \
-	X(X2APIC) X(MOVBE) X(POPCNT) X(TSC_DEADLINE) X(AES) X(XSAVE) X(AVX) X(F16C) X(RDRAND) X(HYPERVISOR)             \
-	X(FSGSBASE) X(TSC_ADJUST) X(BMI1) X(AVX2) X(SMEP) X(BMI2) X(ERMS) X(INVPCID) X(RDSEED) X(ADX) X(SMAP)            \
-	X(CLFLUSHOPT) X(CLWB) X(SHA) X(UMIP) X(RDPID) X(GFNI) X(VAES) X(VPCLMULQDQ) X(FSRM) X(XSAVEOPT) X(XSAVEC)     \
-	X(LAHF_LM) X(LZCNT) X(PREFETCHW) X(SYSCALL) X(NX) X(PAGE1G) X(RDTSCP) X(LM) X(SSE4A) X(ARAT) X(INVARIANT_TSC)    \
-	X(MCE) X(MCA)
+	X(FPU)                                                                                                         \
+	X(VME) X(DE) X(PSE) X(TSC) X(MSR) X(PAE) X(CX8) X(APIC) X(SEP) X(MTRR) X(PGE) X(CMOV) X(PAT) X(PSE36) X(CLFSH) \
+	    X(MMX) X(FXSR) X(SSE) X(SSE2) X(SSE3) X(PCLMULQDQ) X(SSSE3) X(FMA) X(CX16) X(PCID) X(SSE41) X(SSE42)       \
+		X(X2APIC) X(MOVBE) X(POPCNT) X(TSC_DEADLINE) X(AES) X(XSAVE) X(AVX) X(F16C) X(RDRAND) X(HYPERVISOR)    \
+		    X(FSGSBASE) X(TSC_ADJUST) X(BMI1) X(AVX2) X(SMEP) X(BMI2) X(ERMS) X(INVPCID) X(RDSEED) X(ADX)      \
+			X(SMAP) X(CLFLUSHOPT) X(CLWB) X(SHA) X(UMIP) X(RDPID) X(GFNI) X(VAES) X(VPCLMULQDQ) X(FSRM)    \
+			    X(XSAVEOPT) X(XSAVEC) X(LAHF_LM) X(LZCNT) X(PREFETCHW) X(SYSCALL) X(NX) X(PAGE1G)          \
+				X(RDTSCP) X(LM) X(SSE4A) X(ARAT) X(INVARIANT_TSC) X(MCE) X(MCA)
 
 enum cpu_feature {
 #define X(name) CPU_FEATURE_##name,
 	CPU_FEATURES(X)
 #undef X
-	CPU_FEATURE_COUNT
+	    CPU_FEATURE_COUNT
 };
 
 struct cpu_cpuid_leaf {
@@ -50,15 +51,16 @@ struct cpu_cpuid_leaf {
 
 /* X(name, leaf, subleaf, register): the CPUID words that features live in. */
 #define CPU_CPUID_WORDS(X)                                                                                             \
-	X(1_ECX, 1, 0, ecx) X(1_EDX, 1, 0, edx) X(6_EAX, 6, 0, eax) X(7_EBX, 7, 0, ebx) X(7_ECX, 7, 0, ecx)             \
-	X(7_EDX, 7, 0, edx) X(D1_EAX, 0xd, 1, eax) X(80000001_ECX, 0x80000001, 0, ecx)                                  \
-	X(80000001_EDX, 0x80000001, 0, edx) X(80000007_EDX, 0x80000007, 0, edx)
+	X(1_ECX, 1, 0, ecx)                                                                                            \
+	X(1_EDX, 1, 0, edx) X(6_EAX, 6, 0, eax) X(7_EBX, 7, 0, ebx) X(7_ECX, 7, 0, ecx) X(7_EDX, 7, 0, edx)            \
+	    X(D1_EAX, 0xd, 1, eax) X(80000001_ECX, 0x80000001, 0, ecx) X(80000001_EDX, 0x80000001, 0, edx)             \
+		X(80000007_EDX, 0x80000007, 0, edx)
 
 enum cpu_cpuid_word {
 #define X(name, leaf, subleaf, register) CPUID_WORD_##name,
 	CPU_CPUID_WORDS(X)
 #undef X
-	CPUID_WORD_COUNT
+	    CPUID_WORD_COUNT
 };
 
 #define CPU_HOST_MAX_CACHES 8
@@ -67,7 +69,7 @@ enum cpu_cpuid_word {
 struct cpu_host {
 	char vendor[13];
 	uint32_t word[CPUID_WORD_COUNT];
-	bool avx_enabled; /* the host's operating system saves the upper halves */
+	bool avx_enabled;				  /* the host's operating system saves the upper halves */
 	struct cpu_cpuid_leaf cache[CPU_HOST_MAX_CACHES]; /* leaf 4 */
 	unsigned cache_count;
 	struct cpu_cpuid_leaf l1_amd, l2_amd; /* leaves 80000005H and 80000006H */
@@ -93,8 +95,10 @@ void cpu_host_read(struct cpu_host *host);
 bool cpu_model_build(struct cpu_model *model, const char *name, unsigned vcpu_count, uint64_t tsc_hz,
 		     const struct cpu_host *host, struct error *error);
 
-/* Fails with ERROR_INPUT on an unknown name, listing those known, or when the host lacks what the level needs (except max). */
-bool cpu_model_init(struct cpu_model *model, const char *name, unsigned vcpu_count, uint64_t tsc_hz, struct error *error);
+/* Fails with ERROR_INPUT on an unknown name, listing those known, or when the host lacks what the level needs (except
+ * max). */
+bool cpu_model_init(struct cpu_model *model, const char *name, unsigned vcpu_count, uint64_t tsc_hz,
+		    struct error *error);
 
 static inline bool cpu_model_has(const struct cpu_model *model, enum cpu_feature feature)
 {

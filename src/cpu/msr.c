@@ -237,7 +237,7 @@ static bool read_platform_info(struct cpu *cpu, const struct msr *msr, uint32_t 
 #define MTRR_CAP 0x508
 #define MTRR_DEFAULT_BITS 0xcff
 #define SPEC_CTRL_BITS 0x407 /* IBRS, STIBP, SSBD, BHI_DIS_S: kept, without effect */
-#define DEBUGCTL_BITS 3	 /* LBR, BTF */
+#define DEBUGCTL_BITS 3	     /* LBR, BTF */
 /* Fast strings, thermal monitor, performance and branch-trace bits; those of absent features are reserved. */
 #define MISC_ENABLE_BITS 0x11889
 #define AMD_HWCR_TSC_FREQ_SEL BIT64(24)
