@@ -172,6 +172,8 @@ static void test_mitigations(void **state)
 	assert_true(model.has_arch_capabilities);
 	assert_int_equal(model.arch_capabilities & (needed | harmful), needed);
 	assert_true(leaf_of(&model, 7, 0).edx & BIT32(29));
+	assert_in_range(leaf_of(&model, 7, 0).eax, 2, 2);
+	assert_true(leaf_of(&model, 7, 2).edx & BIT32(4)); /* BHI_CTRL: Linux 6.1 does not look at BHI_NO */
 	model = build("x86-64", &amd);
 	assert_false(model.has_arch_capabilities);
 	assert_int_equal(leaf_of(&model, 7, 0).edx & BIT32(29), 0);
