@@ -53,6 +53,7 @@ struct block_insn {
 	uint16_t host_offset;
 	uint8_t guest_offset;
 	uint8_t flags_saved; /* at its faulting host instruction, RAX holds the flags rather than EFLAGS */
+	int32_t stack_change; /* of a branch: what it has added to RSP when its target is found to be non-canonical */
 };
 
 /* A way out of a block to a PC known at translation. `field` is the rel32 of its jump. */

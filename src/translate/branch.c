@@ -107,16 +107,25 @@ void emit_link_stubs(struct translation *t)
 	}
 }
 
-/* To the guest PC in R12, found by the vCPU's jump cache. */
-static void emit_indirect(struct translation *t)
+/* R12 is the next guest PC; says which instruction asked for it. */
+static void emit_indirect_exit(struct translation *t)
+{
+	asm_mov_immediate(&t->as, REG_INDEX, INDIRECT_FROM(t->engine->block_count, t->insn_index));
+	asm_jump_to(&t->as, t->engine->thunks.indirect);
+}
+
+/* To the guest PC in R12, found by the vCPU's jump cache. stack_change: what the instruction has added to RSP. */
+static void emit_indirect(struct translation *t, int32_t stack_change)
 {
 	struct assembler *as = &t->as;
-	if (single(t) || !t->engine->has_bmi2) {
-		emit_leave(t);
-		return;
-	}
+	t->insns[t->insn_index].stack_change = stack_change;
 	flags_restore(t);
 	leave_shadow(t);
+	t->ended = true;
+	if (single(t) || !t->engine->has_bmi2) {
+		emit_indirect_exit(t);
+		return;
+	}
 	asm_load32(as, REG_INDEX, rm_frame(FRAME(cpu.run)));
 	uint8_t *event = asm_jrcxz(as);
 	static const uint8_t pext[] = {0xc4, 0xe2, 0x9a, 0xf5}; /* pext rcx, r12, [rsp + jump_mask] */
@@ -132,11 +141,10 @@ static void emit_indirect(struct translation *t)
 	uint8_t *hit = asm_jrcxz(as);
 	asm_load(as, REG_ADDRESS, rm_frame(FRAME(cpu.rip)));
 	asm_patch8_here(as, event);
-	asm_jump_to(as, t->engine->thunks.indirect);
+	emit_indirect_exit(t);
 	asm_patch8_here(as, hit);
 	asm_op(as, 0, false, 0xff, 4, rm_register(REG_ADDRESS)); /* jmp r12 */
 	t->flags = FLAGS_HOST;
-	t->ended = true;
 }
 
 static uint64_t branch_target(const struct translation *t)
@@ -179,7 +187,7 @@ void lower_jmp(struct translation *t)
 		emit_link(t, branch_target(t));
 	} else {
 		load_target(t);
-		emit_indirect(t);
+		emit_indirect(t, 0);
 	}
 }
 
@@ -200,7 +208,7 @@ void lower_call(struct translation *t)
 	asm_store(&t->as, rm_frame(FRAME(branch_target)), REG_ADDRESS);
 	emit_push_immediate(t, t->next_rip, bytes);
 	asm_load(&t->as, REG_ADDRESS, rm_frame(FRAME(branch_target)));
-	emit_indirect(t);
+	emit_indirect(t, -(int32_t)bytes);
 }
 
 void lower_ret(struct translation *t)
@@ -214,7 +222,7 @@ void lower_ret(struct translation *t)
 	unsigned extra = t->operand[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE ? (unsigned)t->operand[0].imm.value.u : 0;
 	emit_pop_to(t, REG_ADDRESS, bytes);
 	emit_adjust_stack(t, (int32_t)(bytes + extra));
-	emit_indirect(t);
+	emit_indirect(t, (int32_t)(bytes + extra));
 }
 
 static void two_links(struct translation *t, uint8_t *taken)

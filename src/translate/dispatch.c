@@ -11,6 +11,7 @@
  *
  * This file runs with the guest's vector state live and calls libc only after cpu_fpu_park().
  */
+#include "cpu/cpuid.h"
 #include "cpu/mmu.h"
 #include "translate/helpers.h"
 #include "translate/translate.h"
@@ -239,6 +240,23 @@ static const uint8_t *find_code(struct engine_vcpu *vcpu, bool step, struct turn
 	return engine->cache.run + block->entry;
 }
 
+/*
+ * Intel processors check a near branch's target before anything changes, AMD's when they fetch from it. To spare each RET the check, the
+ * stack pointer is put back here. True: #GP(0) is pending on the branch.
+ */
+static bool refuses_target(struct engine_vcpu *vcpu)
+{
+	struct cpu *cpu = &vcpu->cpu;
+	if (!cpu_code64(cpu) || sign_extend(cpu->rip, 48) == cpu->rip || cpu->model->vendor[0] != 'G')
+		return false;
+	const struct block *block = vcpu->engine->list[INDIRECT_BLOCK(vcpu->exit_index)];
+	const struct block_insn *insn = &block->insns[INDIRECT_INSN(vcpu->exit_index)];
+	cpu->gpr[CPU_RSP] -= (uint64_t)(int64_t)insn->stack_change;
+	cpu->rip = block->rip + insn->guest_offset;
+	cpu_fault_code(cpu, VECTOR_GP, 0);
+	return true;
+}
+
 /* What came back, in terms of cpu.rip. Returns true when the instruction, or the run of them, is complete. */
 static bool settle(struct engine_vcpu *vcpu, enum exit_code code, struct turn *turn)
 {
@@ -267,7 +285,7 @@ static bool settle(struct engine_vcpu *vcpu, enum exit_code code, struct turn *t
 		return false;
 	case EXIT_INDIRECT:
 		ledger_count(cpu->ledger, LEDGER_COUNT_EXIT_DISPATCH);
-		return true;
+		return !refuses_target(vcpu);
 	case EXIT_NEXT:
 		return true;
 	case EXIT_FAULT:
@@ -339,7 +357,7 @@ enum engine_exit engine_run(struct engine_vcpu *vcpu)
 		enum exit_code exit_code = enter(vcpu, code);
 		if (settle(vcpu, exit_code, &turn))
 			trap_after(vcpu, trap_flag);
-		else if (exit_code == EXIT_FAULT)
+		else if (cpu->pending.valid)
 			deliver(cpu);
 		if (temporary != NULL)
 			block_discard(vcpu->engine, temporary);
@@ -366,7 +384,7 @@ enum engine_step engine_step(struct engine_vcpu *vcpu)
 		bool done = settle(vcpu, exit_code, &turn);
 		if (temporary != NULL)
 			block_discard(vcpu->engine, temporary);
-		if (done || exit_code == EXIT_FAULT) {
+		if (done || cpu->pending.valid) {
 			cpu_fpu_park(cpu);
 			return done ? ENGINE_STEP_DONE : ENGINE_STEP_FAULT;
 		}

@@ -41,7 +41,7 @@
 /* Why translated code came back. */
 enum exit_code {
 	EXIT_LINK = 1,  /* exit_index: a link without a target yet; EFLAGS state saved */
-	EXIT_INDIRECT,  /* rip set; not in the jump cache */
+	EXIT_INDIRECT,  /* rip set; not in the jump cache; exit_index: INDIRECT_FROM */
 	EXIT_GUARD,     /* exit_index: a block whose page mapping must be looked up again; rip is its start */
 	EXIT_EVENT,     /* exit_index: a link whose poll found run == 0 */
 	EXIT_NEXT,      /* rip is set: go on there (after system instructions, single steps) */
@@ -49,6 +49,11 @@ enum exit_code {
 	EXIT_CAREFUL,   /* rip is an instruction to be run again with bounce buffers */
 	EXIT_RESTART,   /* rip is a REP instruction that was interrupted */
 };
+
+/* The instruction that left with EXIT_INDIRECT: number of its block and its place there. */
+#define INDIRECT_FROM(block, insn) ((uint32_t)(block) | (uint32_t)(insn) << 20)
+#define INDIRECT_BLOCK(index) ((index) & 0xfffff)
+#define INDIRECT_INSN(index) ((index) >> 20)
 
 /* An instruction that C executes, referred to by translated code. */
 struct block;

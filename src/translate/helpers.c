@@ -46,6 +46,15 @@ static bool x87_error_pending(void)
 	return (status & 0x80) != 0;
 }
 
+/* An x87 store with an unmasked invalid operation, overflow or underflow leaves memory alone. */
+static bool x87_store_suppressed(void)
+{
+	uint16_t status, control;
+	__asm__ volatile("fnstsw %0" : "=a"(status));
+	__asm__ volatile("fnstcw %0" : "=m"(control));
+	return (status & ~control & 0x19) != 0;
+}
+
 /* Faults that come before the address is translated. True: one is pending. */
 static bool early_fault(struct cpu *cpu, uint64_t linear, uint32_t descriptor)
 {
@@ -114,7 +123,8 @@ uint64_t helper_bounce_begin(struct engine_vcpu *vcpu, uint64_t linear, uint32_t
 	bounce->commit = false;
 	if (early_fault(cpu, linear, descriptor))
 		return give_up(vcpu, EXIT_FAULT);
-	if (misaligned(cpu, linear, descriptor)) {
+	bool canonical = !cpu_code64(cpu) || sign_extend(linear, 48) == linear;
+	if (canonical && misaligned(cpu, linear, descriptor)) {
 		cpu_fault_code(cpu, VECTOR_AC, 0);
 		return give_up(vcpu, EXIT_FAULT);
 	}
@@ -142,7 +152,7 @@ uint64_t helper_bounce_end(struct engine_vcpu *vcpu, uint64_t address, uint32_t 
 	struct cpu *cpu = &vcpu->cpu;
 	struct bounce *bounce = &vcpu->bounce[ACCESS_BUFFER(descriptor)];
 	(void)return_address;
-	if (!bounce->commit)
+	if (!bounce->commit || ((descriptor & ACCESS_X87_WAITS) != 0 && x87_store_suppressed()))
 		return address;
 	bounce->commit = false;
 	if (!cpu_write(cpu, bounce->linear, bounce->data + (bounce->linear & 63), bounce->size, view_of(descriptor)))

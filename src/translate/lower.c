@@ -11,7 +11,8 @@ static bool promised(const struct translation *t)
 /* Without their promise F3 0F BC and F3 0F BD are BSF and BSR with a prefix that means nothing. */
 static bool runs_as_bit_scan(const struct translation *t)
 {
-	return t->insn.mnemonic == ZYDIS_MNEMONIC_TZCNT || t->insn.mnemonic == ZYDIS_MNEMONIC_LZCNT;
+	return t->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
+	       (t->insn.mnemonic == ZYDIS_MNEMONIC_TZCNT || t->insn.mnemonic == ZYDIS_MNEMONIC_LZCNT);
 }
 
 /* String and SSE2 instructions share the mnemonics MOVSD and CMPSD. */

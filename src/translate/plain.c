@@ -134,13 +134,28 @@ static void emit_legacy(struct translation *t, unsigned reg, struct host_rm rm, 
 	emit_immediates(t);
 }
 
+/* Would VEX.W widen a general register, or a memory operand in its place? */
+static bool widens_general(const struct translation *t)
+{
+	switch (t->insn.mnemonic) {
+	case ZYDIS_MNEMONIC_VMOVD:
+	case ZYDIS_MNEMONIC_VPINSRD:
+	case ZYDIS_MNEMONIC_VPEXTRD:
+	case ZYDIS_MNEMONIC_VCVTSI2SS:
+	case ZYDIS_MNEMONIC_VCVTSI2SD:
+		return true;
+	default:
+		return any_operand(t, is_general);
+	}
+}
+
 static void emit_vex(struct translation *t, unsigned reg, struct host_rm rm, unsigned vvvv)
 {
 	const ZydisDecodedInstructionRawVex *vex = &t->insn.raw.vex;
 	unsigned rex = asm_rex_bits(reg, rm);
 	unsigned map = vex->size == 2 ? 1 : vex->m_mmmm;
 	/* Outside 64-bit mode VEX.W does not widen general registers; on the host it would. */
-	bool w = vex->size == 3 && vex->W != 0 && (t->code_bytes == 8 || !any_operand(t, is_general));
+	bool w = vex->size == 3 && vex->W != 0 && (t->code_bytes == 8 || !widens_general(t));
 	asm_byte(&t->as, 0xc4);
 	asm_byte(&t->as, ((rex & 4) ? 0 : 0x80u) | ((rex & 2) ? 0 : 0x40u) | ((rex & 1) ? 0 : 0x20u) | map);
 	asm_byte(&t->as, (w ? 0x80u : 0u) | (~vvvv & 15u) << 3 | (unsigned)vex->L << 2 | vex->pp);
@@ -400,6 +415,8 @@ void lower_plain(struct translation *t)
 	if (plan.memory != NULL) {
 		access = access_of(plan.memory);
 		access_demands(t, &access);
+		if (t->insn.mnemonic == ZYDIS_MNEMONIC_MOVSXD && t->insn.operand_width == 16)
+			access.size = 2; /* Intel: MOVSXD r16, r/m16; the upper half would be thrown away */
 		emit_effective_address(t, plan.memory, 0);
 		emit_access(t, &access);
 	}
@@ -432,6 +449,7 @@ void lower_high_byte(struct translation *t)
 	}
 	flags_free_rax(t);
 	bool uses_rax = plan.rax, uses_rcx = plan.rcx, writes_rax = plan.rax_written, writes_rcx = plan.rcx_written;
+	unsigned address = HOST_NONE;
 	unsigned wide = NO_ROLE; /* MOVZX and MOVSX into ESP: through RCX */
 	for (unsigned i = 0; i < ROLE_COUNT; i++) {
 		struct general *general = &plan.role[i];
@@ -455,7 +473,9 @@ void lower_high_byte(struct translation *t)
 	}
 	struct host_rm rm = rm_register(t->insn.raw.modrm.rm);
 	if (plan.memory != NULL) {
-		unsigned address = uses_rcx ? HOST_RAX : HOST_RCX;
+		address = !uses_rcx ? HOST_RCX : !uses_rax ? HOST_RAX : HOST_RBX;
+		if (address == HOST_RBX) /* CMPXCHG m8, CH: both are taken, and RBX is not an operand */
+			asm_store(&t->as, register_slot(CPU_RBX), HOST_RBX);
 		asm_mov(&t->as, address, REG_ADDRESS);
 		rm = rm_memory(address, 0);
 	}
@@ -465,6 +485,8 @@ void lower_high_byte(struct translation *t)
 	note_fault_point(t);
 	unsigned opcode_reg = plan.role[ROLE_OPCODE].present ? t->insn.opcode & 7u : NO_ROLE;
 	emit_reencoded(t, reg, rm, 0, opcode_reg, false);
+	if (address == HOST_RBX)
+		asm_load(&t->as, HOST_RBX, register_slot(CPU_RBX));
 	if (writes_rax)
 		asm_mov(&t->as, REG_GUEST_RAX, HOST_RAX);
 	if (writes_rcx)

@@ -205,7 +205,7 @@ void thunks_make(struct engine *engine, const struct helpers *helpers)
 	thunks->link = make_exit(&as, EXIT_LINK, true, false, common);
 	thunks->event = make_exit(&as, EXIT_EVENT, true, false, common);
 	thunks->guard = make_exit(&as, EXIT_GUARD, true, false, common);
-	thunks->indirect = make_exit(&as, EXIT_INDIRECT, false, true, common);
+	thunks->indirect = make_exit(&as, EXIT_INDIRECT, true, true, common);
 	thunks->next = make_exit(&as, EXIT_NEXT, false, true, common);
 	thunks->slow = make_helper(&as, (const void *)helpers->slow);
 	thunks->bounce_begin = make_helper(&as, (const void *)helpers->bounce_begin);
