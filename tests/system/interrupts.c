@@ -11,86 +11,16 @@
 #define W "l"
 #endif
 
-#define LOW 0x41
-#define HIGH 0x61
-#define TIMER 0x52
-#define SPINS 40000000u
-
-static struct {
-	unsigned count;
-	word vector[8], ip[8], flags[8];
-	bool no_eoi, stop;
-	uint32_t ppr;
-} taken;
-
-static void eoi(unsigned vector)
-{
-	if (vector >= 0x28 && vector < 0x30)
-		outb(0xa0, 0x20);
-	if (vector >= 0x20 && vector < 0x30)
-		outb(0x20, 0x20);
-	else if (vector != 2 && vector != 0xff)
-		apic_write(APIC_EOI, 0);
-}
-
-static bool on_interrupt(struct frame *frame)
-{
-	if (frame->vector != 2 && (frame->vector < 0x20 || frame->vector == 0x80))
-		return false;
-	if (taken.count < 8) {
-		taken.vector[taken.count] = frame->vector;
-		taken.ip[taken.count] = frame->ip;
-		taken.flags[taken.count] = frame->flags;
-	}
-	taken.ppr = apic_read(APIC_PPR);
-	*(volatile unsigned *)&taken.count = taken.count + 1;
-	if (!taken.no_eoi)
-		eoi((unsigned)frame->vector);
-	if (taken.stop)
-		frame->flags &= ~FLAG_IF;
-	return true;
-}
-
-static void begin(void)
-{
-	taken.count = 0;
-	trap_hook = on_interrupt;
-}
-
-static void self_ipi(unsigned vector)
-{
-	apic_write(APIC_ICR, ICR_SELF | vector);
-	for (unsigned i = 0; i < 1000 && !apic_bit(APIC_IRR, vector); i++)
-		;
-}
-
-/* Each interrupt that was taken: vector and place. */
-static void report(const char *name, code_function *code)
-{
-	char entry[] = "0.vector";
-
-	trap_hook = NULL;
-	fact_of(name, "count", taken.count);
-	for (unsigned i = 0; i < taken.count && i < 8; i++) {
-		entry[0] = (char)('0' + i);
-		copy_bytes(entry + 2, "vector", 7);
-		fact_of(name, entry, taken.vector[i]);
-		copy_bytes(entry + 2, "ip", 3);
-		fact_of(name, entry, taken.ip[i] - (word)code < 256 ? taken.ip[i] - (word)code : 0xffff);
-	}
-	fact_of(name, "end", trap.vector);
-}
-
 /* An interrupt is pending before the fragment runs with IF clear. */
 static void pending(const char *name, code_function *code)
 {
-	self_ipi(LOW);
-	begin();
+	apic_send_self(LOW);
+	taken_begin();
 	run(code);
-	report(name, code);
+	taken_report(name, code);
 	if (apic_bit(APIC_IRR, LOW)) { /* not taken: take it now */
 		fact_of(name, "left", 1);
-		trap_hook = on_interrupt;
+		trap_hook = taken_hook;
 		__asm__ volatile("sti; nop; nop; cli");
 		trap_hook = NULL;
 	}
@@ -136,10 +66,10 @@ static void shadows(void)
 	pending("shadow.sti_pop_ss", sti_pop_ss);
 #endif
 	run_flags = RUN_FLAGS_NONE | FLAG_IF;
-	self_ipi(LOW);
-	begin();
+	apic_send_self(LOW);
+	taken_begin();
 	run_user(just_sti); /* on entering ring 3 by IRET; then STI faults */
-	report("shadow.user", just_sti);
+	taken_report("shadow.user", just_sti);
 	fact("shadow.user.cs", trap.cs);
 	run_flags = RUN_FLAGS_NONE;
 	fact("shadow.flags", taken.flags[0] & (FLAG_IF | FLAG_RF));
@@ -149,64 +79,64 @@ static void shadows(void)
 
 static void priorities(void)
 {
-	self_ipi(LOW);
-	self_ipi(HIGH);
-	begin();
+	apic_send_self(LOW);
+	apic_send_self(HIGH);
+	taken_begin();
 	taken.stop = true;
 	run(just_sti);
 	fact("priority.first", taken.vector[0]);
 	run(just_sti);
-	report("priority.both", just_sti);
+	taken_report("priority.both", just_sti);
 	taken.stop = false;
 	/* The task priority holds back its class and those below. */
 	apic_write(APIC_TPR, 0x40);
-	self_ipi(LOW);
-	begin();
+	apic_send_self(LOW);
+	taken_begin();
 	run(just_sti);
-	report("tpr.same_class", just_sti);
+	taken_report("tpr.same_class", just_sti);
 	fact("tpr.ppr", apic_read(APIC_PPR));
 	fact("tpr.irr", apic_bit(APIC_IRR, LOW));
 	apic_write(APIC_TPR, 0x3f);
-	begin();
+	taken_begin();
 	run(just_sti);
-	report("tpr.below", just_sti);
+	taken_report("tpr.below", just_sti);
 	apic_write(APIC_TPR, 0xff);
-	self_ipi(HIGH);
-	begin();
+	apic_send_self(HIGH);
+	taken_begin();
 	run(just_sti);
-	report("tpr.all", just_sti);
+	taken_report("tpr.all", just_sti);
 	apic_write(APIC_TPR, 0);
-	begin();
+	taken_begin();
 	run(just_sti);
-	report("tpr.released", just_sti);
+	taken_report("tpr.released", just_sti);
 	/* In service without EOI: equal and lower classes wait. */
 	taken.no_eoi = true;
-	self_ipi(HIGH);
-	begin();
+	apic_send_self(HIGH);
+	taken_begin();
 	run(just_sti);
 	taken.no_eoi = false;
 	fact("isr.set", apic_bit(APIC_ISR, HIGH));
 	fact("isr.ppr", apic_read(APIC_PPR));
-	self_ipi(LOW);
-	self_ipi(HIGH);
-	begin();
+	apic_send_self(LOW);
+	apic_send_self(HIGH);
+	taken_begin();
 	run(just_sti);
-	report("isr.waits", just_sti);
+	taken_report("isr.waits", just_sti);
 	apic_write(APIC_EOI, 0);
 	fact("isr.cleared", apic_bit(APIC_ISR, HIGH));
-	begin();
+	taken_begin();
 	taken.stop = true;
 	run(just_sti);
 	run(just_sti);
 	taken.stop = false;
-	report("isr.after", just_sti);
+	taken_report("isr.after", just_sti);
 	/* Sent twice is pending once. */
-	self_ipi(LOW);
-	self_ipi(LOW);
-	begin();
+	apic_send_self(LOW);
+	apic_send_self(LOW);
+	taken_begin();
 	run(just_sti);
 	run(just_sti);
-	report("irr.once", just_sti);
+	taken_report("irr.once", just_sti);
 }
 
 #ifdef __x86_64__
@@ -221,15 +151,15 @@ static void cr8(void)
 	regs.ax = 6;
 	run(write_cr8);
 	fact("cr8.tpr", apic_read(APIC_TPR));
-	self_ipi(HIGH);
-	begin();
+	apic_send_self(HIGH);
+	taken_begin();
 	run(just_sti);
-	report("cr8.holds", just_sti);
+	taken_report("cr8.holds", just_sti);
 	regs.ax = 5;
 	run(write_cr8);
-	begin();
+	taken_begin();
 	run(just_sti);
-	report("cr8.lets", just_sti);
+	taken_report("cr8.lets", just_sti);
 	regs.ax = 0;
 	run(write_cr8);
 	outcome_user("cr8.user", read_cr8);
@@ -281,96 +211,6 @@ static void nmi(void)
 	fact("nmi.blocked_until_iret", nmi_nested);
 	fact("nmi.both", nmi_count);
 	nmi_send_again = false;
-	trap_hook = NULL;
-}
-
-/* ---- the timer ---- */
-
-static bool wait_taken(unsigned count)
-{
-	for (unsigned i = 0; i < SPINS && *(volatile unsigned *)&taken.count < count; i++)
-		__asm__ volatile("sti; nop; cli");
-	return taken.count >= count;
-}
-
-static void wait_halted(unsigned count)
-{
-	while (*(volatile unsigned *)&taken.count < count)
-		__asm__ volatile("sti; hlt; cli");
-}
-
-static void pause_a_while(void)
-{
-	for (volatile unsigned i = 0; i < 20000; i++)
-		__asm__ volatile("sti; nop; cli");
-}
-
-static void apic_timer(void)
-{
-	apic_write(APIC_TIMER_DIVIDE, 0xb); /* by 1 */
-	begin();
-	apic_write(APIC_LVT_TIMER, TIMER);
-	apic_write(APIC_TIMER_INITIAL, 20000);
-	check("timer.one_shot", wait_taken(1));
-	pause_a_while();
-	fact("timer.one_shot.count", taken.count);
-	fact("timer.one_shot.vector", taken.vector[0]);
-	fact("timer.one_shot.current", apic_read(APIC_TIMER_CURRENT));
-	begin();
-	apic_write(APIC_TIMER_INITIAL, 20000);
-	wait_halted(1);
-	fact("timer.halted", taken.count);
-	begin();
-	apic_write(APIC_LVT_TIMER, APIC_PERIODIC | TIMER);
-	apic_write(APIC_TIMER_INITIAL, 100000);
-	wait_halted(4);
-	check("timer.periodic", taken.count >= 4);
-	check("timer.periodic.current", apic_read(APIC_TIMER_CURRENT) <= 100000);
-	apic_write(APIC_TIMER_INITIAL, 0); /* stops */
-	pause_a_while();
-	begin();
-	pause_a_while();
-	fact("timer.stopped", taken.count);
-	begin();
-	apic_write(APIC_LVT_TIMER, APIC_MASKED | TIMER);
-	apic_write(APIC_TIMER_INITIAL, 1000);
-	pause_a_while();
-	fact("timer.masked", taken.count);
-	fact("timer.initial", apic_read(APIC_TIMER_INITIAL));
-	fact("timer.lvt", apic_read(APIC_LVT_TIMER) & ~0x1000u);
-	trap_hook = NULL;
-}
-
-#define MSR_DEADLINE 0x6e0
-
-static void deadline(void)
-{
-	if (!cpu_has(HAS_TSC_DEADLINE)) {
-		absent("deadline");
-		return;
-	}
-	apic_write(APIC_LVT_TIMER, APIC_DEADLINE | TIMER);
-	__asm__ volatile("mfence");
-	begin();
-	write_msr(MSR_DEADLINE, read_tsc() + 100000);
-	check("deadline.armed", read_msr(MSR_DEADLINE) != 0 || taken.count);
-	wait_halted(1);
-	fact("deadline.vector", taken.vector[0]);
-	fact("deadline.disarmed", read_msr(MSR_DEADLINE));
-	begin();
-	write_msr(MSR_DEADLINE, read_tsc() - 1000); /* in the past: now */
-	wait_halted(1);
-	fact("deadline.past", taken.count);
-	begin();
-	write_msr(MSR_DEADLINE, read_tsc() + 1000000000000ull);
-	write_msr(MSR_DEADLINE, 0);
-	pause_a_while();
-	fact("deadline.cancelled", taken.count);
-	apic_write(APIC_TIMER_INITIAL, 1000); /* ignored in this mode */
-	fact("deadline.initial", apic_read(APIC_TIMER_INITIAL));
-	apic_write(APIC_LVT_TIMER, TIMER);
-	write_msr(MSR_DEADLINE, read_tsc() + 1000); /* ignored in the other */
-	fact("deadline.other_mode", read_msr(MSR_DEADLINE));
 	trap_hook = NULL;
 }
 
@@ -450,7 +290,7 @@ static void pic(void)
 	fact("pic.mask", inb(0x21));
 	pit_start(0, 0xffff); /* the output goes low */
 	outb(0x20, 0x20);
-	begin();
+	taken_begin();
 	pit_start(0, 1000); /* one shot */
 	for (unsigned i = 0; i < SPINS / 100 && !(pic_read(0x20, 0xa) & 1); i++)
 		;
@@ -458,7 +298,7 @@ static void pic(void)
 	fact("pic.masked", taken.count);
 	outb(0x21, 0xfe);
 	taken.no_eoi = true;
-	wait_taken(1);
+	taken_wait(1);
 	taken.no_eoi = false;
 	fact("pic.vector", taken.vector[0]);
 	fact("pic.isr", pic_read(0x20, 0xb) & 1);
@@ -467,9 +307,9 @@ static void pic(void)
 	fact("pic.isr_after", pic_read(0x20, 0xb) & 1);
 	pause_a_while();
 	fact("pic.one_shot", taken.count);
-	begin();
+	taken_begin();
 	pit_start(2, 2000); /* rate generator */
-	wait_halted(4);
+	taken_wait_halted(4);
 	check("pit.periodic", taken.count >= 4);
 	outb(0x21, 0xff);
 	/* Channel 2 by its gate and output bit in port 61h. */
@@ -493,122 +333,36 @@ static void ioapic(void)
 	check("ioapic.version", (ioapic_read(1) & 0xff) >= 0x11 && (ioapic_read(1) >> 16 & 0xff) == 23);
 	ioapic_write(0x10 + 2 * 5, 0xffffffff);
 	fact("ioapic.entry_low",
-	     ioapic_read(0x10 + 2 * 5) & ~0x5000u); /* delivery status and remote IRR are read-only */
+	     ioapic_read(0x10 + 2 * 5) & 0x1afff); /* delivery status and remote IRR are read-only */
 	ioapic_write(0x11 + 2 * 5, 0x0f000000);
 	fact("ioapic.entry_high", ioapic_read(0x11 + 2 * 5));
 	ioapic_write(0x10 + 2 * 5, APIC_MASKED);
 	/* The 8254 on input 2, edge triggered, to this processor. */
-	begin();
+	taken_begin();
 	ioapic_write(0x11 + 2 * 2, apic_read(APIC_ID));
 	ioapic_write(0x10 + 2 * 2, 0x71);
 	pit_start(2, 3000);
-	wait_halted(3);
+	taken_wait_halted(3);
 	check("ioapic.periodic", taken.count >= 3);
 	fact("ioapic.vector", taken.vector[0]);
 	ioapic_write(0x10 + 2 * 2, APIC_MASKED);
 	pause_a_while();
-	begin();
+	taken_begin();
 	pause_a_while();
 	fact("ioapic.masked", taken.count);
 	trap_hook = NULL;
 }
 
-static void apic_registers(void)
-{
-	check("apic.version", (apic_read(APIC_VERSION) & 0xf0) == 0x10 && (apic_read(APIC_VERSION) >> 16 & 0xff) >= 4);
-	fact("apic.svr", apic_read(APIC_SVR) & 0x1ff);
-	apic_write(APIC_LDR, 0xffffffff);
-	fact("apic.ldr", apic_read(APIC_LDR));
-	apic_write(APIC_LDR, 0);
-	fact("apic.dfr", apic_read(APIC_DFR));
-	apic_write(APIC_TPR, 0x1ab);
-	fact("apic.tpr", apic_read(APIC_TPR));
-	apic_write(APIC_TPR, 0);
-	check("apic.base", (read_msr(MSR_APIC_BASE) & 0xffffff900) == 0xfee00900);
-	/* Software disable masks the LVT and holds what is fixed. */
-	apic_write(APIC_LVT_TIMER, TIMER);
-	apic_write(APIC_SVR, 0xff);
-	fact("apic.disabled_lvt", apic_read(APIC_LVT_TIMER) & APIC_MASKED);
-	apic_write(APIC_SVR, 0x1ff);
-	fact("apic.enabled_lvt", apic_read(APIC_LVT_TIMER) & APIC_MASKED);
-	/* Vectors below 16 cannot be sent. */
-	apic_write(APIC_ESR, 0);
-	apic_write(APIC_ICR, ICR_SELF | 5);
-	apic_write(APIC_ESR, 0);
-	fact("apic.esr_illegal", apic_read(APIC_ESR));
-	run(just_sti);
-	fact("apic.illegal_sent", trap.vector);
-	apic_write(APIC_ESR, 0);
-	apic_write(APIC_ESR, 0);
-	apic_write(APIC_LVT_LINT0, 0x700);
-}
-
-/* ---- x2APIC: last, since the way back goes through a disabled APIC ---- */
-
-FRAGMENT(x2_read, "rdmsr");
-FRAGMENT(x2_write, "xor %edx, %edx\n wrmsr");
-
-static void x2apic(void)
-{
-	if (!cpu_has(HAS_X2APIC)) {
-		absent("x2apic");
-		return;
-	}
-	regs.cx = 0x808;
-	outcome("x2apic.msr_before", x2_read);
-	write_msr(MSR_APIC_BASE, read_msr(MSR_APIC_BASE) | 0x400);
-	fact("x2apic.id", read_msr(0x802));
-	fact("x2apic.ldr", read_msr(0x80d));
-	write_msr(0x808, 0x30);
-	fact("x2apic.tpr", read_msr(0x808));
-	write_msr(0x808, 0);
-	trap_hook = on_interrupt;
-	taken.no_eoi = true;
-	begin();
-	write_msr(0x83f, LOW); /* self IPI register */
-	run(just_sti);
-	fact("x2apic.self_ipi", taken.vector[0]);
-	fact("x2apic.count", taken.count);
-	fact("x2apic.isr", read_msr(0x810 + (LOW >> 5)) >> (LOW & 31) & 1);
-	write_msr(0x80b, 0);
-	fact("x2apic.isr_after", read_msr(0x810 + (LOW >> 5)) >> (LOW & 31) & 1);
-	trap_hook = NULL;
-	taken.no_eoi = false;
-	regs.cx = 0x80b;
-	regs.ax = 1;
-	outcome("x2apic.eoi_nonzero", x2_write);
-	regs.cx = 0x80e; /* DFR is gone */
-	outcome("x2apic.dfr", x2_read);
-	regs.cx = 0x831; /* so is the upper half of ICR */
-	outcome("x2apic.icr2", x2_read);
-	regs.cx = 0x802;
-	outcome("x2apic.id_write", x2_write);
-	regs.cx = 0x80b;
-	outcome("x2apic.eoi_read", x2_read);
-	regs.cx = 0x808;
-	regs.ax = 0x100;
-	outcome("x2apic.tpr_reserved", x2_write);
-	regs.cx = MSR_APIC_BASE;
-	regs.ax = 0xfee00900; /* straight back to xAPIC */
-	outcome("x2apic.back", x2_write);
-	regs.ax = 0xfee00000 | (read_msr(MSR_APIC_BASE) & 0x100);
-	outcome("x2apic.off", x2_write);
-}
-
 void guest_main(void)
 {
 	apic_start();
-	apic_registers();
 	shadows();
 	priorities();
 #ifdef __x86_64__
 	cr8();
 #endif
 	nmi();
-	apic_timer();
-	deadline();
 	inside_rep();
 	pic();
 	ioapic();
-	x2apic();
 }

@@ -300,6 +300,7 @@ static void across(void)
 	regs.si = FIRST;
 	touch("stack.pop_memory_2", pop_memory, EDGE);
 	touch("x87.store", x87_store, EDGE - 4);
+	*(uint32_t *)(frames[0] + PAGE - 4) = 0x5aa55aa5;
 	touch("x87.save", fnsave_cross, EDGE - 100);
 	fact("x87.left_behind", *(uint32_t *)(frames[0] + PAGE - 4));
 	map(SECOND, frames[1], RW);

@@ -35,6 +35,29 @@
 
 #define IOAPIC 0xfec00000ul
 
+/* Vectors that the guests use, and how long they wait. */
+#define LOW 0x41
+#define HIGH 0x61
+#define TIMER 0x52
+#define SPINS 40000000u
+
+/* The interrupts taken while taken_hook is the trap hook: the first eight, in order. */
+struct taken {
+	unsigned count;
+	word vector[8], ip[8], flags[8];
+	bool no_eoi, stop;
+	uint32_t ppr;
+};
+extern struct taken taken;
+bool taken_hook(struct frame *frame);
+void taken_begin(void);
+/* Facts: how many, and vector and place (relative to code) of each. */
+void taken_report(const char *name, code_function *code);
+bool taken_wait(unsigned count);	/* polling with STI; false after SPINS */
+void taken_wait_halted(unsigned count); /* in HLT */
+void pause_a_while(void);
+void apic_send_self(unsigned vector); /* until it is pending */
+
 static inline uint32_t apic_read(unsigned offset)
 {
 	return *(volatile uint32_t *)(APIC + offset);
