@@ -201,7 +201,6 @@ void lapic_end_of_interrupt(struct lapic *lapic)
 	}
 	if (vectors_test(&lapic->reg[LAPIC_TMR], (unsigned)vector) && !(lapic->reg[LAPIC_SVR] & SVR_NO_EOI_BROADCAST))
 		lapic_bus_eoi(lapic->config.bus, (uint8_t)vector);
-	lapic_update(lapic);
 }
 
 /* ---- what the vCPU calls ---- */

@@ -41,7 +41,7 @@ struct io_range {
 struct io_map {
 	struct io_range range[IO_MAP_MAX]; /* sorted by base, disjoint */
 	unsigned count;
-	uint64_t limit; /* one past the last address: 0x10000 for ports, 0 for all 64 bits */
+	uint64_t limit;	       /* one past the last address: 0x10000 for ports, 0 for all 64 bits */
 	struct io_map *behind; /* answers what nobody here claims; NULL for none */
 	uint64_t unclaimed_reads, unclaimed_writes;
 };

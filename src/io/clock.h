@@ -37,9 +37,9 @@ struct clock_timer {
 struct clock {
 	enum clock_mode mode;
 	bool paused;
-	uint64_t now;             /* CLOCK_MANUAL: the time */
-	uint64_t tsc_paused;      /* CLOCK_REAL: the guest TSC, frozen while paused */
-	uint64_t tsc_hz;          /* frequency of the guest's and the host's TSC */
+	uint64_t now;		  /* CLOCK_MANUAL: the time */
+	uint64_t tsc_paused;	  /* CLOCK_REAL: the guest TSC, frozen while paused */
+	uint64_t tsc_hz;	  /* frequency of the guest's and the host's TSC */
 	uint64_t tsc_host_origin; /* host TSC at virtual time 0, moved by pauses */
 	struct clock_timer *timers;
 	void (*rearm)(void *opaque, uint64_t deadline); /* UINT64_MAX: nothing armed */
@@ -56,8 +56,8 @@ void clock_advance(struct clock *clock, uint64_t nanoseconds); /* CLOCK_MANUAL: 
 void clock_pause(struct clock *clock);
 void clock_resume(struct clock *clock);
 
-uint64_t clock_tsc(struct clock *clock);        /* the guest TSC without a vCPU's offset */
-uint64_t clock_tsc_offset(struct clock *clock); /* guest TSC = host TSC + this, CLOCK_REAL */
+uint64_t clock_tsc(struct clock *clock);			   /* the guest TSC without a vCPU's offset */
+uint64_t clock_tsc_offset(struct clock *clock);			   /* guest TSC = host TSC + this, CLOCK_REAL */
 uint64_t clock_tsc_to_ns(const struct clock *clock, uint64_t tsc); /* first virtual ns at which clock_tsc() >= tsc */
 
 void clock_timer_init(struct clock_timer *timer, struct clock *clock, void (*fire)(void *opaque), void *opaque);

@@ -28,11 +28,11 @@ static inline void irq_set(const struct irq_line *line, bool level)
 /* What wants a vCPU's attention. Bits of struct cpu's `requests`; see cpu/cpu.h. */
 enum cpu_request {
 	CPU_REQUEST_INTERRUPT = 1, /* an interrupt controller has a vector; stays set while it has */
-	CPU_REQUEST_NMI = 2,       /* one NMI is latched */
-	CPU_REQUEST_INIT = 4,      /* INIT */
+	CPU_REQUEST_NMI = 2,	   /* one NMI is latched */
+	CPU_REQUEST_INIT = 4,	   /* INIT */
 	CPU_REQUEST_STARTUP = 8,   /* SIPI */
-	CPU_REQUEST_STOP = 16,     /* the machine wants the vCPU out of guest code: pause, reset, kill */
-	CPU_REQUEST_CODE = 32,     /* the engine has invalidations queued */
+	CPU_REQUEST_STOP = 16,	   /* the machine wants the vCPU out of guest code: pause, reset, kill */
+	CPU_REQUEST_CODE = 32,	   /* the engine has invalidations queued */
 	CPU_REQUEST_SMI = 64,
 };
 

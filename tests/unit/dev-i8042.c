@@ -128,6 +128,38 @@ static void output_port_a20_and_reset(void **state)
 	assert_int_equal(command(f, 0xd0), 0x03);
 }
 
+static void reset_forgets(void **state)
+{
+	struct fixture *f = *state;
+	out8(&f->rig, 0x64, 0x60);
+	out8(&f->rig, 0x60, 0x03);
+	assert_false(f->irq[1].level || f->irq[0].level); /* enabled, but nothing there */
+	out8(&f->rig, 0x64, 0xd2);
+	out8(&f->rig, 0x60, 0x11);
+	assert_true(f->irq[0].level && !f->irq[1].level);
+	assert_int_equal(in8(&f->rig, 0x64), 0x11);
+	out8(&f->rig, 0x64, 0xd0);
+	assert_int_equal(in8(&f->rig, 0x60), 0x13); /* the buffer was full then */
+	out8(&f->rig, 0x64, 0x61);
+	out8(&f->rig, 0x60, 0x77);
+	out8(&f->rig, 0x64, 0xd2);
+	out8(&f->rig, 0x60, 0x11);
+	out8(&f->rig, 0x64, 0x61); /* waits for its parameter */
+	i8042_reset(f->i8042);
+	assert_false(f->irq[0].level);
+	assert_int_equal(in8(&f->rig, 0x64), 0x10);
+	assert_int_equal(in8(&f->rig, 0x60), 0);
+	out8(&f->rig, 0x60, 0x22); /* for the keyboard that is not there */
+	assert_int_equal(in8(&f->rig, 0x60), 0xfe);
+	assert_int_equal(command(f, 0x21), 0);
+	assert_int_equal(command(f, 0x20), 0x30);
+	out8(&f->rig, 0x64, 0x61);
+	out8(&f->rig, 0x64, 0xa8); /* another command takes its place */
+	out8(&f->rig, 0x60, 0x22);
+	assert_int_equal(in8(&f->rig, 0x60), 0xfe);
+	assert_int_equal(command(f, 0x21), 0);
+}
+
 static void port92_keeps_a20_and_resets_on_the_edge(void **state)
 {
 	struct fixture *f = *state;
@@ -181,11 +213,8 @@ static void debug_exit_and_console(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(self_and_port_tests_pass),
-	    TEST(command_byte_and_ram),
-	    TEST(nobody_answers_on_the_ports),
-	    TEST(output_port_a20_and_reset),
-	    TEST(port92_keeps_a20_and_resets_on_the_edge),
+	    TEST(self_and_port_tests_pass),  TEST(command_byte_and_ram), TEST(nobody_answers_on_the_ports),
+	    TEST(output_port_a20_and_reset), TEST(reset_forgets),	 TEST(port92_keeps_a20_and_resets_on_the_edge),
 	    TEST(debug_exit_and_console),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

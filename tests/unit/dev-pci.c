@@ -288,6 +288,12 @@ static void isa_bridge_routes_pirqs(void **state)
 	assert_true(f->isa_irq[11].level);
 	piix4isa_pirq(f->isa, 2, false);
 	assert_false(f->isa_irq[11].level);
+	put(f, 1, 0x60, 2, 0x0a0b); /* two at a time on two */
+	piix4isa_pirq(f->isa, 0, true);
+	piix4isa_pirq(f->isa, 1, true);
+	assert_true(f->isa_irq[10].level && f->isa_irq[11].level);
+	piix4isa_pirq(f->isa, 0, false);
+	piix4isa_pirq(f->isa, 1, false);
 	piix4isa_pirq(f->isa, 3, true);
 	put(f, 1, 0x63, 1, 0x0a);
 	assert_true(f->isa_irq[10].level);
@@ -309,6 +315,42 @@ static void cf9_resets_on_a_rising_bit_2(void **state)
 	assert_int_equal(in8(&f->rig, 0xcf9), 0x06);
 	io_write(&f->rig.ports, 0xcf8, 4, 0x80000600); /* a double word is an address, not a reset */
 	assert_int_equal(f->resets, 1);
+}
+
+static void edges_of_configuration_space(void **state)
+{
+	struct fixture *f = *state;
+	/* A BAR write leaves its neighbours mapped; a write beside the BARs moves nothing. */
+	put(f, DEVICE, 0x14, 4, 0xe0000000);
+	put(f, DEVICE, 0x10, 4, 0xc000);
+	put(f, DEVICE, 4, 2, 3);
+	put(f, DEVICE, 0x0c, 4, UINT32_MAX);
+	put(f, DEVICE, 0x28, 4, UINT32_MAX);
+	put(f, DEVICE, 0x10, 4, 0xd000);
+	assert_int_equal(in8(&f->rig, 0xd001), 1);
+	assert_int_equal(in8(&f->rig, 0xc001), 0xff);
+	assert_int_equal(io_read(&f->rig.mmio, 0xe0000004, 4), 4);
+	/* Writing without enable, to an absent function, and across the end of the space does nothing. */
+	io_write(&f->rig.ports, 0xcf8, 4, DEVICE << 11 | 0x14);
+	io_write(&f->rig.ports, 0xcfc, 4, 0xe1000000);
+	put(f, 9, 0x14, 4, 0xe1000000);
+	pci_config_write(f->bus, PCI_DEVFN(DEVICE, 0), 0xfe, 4, UINT32_MAX);
+	assert_int_equal(pci_config_read(f->bus, PCI_DEVFN(DEVICE, 0), 0xfe, 4), UINT32_MAX);
+	assert_int_equal(pci_config_read(f->bus, PCI_DEVFN(DEVICE, 0), 0xfc, 4), 0);
+	assert_int_equal(get(f, DEVICE, 0x14, 4), 0xe0000000);
+	pci_bus_reset(f->bus);
+	assert_int_equal(io_read(&f->rig.ports, 0xcf8, 4), 0);
+	/* Reset turns decoding off and forgets the interrupt. */
+	put(f, DEVICE, 0x3c, 1, 11);
+	pci_set_interrupt(&f->card.function, true);
+	pci_function_reset(&f->card.function);
+	assert_int_equal(get(f, DEVICE, 4, 4), 0x02000000);
+	assert_int_equal(get(f, DEVICE, 0x3c, 1), 0);
+	/* A function without a pin asserts nothing, though it says so. */
+	card_init(&f->other, 0);
+	assert_true(pci_bus_attach(f->bus, &f->other.function, 9, 0, NULL));
+	pci_set_interrupt(&f->other.function, true);
+	assert_int_equal(get(f, 9, 6, 2) & 8, 8);
 }
 
 static void host_bridge_keeps_its_registers(void **state)
@@ -338,6 +380,7 @@ int main(void)
 	    TEST(interrupts_share_lines_and_can_be_disabled),
 	    TEST(isa_bridge_routes_pirqs),
 	    TEST(cf9_resets_on_a_rising_bit_2),
+	    TEST(edges_of_configuration_space),
 	    TEST(host_bridge_keeps_its_registers),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -153,6 +153,28 @@ static void power_button(void **state)
 	assert_false(f->sci.level);
 }
 
+static void reset_forgets(void **state)
+{
+	struct fixture *f = *state;
+	put(f, 0xb2, 2, 0x55f1);
+	put(f, ENABLE, 2, 0x521);
+	(void)piix4pm_power_button(f->pm);
+	pci_config_write(f->bus, DEVFN, 0x5b, 1, 0);
+	pci_config_write(f->bus, DEVFN, PCI_COMMAND, 2, 5);
+	assert_int_equal(pci_config_read(f->bus, DEVFN, 0x5b, 1), 0);
+	assert_true(f->sci.level);
+	clock_advance(&f->rig.clock, 3 * CLOCK_SECOND);
+	piix4pm_reset(f->pm);
+	assert_false(f->sci.level);
+	assert_null(f->rig.clock.timers);
+	assert_int_equal(get(f, STATUS, 4), 0);
+	assert_int_equal(get(f, CONTROL, 2), 0);
+	assert_int_equal(get(f, 0xb2, 2), 0);
+	assert_int_equal(pci_config_read(f->bus, DEVFN, 0x5b, 1), 2);
+	assert_int_equal(pci_config_read(f->bus, DEVFN, PCI_COMMAND, 2), 0);
+	assert_int_equal(get(f, STATUS, 2), 0); /* an overflow before the reset is none after it */
+}
+
 static void soft_off(void **state)
 {
 	struct fixture *f = *state;
@@ -192,6 +214,7 @@ int main(void)
 	    TEST(timer_counts_24_bits_of_the_virtual_clock),
 	    TEST(timer_overflow_raises_the_sci),
 	    TEST(power_button),
+	    TEST(reset_forgets),
 	    TEST(soft_off),
 	    TEST(general_purpose_events_and_the_rest),
 	};

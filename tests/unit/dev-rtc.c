@@ -278,6 +278,42 @@ static void garbage_in_the_time_registers_is_survived(void **state)
 	seconds_pass(f, 3);
 	assert_in_range(get(f, 8), 0x01, 0x12);
 	assert_in_range(get(f, 7), 0x01, 0x31);
+	/* One at a time, in binary, with midnight ahead. */
+	static const struct {
+		uint8_t index, value, after;
+	} cases[] = {{6, 0, 2},	 {6, 1, 2}, {6, 7, 1}, {6, 8, 2},   {7, 0, 2},	{7, 31, 1},
+		     {7, 32, 2}, {8, 0, 1}, {8, 1, 1}, {8, 12, 12}, {8, 13, 1}, {2, 60, 1}};
+	for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		static const uint8_t good[10] = {59, 0, 59, 0, 23, 0, 1, 1, 1, 26};
+		put(f, B, 0x86);
+		for (unsigned reg = 0; reg < 10; reg += reg < 6 ? 2 : 1)
+			put(f, reg, good[reg]);
+		put(f, cases[i].index, cases[i].value);
+		put(f, B, 0x06);
+		seconds_pass(f, 1);
+		assert_int_equal(get(f, cases[i].index), cases[i].after);
+	}
+}
+
+static void flags_gather(void **state)
+{
+	struct fixture *f = *state;
+	put(f, A, 0x2f); /* 2 Hz */
+	put(f, 1, 0x00);
+	put(f, 3, 0xc0);
+	put(f, 5, 0xc0);
+	seconds_pass(f, 2);
+	seconds_pass(f, 1);
+	assert_int_equal(get(f, C), 0x70);
+}
+
+static void times_before_the_epoch_start_there(void **state)
+{
+	struct fixture *f = *state;
+	rtc_destroy(f->rtc);
+	test_free(f);
+	setup_at(state, -5, 0);
+	assert_reads(*state, UINT64_C(0x19700101000000));
 }
 
 static void ram_keeps_and_read_only_registers_do_not(void **state)
@@ -328,6 +364,8 @@ int main(void)
 	    TEST(alarm_matches_with_dont_care),
 	    TEST(periodic_interrupt_at_all_rates),
 	    TEST(garbage_in_the_time_registers_is_survived),
+	    TEST(flags_gather),
+	    TEST(times_before_the_epoch_start_there),
 	    TEST(ram_keeps_and_read_only_registers_do_not),
 	    TEST(reset_disables_the_interrupts),
 	};

@@ -348,6 +348,72 @@ static void out2_gates_the_line(void **state)
 	assert_int_equal(get(f, IIR), 0x01);
 }
 
+static void reset_forgets(void **state)
+{
+	struct fixture *f = *state;
+	put(f, FCR, 0xc1);
+	feed(f, "ab");
+	f->stream.room = 0;
+	put(f, DATA, 'x');
+	put(f, IER, 0x0f);
+	put(f, MCR, 0x1f);
+	put(f, LCR, 0x9b);
+	uart16550_reset(f->uart);
+	assert_null(f->rig.clock.timers); /* no timeout */
+	assert_int_equal(get(f, LCR), 0);
+	assert_int_equal(get(f, IER), 0);
+	assert_int_equal(get(f, MCR), 0);
+	assert_int_equal(get(f, IIR), 0x01);
+	assert_int_equal(get(f, LSR), 0x60);
+	assert_int_equal(get(f, MSR), 0xb0);
+	f->stream.room = 9;
+	chardev_push_ready(&f->stream.base);
+	assert_int_equal(f->stream.output_count, 0);
+	put(f, FCR, 0x01); /* the trigger level is 1 again */
+	put(f, IER, 0x01);
+	put(f, MCR, OUT2);
+	feed(f, "c");
+	assert_true(f->irq.level);
+	assert_int_equal(get(f, DATA), 'c');
+}
+
+/* What could not be sent leaves through the loop when that is closed. */
+static void loopback_takes_what_waits(void **state)
+{
+	struct fixture *f = *state;
+	put(f, FCR, 0x01);
+	f->stream.room = 0;
+	put(f, DATA, 'w');
+	put(f, IER, 0x03);
+	put(f, MCR, 0x10);
+	assert_int_equal(get(f, LSR), 0x61);
+	clock_advance(&f->rig.clock, CLOCK_SECOND);
+	assert_int_equal(get(f, IIR), 0xc4);
+	assert_int_equal(get(f, DATA), 'w');
+	put(f, LCR, 0x80); /* a divisor of zero divides nothing */
+	put(f, DATA, 0);
+	put(f, IER, 0);
+	put(f, LCR, 0);
+	put(f, DATA, 'v');
+	assert_non_null(f->rig.clock.timers);
+	put(f, FCR, 0x03);
+	assert_null(f->rig.clock.timers);
+}
+
+/* Nothing is connected: output vanishes, there is no input. */
+static void a_uart_without_a_stream(void **state)
+{
+	struct fixture *f = *state;
+	const struct uart16550_config config = {.clock = &f->rig.clock};
+	struct uart16550 *other = uart16550_create(&config, NULL);
+	assert_true(uart16550_map(other, &f->rig.ports, 0x2f8, NULL));
+	out8(&f->rig, 0x2f8, 'z');
+	assert_int_equal(in8(&f->rig, 0x2f8 + LSR), 0x60);
+	assert_int_equal(in8(&f->rig, 0x2f8), 0);
+	out8(&f->rig, 0x2f8 + FCR, 0x01);
+	uart16550_destroy(other);
+}
+
 /* Two UARTs in one process share nothing. */
 static void two_uarts_are_apart(void **state)
 {
@@ -385,6 +451,9 @@ int main(void)
 	    TEST(priorities_of_interrupts),
 	    TEST(ring_counts_when_it_ends),
 	    TEST(out2_gates_the_line),
+	    TEST(reset_forgets),
+	    TEST(loopback_takes_what_waits),
+	    TEST(a_uart_without_a_stream),
 	    TEST(two_uarts_are_apart),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
