@@ -57,6 +57,15 @@ static uint64_t measured_tsc_hz(void)
 	return clock_scale(last.tsc - first.tsc, CLOCK_SECOND, last.ns - first.ns);
 }
 
+/* What CPUID says is exact, but a hypervisor may pass it on and scale the TSC: it must agree with the measurement. */
+static uint64_t host_tsc_hz(void)
+{
+	uint64_t measured = measured_tsc_hz();
+	uint64_t promised = cpuid_tsc_hz();
+	uint64_t difference = promised > measured ? promised - measured : measured - promised;
+	return difference < measured / 1000 ? promised : measured;
+}
+
 void clock_init(struct clock *clock, enum clock_mode mode)
 {
 	memset(clock, 0, sizeof *clock);
@@ -64,9 +73,7 @@ void clock_init(struct clock *clock, enum clock_mode mode)
 	clock->tsc_hz = CLOCK_SECOND;
 	if (mode == CLOCK_MANUAL)
 		return;
-	clock->tsc_hz = cpuid_tsc_hz();
-	if (clock->tsc_hz == 0)
-		clock->tsc_hz = measured_tsc_hz();
+	clock->tsc_hz = host_tsc_hz();
 	clock->tsc_host_origin = host_tsc();
 }
 
