@@ -333,7 +333,8 @@ void cpu_nmi(struct cpu *cpu);
  * What the dispatcher does before it enters guest code: takes debug traps that are due, then NMI, then the
  * highest interrupt if IF is set and no shadow holds. Clears INIT, SIPI and NMI requests it served. Returns true when the vCPU may run
  * guest code, false when it is halted, shut down, waiting for SIPI or has CPU_REQUEST_STOP set. Parks the
- * FPU where it calls the interrupt controller.
+ * FPU where it calls the interrupt controller. A shadow is left set: the engine clears it after the one instruction
+ * it covers, and then asks again.
  */
 bool cpu_service_events(struct cpu *cpu);
 

@@ -423,6 +423,33 @@ static void test_v86(void **state)
 	assert_int_equal(cpu->rip, HANDLER_OF(VECTOR_GP));
 }
 
+/* Handlers of events from virtual-8086 mode run at CPL 0 or not at all. */
+static void test_v86_handler_level(void **state)
+{
+	struct fixture *fixture = *state;
+	v86_start(fixture, 3);
+	set_gate32(fixture, 0x40, SEL_USER32, 0x8e);
+	cpu_interrupt(fixture->cpu, 0x40);
+	assert_int_equal(fixture->cpu->rip, HANDLER_OF(VECTOR_GP));
+	assert_int_equal(stack_word(fixture, 0, 4), (SEL_USER32 & 0xfffc) | 1);
+}
+
+/* A stack that expands down ends at its limit. */
+static void test_expand_down_stack(void **state)
+{
+	struct fixture *fixture = *state;
+	struct cpu *cpu = fixture->cpu;
+	start_protected(fixture);
+	cpu->segment[CPU_SS].access |= SEGMENT_DOWN;
+	cpu->segment[CPU_SS].limit = STACK0 - 0x100 - 13;
+	cpu_interrupt(cpu, 0x40); /* twelve bytes fit */
+	assert_int_equal(cpu->rip, HANDLER_OF(0x40));
+	cpu->gpr[CPU_RSP] = STACK0 - 0x100;
+	cpu->segment[CPU_SS].limit++;
+	cpu_interrupt(cpu, 0x40); /* one byte less: #SS, #DF and shutdown have no room either */
+	assert_true(cpu->shutdown);
+}
+
 /* VME: INT n goes where the redirection map says, and IF becomes VIF (SDM 3B table 20-2). */
 static void test_v86_extensions(void **state)
 {
@@ -504,6 +531,7 @@ static void test_iret_checks(void **state)
 	    {0x5000, SEL_USER64, SEL_KERNEL_DATA, VECTOR_GP, SEL_KERNEL_DATA},
 	    {0x5000, SEL_USER64, 0, VECTOR_GP, 0},
 	    {0x5000, SEL_KERNEL64, 3, VECTOR_GP, 0},
+	    {0x5000, SEL_USER64, 3, VECTOR_GP, 0},
 	    {0x800000000000, SEL_USER64, SEL_USER_DATA, VECTOR_GP, 0},
 	    {0x5000, SEL_USER64, SEL_NOT_PRESENT | 3, VECTOR_GP, SEL_NOT_PRESENT},
 	    {0x5000, SEL_KERNEL64, SEL_NOT_PRESENT, VECTOR_SS, SEL_NOT_PRESENT},
@@ -760,6 +788,8 @@ int main(void)
 	    cmocka_unit_test(test_protected_bad_stack),
 	    TEST(test_protected_gate16),
 	    TEST(test_v86),
+	    TEST(test_v86_handler_level),
+	    TEST(test_expand_down_stack),
 	    TEST(test_v86_extensions),
 	    TEST(test_real),
 	    cmocka_unit_test(test_iret_checks),

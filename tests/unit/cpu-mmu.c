@@ -404,6 +404,12 @@ static void test_crossing(void **state)
 		assert_int_equal(get(fixture, 0x6fff, 1), 32);
 		assert_int_equal(get(fixture, 0x5000, 1), 33);
 	}
+	uint64_t value;
+	assert_true(cpu_write_value(cpu, 0x10ffd, 4, TLB_VIEW_SUPERVISOR, 0x44332211)); /* over by one byte */
+	assert_int_equal(get(fixture, 0x6ffd, 3), 0x332211);
+	assert_int_equal(get(fixture, 0x5000, 1), 0x44);
+	assert_true(cpu_read_value(cpu, 0x10ffd, 4, TLB_VIEW_SUPERVISOR, &value));
+	assert_int_equal(value, 0x44332211);
 	put(fixture, 0x5ffc, 4, 0);
 	assert_false(cpu_write(cpu, 0x11ffc, bytes, 8, TLB_VIEW_SUPERVISOR));
 	assert_int_equal(cpu->pending.cr2, 0x12000);
@@ -543,6 +549,50 @@ static void test_linear(void **state)
 	assert_fault(fixture, VECTOR_GP, 0);
 }
 
+/* ---- mode ---- */
+
+static void test_mode(void **state)
+{
+	struct fixture *fixture = *state;
+	struct cpu *cpu = fixture->cpu;
+	assert_int_equal(cpu->mode & (MODE_REAL | MODE_CODE_MASK | MODE_FLAT_DS), MODE_REAL | MODE_CODE16);
+	start_long(fixture);
+	cpu->cr0 |= CR0_AM;
+	cpu->cr4 |= CR4_SMAP | CR4_TSD;
+	cpu->flags_system |= FLAG_AC;
+	cpu_mode_update(cpu);
+	assert_int_equal(cpu_view(cpu), TLB_VIEW_SUPERVISOR_AC);
+	assert_int_equal(cpu->mode & (MODE_ALIGN | MODE_TSC_OK | MODE_IOPL_OK), MODE_TSC_OK | MODE_IOPL_OK);
+	cpu->flags_system &= ~FLAG_AC;
+	cpu_mode_update(cpu);
+	assert_int_equal(cpu_view(cpu), TLB_VIEW_SUPERVISOR);
+	cpu->flags_system |= FLAG_AC;
+	enter_user(fixture, SEL_USER64);
+	assert_int_equal(cpu_view(cpu), TLB_VIEW_USER);
+	assert_int_equal(cpu->mode & (MODE_ALIGN | MODE_TSC_OK | MODE_IOPL_OK), MODE_ALIGN);
+	/* Stale segments make no difference in 64-bit mode. */
+	uint32_t mode = cpu->mode;
+	segment_set_null(&cpu->segment[CPU_DS], 0);
+	cpu_mode_update(cpu);
+	assert_int_equal(cpu->mode, mode);
+
+	start_protected(fixture);
+	uint32_t flat = MODE_FLAT_DS | MODE_FLAT_ES | MODE_FLAT_SS | MODE_FLAT_CS | MODE_FLAT_FS | MODE_FLAT_GS;
+	assert_int_equal(cpu->mode & flat, flat);
+	assert_int_equal(cpu->mode & (MODE_CODE_MASK | MODE_STACK32), MODE_CODE32 | MODE_STACK32);
+	cpu->segment[CPU_DS].limit--;
+	cpu->segment[CPU_ES].base = 1;
+	cpu->segment[CPU_FS].base = 1;
+	cpu_mode_update(cpu);
+	assert_int_equal(cpu->mode & flat, flat & ~(MODE_FLAT_DS | MODE_FLAT_ES));
+	cpu->dr[7] |= 1 | 0x1u << 16; /* a data breakpoint is the slow path's business */
+	cpu_mode_update(cpu);
+	assert_false(cpu->mode & MODE_DEBUG);
+	cpu->dr[7] |= 4;
+	cpu_mode_update(cpu);
+	assert_true(cpu->mode & MODE_DEBUG);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -571,6 +621,7 @@ int main(void)
 	    TEST(test_code_page),
 	    TEST(test_watch),
 	    TEST(test_linear),
+	    TEST(test_mode),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
