@@ -34,6 +34,8 @@ static void open_vectors(struct open_set *open)
 		if (decoded->operand[i].type == ZYDIS_OPERAND_TYPE_REGISTER)
 			open->vectors |= (uint16_t)(1u << ZydisRegisterGetId(decoded->operand[i].reg.value));
 	}
+	if (open->vectors == 0) /* XRSTOR: all are its operands */
+		open->vectors = 0xffff;
 }
 
 static void open_visit(void *opaque, const struct table_open *row)

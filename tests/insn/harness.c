@@ -49,8 +49,7 @@ struct harness *harness_create(const struct harness_options *options, struct err
 		harness_destroy(harness);
 		return NULL;
 	}
-	harness->progress_size =
-	    sizeof *harness->progress + harness->forms.count * sizeof harness->progress->form_cases[0];
+	harness->progress_size = sizeof *harness->progress + harness->forms.count * sizeof harness->progress->form[0];
 	void *shared = mmap(NULL, harness->progress_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (shared == MAP_FAILED) {
 		error_set_errno(error, "out of memory");
@@ -379,6 +378,18 @@ void harness_show_case(struct harness *harness, const struct form *form, enum va
 	print_case(&harness->current);
 }
 
+static void count_case(struct harness *harness, const struct form *form, enum variant variant)
+{
+	struct harness_count *count = &harness->progress->form[form - harness->forms.form];
+	count->cases[variant]++;
+	count->completed[variant] += harness->expected.outcome == OUTCOME_DONE;
+	if (harness->engine == NULL)
+		return;
+	struct guest *guest = engine_runner_guest(harness->engine);
+	count->mmio += guest->mmio_accesses != 0;
+	guest->mmio_accesses = 0;
+}
+
 enum harness_verdict harness_case(struct harness *harness, struct form *form, enum variant variant, unsigned number)
 {
 	struct insn_case *insn_case = &harness->current;
@@ -390,7 +401,7 @@ enum harness_verdict harness_case(struct harness *harness, struct form *form, en
 		run_undefined(harness, insn_case);
 	else
 		run_and_compare(harness, insn_case, number);
-	harness->progress->form_cases[form - harness->forms.form][variant]++;
+	count_case(harness, form, variant);
 	char title[160], replay[120];
 	snprintf(title, sizeof title, "%s, %s, form: %s", form->mode64 ? "64-bit" : "32-bit", variant_names[variant],
 		 form->text);

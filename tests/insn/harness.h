@@ -14,9 +14,16 @@
 #include "form.h"
 #include "native.h"
 
+/* Of one form. */
+struct harness_count {
+	unsigned cases[VARIANT_COUNT];
+	unsigned completed[VARIANT_COUNT]; /* of these, without an exception on the real CPU */
+	unsigned mmio;			   /* cases in which the engine reached MMIO */
+};
+
 /* What survives the end of a worker process: in memory shared with its parent. */
 struct harness_progress {
-	size_t form; /* where the worker is */
+	size_t position; /* index of the form where the worker is */
 	unsigned variant, number;
 	bool hostile_phase;
 	uint64_t hostile; /* the number of the string of random bytes */
@@ -24,7 +31,7 @@ struct harness_progress {
 	unsigned failures_shown;
 	uint64_t cases, failures, undrawn, crashes;
 	uint64_t outcome[OUTCOME_UNKNOWN + 1]; /* of the real CPU */
-	unsigned form_cases[][VARIANT_COUNT];  /* by index in the list of forms */
+	struct harness_count form[];	       /* by index in the list of forms */
 };
 
 struct harness {

@@ -15,10 +15,13 @@ void report_forms(const struct harness *harness, FILE *out)
 			fprintf(out, "%02x", form->sample[byte]);
 		fprintf(out, "  %s ", form->text);
 		for (unsigned variant = 0; variant < VARIANT_COUNT; variant++) {
-			if (harness->progress->form_cases[i][variant] != 0)
-				fprintf(out, " %s=%u", variant_names[variant],
-					harness->progress->form_cases[i][variant]);
+			if (harness->progress->form[i].cases[variant] != 0)
+				fprintf(out, " %s=%u/%u", variant_names[variant],
+					harness->progress->form[i].completed[variant],
+					harness->progress->form[i].cases[variant]);
 		}
+		if (harness->progress->form[i].mmio != 0)
+			fprintf(out, " touched-mmio=%u", harness->progress->form[i].mmio);
 		if (form->class == FORM_SYSTEM)
 			fprintf(out, " -- %s; tests/system: %s", form->system->reason, form->system->test);
 		fputc('\n', out);
@@ -48,15 +51,24 @@ static struct tally *tally_for(struct tally *tallies, unsigned *count, const str
 	return &tallies[(*count)++];
 }
 
-static unsigned form_shortfall(const struct form *form, const unsigned *cases, unsigned minimum)
+/* Hints and cache control name an address but move no data. */
+static bool moves_data(const struct form *form)
+{
+	return form->mnemonic != ZYDIS_MNEMONIC_NOP && strcmp(form->group, "hints") != 0 &&
+	       strcmp(form->group, "cache control") != 0;
+}
+
+/* Too few cases of a kind, or cases for MMIO that never reached it although they completed. */
+static unsigned form_shortfall(const struct form *form, const struct harness_count *count, unsigned minimum,
+			       bool engine)
 {
 	if (form->class == FORM_SYSTEM)
 		return 0;
 	for (unsigned variant = 0; variant < VARIANT_COUNT; variant++) {
-		if (case_variant_applies(form, (enum variant)variant) && cases[variant] < minimum)
+		if (case_variant_applies(form, (enum variant)variant) && count->cases[variant] < minimum)
 			return 1;
 	}
-	return 0;
+	return engine && moves_data(form) && minimum >= 10 && count->completed[VARIANT_MMIO] >= 10 && count->mmio == 0;
 }
 
 static void print_tally(const struct tally *tally, FILE *out)
@@ -94,9 +106,9 @@ unsigned report_summary(const struct harness *harness, unsigned minimum, FILE *o
 			continue;
 		tally->forms++;
 		for (unsigned variant = 0; variant < VARIANT_COUNT; variant++)
-			tally->cases[variant] += harness->progress->form_cases[i][variant];
+			tally->cases[variant] += harness->progress->form[i].cases[variant];
 		if (form->mode64 || mode32)
-			short_of += form_shortfall(form, harness->progress->form_cases[i], minimum);
+			short_of += form_shortfall(form, &harness->progress->form[i], minimum, harness->engine != NULL);
 	}
 	fprintf(out, "class    mode group                 forms");
 	for (unsigned variant = 0; variant < VARIANT_COUNT; variant++)

@@ -74,8 +74,8 @@ static void run_hostile(struct harness *harness, const struct run_plan *plan)
 static void run_from(struct harness *harness, const struct run_plan *plan)
 {
 	struct harness_progress *progress = harness->progress;
-	for (; progress->form < harness->forms.count; progress->form++) {
-		run_form(harness, plan, &harness->forms.form[progress->form]);
+	for (; progress->position < harness->forms.count; progress->position++) {
+		run_form(harness, plan, &harness->forms.form[progress->position]);
 		progress->variant = progress->number = 0;
 	}
 	if (plan->form == NULL)
@@ -103,7 +103,7 @@ static void report_crash(struct harness *harness, int status)
 		       progress->hostile64 ? 64 : 32, (unsigned long long)progress->hostile);
 		return;
 	}
-	const struct form *form = &harness->forms.form[progress->form];
+	const struct form *form = &harness->forms.form[progress->position];
 	enum variant variant = (enum variant)progress->variant;
 	printf("CRASH (%s) %s, %s, form: %s\n", how, form->mode64 ? "64-bit" : "32-bit", variant_names[variant],
 	       form->text);

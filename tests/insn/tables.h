@@ -51,7 +51,7 @@ enum table_memory {
 #define OPEN_ADDRESS 2u	    /* CR2 within its page */
 #define OPEN_X87 4u	    /* x87 registers and status */
 #define OPEN_MXCSR 8u
-#define OPEN_VECTORS 16u  /* the explicit vector registers */
+#define OPEN_VECTORS 16u  /* the explicit vector registers; all, without any */
 #define OPEN_WHICH 64u	  /* which of several exceptions comes first */
 #define OPEN_OUTCOME 128u /* whether there is one at all */
 #define OPEN_FAULTED 32u  /* the row counts only if the instruction raised an exception */
