@@ -51,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		else if (action < 0xa0)
 			fuzz_access(&rig, windows, 1, false);
 		else if (action < 0xe0)
-			fuzz_advance(&rig, 34);
+			fuzz_advance(&rig, 28);
 		else if (action < 0xf0)
 			check_irq(&rig);
 		else if (action < 0xff)
