@@ -216,7 +216,7 @@ static void nmi(void)
 
 /* ---- inside REP ---- */
 
-static uint8_t block[1 << 16];
+static uint8_t block[1 << 20];
 FRAGMENT(long_rep, "sti\n nop\n rep_at: rep stosb\n cli");
 FRAGMENT(long_movs, "sti\n nop\n movs_at: rep movsb\n cli");
 extern char rep_at[], movs_at[];
@@ -269,6 +269,7 @@ static void inside_rep(void)
 	}
 	apic_write(APIC_TIMER_INITIAL, 0);
 	apic_write(APIC_LVT_TIMER, APIC_MASKED);
+	pause_a_while(); /* one may be pending */
 	trap_hook = NULL;
 	check("rep.interrupted", rep.inside >= 3);
 	check("rep.precise", !rep.wrong);
@@ -289,7 +290,7 @@ static void pic(void)
 	outb(0xa1, 0xff);
 	fact("pic.mask", inb(0x21));
 	pit_start(0, 0xffff); /* the output goes low */
-	outb(0x20, 0x20);
+	pic_start();	      /* forgets what a BIOS left latched */
 	taken_begin();
 	pit_start(0, 1000); /* one shot */
 	for (unsigned i = 0; i < SPINS / 100 && !(pic_read(0x20, 0xa) & 1); i++)

@@ -373,8 +373,7 @@ void *memset(void *to, int value, size_t size)
 
 /* ---- start ---- */
 
-/* Both 8259s: vectors 20h and 28h, everything masked. */
-static void pic_start(void)
+void pic_start(void)
 {
 	outb(0x20, 0x11);
 	outb(0x21, 0x20);

@@ -378,6 +378,8 @@ static inline uint8_t inb(uint16_t port)
 #define FLAG_RF 0x10000ul
 #define FLAG_AC 0x40000ul
 
+/* Both 8259s: vectors 20h and 28h, everything masked, nothing latched. */
+void pic_start(void);
 void copy_bytes(void *to, const void *from, word size);
 void fill_bytes(void *to, uint8_t value, word size);
 void guest_main(void);
