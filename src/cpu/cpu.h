@@ -53,6 +53,10 @@ enum cpu_gpr {
 /* In the encoding's order. */
 enum cpu_segment_name { CPU_ES, CPU_CS, CPU_SS, CPU_DS, CPU_FS, CPU_GS, CPU_SEGMENT_COUNT };
 
+/* After MOV SS and POP SS debug exceptions wait too, after STI they do not. Translated STI stores IF - 1. */
+#define CPU_SHADOW_SS 1
+#define CPU_SHADOW_STI 0xff
+
 /* RFLAGS */
 #define FLAG_CF BIT32(0)
 #define FLAG_FIXED BIT32(1)
@@ -169,7 +173,7 @@ struct cpu {
 	uint32_t flags_arithmetic;
 	uint32_t flags_system;
 	uint8_t interrupt_enable; /* RFLAGS.IF, 0 or 1 */
-	uint8_t interrupt_shadow; /* after STI, MOV SS, POP SS: nothing is taken before the next instruction */
+	uint8_t interrupt_shadow; /* 0 or CPU_SHADOW_*: the next instruction comes before any interrupt */
 	uint8_t cpl;
 	uint8_t fpu_live; /* guest vector state is in the host's registers, not in xsave */
 	uint32_t mode;    /* cpu_mode(), kept current by cpu_mode_update() */

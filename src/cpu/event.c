@@ -44,7 +44,8 @@ static uint32_t serve_signals(struct cpu *cpu, uint32_t requests)
 /* Takes one event. False when there is none to take now. */
 static bool serve_one(struct cpu *cpu, uint32_t requests)
 {
-	if (cpu->interrupt_shadow && !cpu->halted) /* HLT was the instruction that the shadow of STI covers */
+	bool shadow = cpu->interrupt_shadow != 0 && !cpu->halted; /* HLT was the instruction that the shadow of STI covers */
+	if (shadow && cpu->interrupt_shadow == CPU_SHADOW_SS)
 		return false;
 	if (cpu->debug_trap) {
 		uint64_t bits = cpu->debug_dr6;
@@ -54,6 +55,8 @@ static bool serve_one(struct cpu *cpu, uint32_t requests)
 		cpu_deliver_pending(cpu);
 		return true;
 	}
+	if (shadow)
+		return false;
 	if ((requests & CPU_REQUEST_NMI) && !cpu->nmi_blocked) {
 		request_clear(cpu, CPU_REQUEST_NMI);
 		cpu_nmi(cpu);
@@ -85,7 +88,7 @@ static uint64_t breakpoints_hit(const struct cpu *cpu)
 /* The handler's own first instruction is not checked: breakpoints on it would never let it run. */
 static void serve_breakpoints(struct cpu *cpu)
 {
-	if (!(cpu->flags_system & FLAG_RF) && !cpu->interrupt_shadow) {
+	if (!(cpu->flags_system & FLAG_RF) && cpu->interrupt_shadow != CPU_SHADOW_SS) {
 		uint64_t hit = breakpoints_hit(cpu);
 		if (hit != 0) {
 			cpu_fault(cpu, VECTOR_DB);

@@ -42,7 +42,7 @@ enum cpu_next cpu_op_sti(struct cpu *cpu, const struct cpu_insn *insn)
 		if (cpu->interrupt_enable)
 			return CPU_CONTINUE;
 		cpu->interrupt_enable = 1;
-		cpu->interrupt_shadow = 1;
+		cpu->interrupt_shadow = CPU_SHADOW_STI;
 		return op_exit(cpu, insn);
 	case FLAG_IS_VIF:
 		if (cpu->flags_system & FLAG_VIP)

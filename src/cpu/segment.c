@@ -223,7 +223,7 @@ enum cpu_next cpu_op_mov_to_segment(struct cpu *cpu, const struct cpu_insn *insn
 	if (!operand_read16(cpu, insn, &selector) || !segment_load(cpu, insn->reg, selector))
 		return CPU_FAULT;
 	if (insn->reg == CPU_SS)
-		cpu->interrupt_shadow = 1;
+		cpu->interrupt_shadow = CPU_SHADOW_SS;
 	return segment_loaded(cpu, insn);
 }
 
@@ -263,7 +263,7 @@ enum cpu_next cpu_op_pop_segment(struct cpu *cpu, const struct cpu_insn *insn)
 		return CPU_FAULT;
 	stack_commit(&stack);
 	if (insn->reg == CPU_SS)
-		cpu->interrupt_shadow = 1;
+		cpu->interrupt_shadow = CPU_SHADOW_SS;
 	return segment_loaded(cpu, insn);
 }
 

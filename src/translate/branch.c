@@ -155,6 +155,12 @@ static uint64_t branch_target(const struct translation *t)
 	return target & rip_mask(t);
 }
 
+/* Direct branches beyond the limit of CS fault before they change anything. */
+static bool beyond_limit(const struct translation *t, uint64_t target)
+{
+	return t->code_bytes != 8 && target > t->cs_limit;
+}
+
 static bool is_far(const struct translation *t)
 {
 	return t->insn.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
@@ -178,13 +184,21 @@ static void load_target(struct translation *t)
 		asm_op(&t->as, 0, false, 0x0fb7, REG_ADDRESS, rm_register(value));
 }
 
+static void emit_taken(struct translation *t)
+{
+	if (beyond_limit(t, branch_target(t)))
+		lower_raise(t, VECTOR_GP);
+	else
+		emit_link(t, branch_target(t));
+}
+
 void lower_jmp(struct translation *t)
 {
 	if (is_far(t)) {
 		lower_c(t, CPU_OP_jmp_far);
 		t->ended = true;
 	} else if (t->operand[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-		emit_link(t, branch_target(t));
+		emit_taken(t);
 	} else {
 		load_target(t);
 		emit_indirect(t, 0);
@@ -199,11 +213,14 @@ void lower_call(struct translation *t)
 		return;
 	}
 	unsigned bytes = operand_bytes(t);
-	if (t->operand[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+	if (t->operand[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE && beyond_limit(t, branch_target(t))) {
+		lower_raise(t, VECTOR_GP);
+	} else if (t->operand[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
 		emit_push_immediate(t, t->next_rip, bytes);
 		emit_link(t, branch_target(t));
-		return;
 	}
+	if (t->ended)
+		return;
 	load_target(t);
 	asm_store(&t->as, rm_frame(FRAME(branch_target)), REG_ADDRESS);
 	emit_push_immediate(t, t->next_rip, bytes);
@@ -229,7 +246,7 @@ static void two_links(struct translation *t, uint8_t *taken)
 {
 	emit_link(t, t->next_rip);
 	asm_patch8_here(&t->as, taken);
-	emit_link(t, branch_target(t));
+	emit_taken(t);
 }
 
 void lower_jcc(struct translation *t)
@@ -268,7 +285,7 @@ void lower_loop(struct translation *t)
 		condition = asm_jump_if8(&t->as, 5);
 	else if (t->insn.mnemonic == ZYDIS_MNEMONIC_LOOPNE)
 		condition = asm_jump_if8(&t->as, 4);
-	emit_link(t, branch_target(t));
+	emit_taken(t);
 	asm_patch8_here(&t->as, done);
 	if (condition != NULL)
 		asm_patch8_here(&t->as, condition);

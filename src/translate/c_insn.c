@@ -250,6 +250,7 @@ void lower_c(struct translation *t, enum cpu_op op)
 	record->rip = t->rip;
 	record->block = t->block;
 	record->ends_trap = clears_trap_flag(op);
+	record->begins_trap = op == CPU_OP_sysret;
 	fill_insn(t, &record->insn, op);
 	emit_c_call(t, record);
 	t->writes_memory = true;

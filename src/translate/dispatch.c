@@ -241,13 +241,15 @@ static const uint8_t *find_code(struct engine_vcpu *vcpu, bool step, struct turn
 }
 
 /*
- * Intel processors check a near branch's target before anything changes, AMD's when they fetch from it. To spare each RET the check, the
- * stack pointer is put back here. True: #GP(0) is pending on the branch.
+ * A near branch's target is checked against the limit of CS, and by Intel processors for canonical form, before anything changes (AMD's
+ * check when they fetch from it). To spare each RET the check, the stack pointer is put back here. True: #GP(0) is pending on the branch.
  */
 static bool refuses_target(struct engine_vcpu *vcpu)
 {
 	struct cpu *cpu = &vcpu->cpu;
-	if (!cpu_code64(cpu) || sign_extend(cpu->rip, 48) == cpu->rip || cpu->model->vendor[0] != 'G')
+	bool refused = cpu_code64(cpu) ? sign_extend(cpu->rip, 48) != cpu->rip && cpu->model->vendor[0] == 'G'
+				       : (cpu->mode & MODE_FLAT_CS) == 0 && cpu->rip > cpu->segment[CPU_CS].limit;
+	if (!refused)
 		return false;
 	const struct block *block = vcpu->engine->list[INDIRECT_BLOCK(vcpu->exit_index)];
 	const struct block_insn *insn = &block->insns[INDIRECT_INSN(vcpu->exit_index)];
@@ -301,7 +303,7 @@ static void trap_after(struct engine_vcpu *vcpu, bool trap_flag)
 	if (!trap_flag || vcpu->trap_suppressed)
 		return;
 	vcpu->cpu.debug_trap = true;
-	vcpu->cpu.debug_dr6 |= BIT64(14);
+	vcpu->cpu.debug_dr6 |= DR6_SINGLE_STEP;
 }
 
 static bool events_due(const struct cpu *cpu)

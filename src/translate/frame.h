@@ -33,6 +33,8 @@
 
 #define FIRST_SPILLED CPU_R12 /* guest registers from here on live in cpu.gpr */
 
+#define DR6_SINGLE_STEP BIT64(14)
+
 #define HELPER_STACK_SIZE (256u * 1024)
 
 #define JUMP_CACHE_BITS 12
@@ -61,7 +63,8 @@ struct c_insn {
 	cpu_op_function *function;
 	uint64_t rip;
 	const struct block *block;
-	bool ends_trap; /* INT n, SYSCALL and their like: no single-step trap after them */
+	bool ends_trap;   /* INT n, SYSCALL and their like: no single-step trap after them */
+	bool begins_trap; /* SYSRET: a trap at once when it has set TF */
 	struct cpu_insn insn;
 };
 

@@ -110,6 +110,11 @@ static uint8_t *in_place(struct engine_vcpu *vcpu, const struct mmu_page *page, 
 	return page->host;
 }
 
+static bool is_canonical(const struct cpu *cpu, uint64_t linear)
+{
+	return !cpu_code64(cpu) || sign_extend(linear, 48) == linear;
+}
+
 uint64_t helper_bounce_begin(struct engine_vcpu *vcpu, uint64_t linear, uint32_t descriptor, uint64_t return_address)
 {
 	struct cpu *cpu = &vcpu->cpu;
@@ -123,12 +128,13 @@ uint64_t helper_bounce_begin(struct engine_vcpu *vcpu, uint64_t linear, uint32_t
 	bounce->commit = false;
 	if (early_fault(cpu, linear, descriptor))
 		return give_up(vcpu, EXIT_FAULT);
-	bool canonical = !cpu_code64(cpu) || sign_extend(linear, 48) == linear;
+	bool canonical = is_canonical(cpu, linear) && is_canonical(cpu, linear + size - 1);
+	uint64_t first = is_canonical(cpu, linear) && !canonical ? linear + size - 1 : linear; /* the one to complain about */
 	if (canonical && misaligned(cpu, linear, descriptor)) {
 		cpu_fault_code(cpu, VECTOR_AC, 0);
 		return give_up(vcpu, EXIT_FAULT);
 	}
-	if (!mmu_translate(cpu, linear, write ? TLB_WRITE : TLB_READ, view_of(descriptor),
+	if (!mmu_translate(cpu, first, write ? TLB_WRITE : TLB_READ, view_of(descriptor),
 			   (descriptor & ACCESS_STACK) != 0, &page))
 		return give_up(vcpu, EXIT_FAULT);
 	uint8_t *host = in_place(vcpu, &page, linear, size, write);
@@ -207,7 +213,11 @@ uint32_t helper_c_op(struct engine_vcpu *vcpu, const struct c_insn *record)
 	vcpu->code_changed = 0;
 	enum cpu_next next = record->function(cpu, &record->insn);
 	close_shadow(cpu, shadow, next);
-	vcpu->trap_suppressed = record->ends_trap;
+	vcpu->trap_suppressed = record->ends_trap && next == CPU_EXIT;
+	if (record->begins_trap && next == CPU_EXIT && (cpu->mode & MODE_TF) != 0) {
+		cpu->debug_trap = true;
+		cpu->debug_dr6 |= DR6_SINGLE_STEP;
+	}
 	switch (next) {
 	case CPU_FAULT:
 		return EXIT_FAULT;

@@ -189,6 +189,10 @@ static void lower_cli(struct translation *t)
 
 static void lower_sti(struct translation *t)
 {
+	bool after_sti = t->opened_by_sti;
+	t->opened_by_sti = false;
+	if (after_sti) /* IF is set: this one opens no shadow of its own */
+		return;
 	if ((t->mode & MODE_IOPL_OK) == 0 || (t->mode & (MODE_STEP | MODE_CAREFUL)) != 0) {
 		lower_c(t, CPU_OP_sti);
 	} else { /* the shadow holds only if IF was clear: 0 - 1 has its low byte set, 1 - 1 is zero */
@@ -196,6 +200,7 @@ static void lower_sti(struct translation *t)
 		asm_lea(&t->as, REG_INDEX, rm_memory(REG_INDEX, -1), 4);
 		asm_op(&t->as, 0, false, 0x88, REG_INDEX, rm_frame(FRAME(cpu.interrupt_shadow)));
 		asm_store_byte_immediate(&t->as, rm_frame(FRAME(cpu.interrupt_enable)), 1);
+		t->opened_by_sti = true;
 	}
 	t->sets_shadow = true;
 }

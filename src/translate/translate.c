@@ -104,6 +104,7 @@ static void begin_insn(struct translation *t, unsigned offset)
 	t->insns[t->insn_index] = (struct block_insn){
 	    .host_offset = (uint16_t)(cache_offset_of(t) - t->block->entry), .guest_offset = (uint8_t)offset};
 	t->clear_shadow = t->sets_shadow || (t->mode & (MODE_STEP | MODE_CAREFUL)) != 0;
+	t->opened_by_sti = t->opened_by_sti && t->sets_shadow;
 	t->sets_shadow = false;
 	t->writes_memory = false;
 }
@@ -138,7 +139,9 @@ static unsigned translate_insns(struct translation *t, const uint8_t *bytes, uns
 		if (!decode(t, bytes + offset, offset == 0 ? available : page_left - offset, &exception))
 			break; /* goes on beyond the page: a block of its own */
 		begin_insn(t, offset);
-		if (exception >= 0)
+		if (t->code_bytes != 8 && t->rip + t->insn.length - 1 > t->cs_limit)
+			lower_raise(t, VECTOR_GP); /* it lies across the limit */
+		else if (exception >= 0)
 			lower_raise(t, (enum cpu_vector)exception);
 		else
 			lower_insn(t);

@@ -61,6 +61,7 @@ struct translation {
 	bool ended;        /* control has left: no fall-through link */
 	bool clear_shadow; /* the instruction being translated ends an interrupt shadow */
 	bool sets_shadow;  /* the instruction just translated opens one */
+	bool opened_by_sti; /* the open shadow is that of an STI in this block: IF is set */
 	bool drop_repeat;  /* TZCNT and LZCNT that are not promised run as BSF and BSR */
 	bool writes_memory;
 	bool failed;       /* the arena is full */
