@@ -32,6 +32,13 @@ static bool last_repeat_is(const struct translation *t, unsigned value)
 	return last == value;
 }
 
+/* The hidden operand of what pushes and pops. */
+static bool is_stack(const ZydisDecodedOperand *operand)
+{
+	uint8_t base = register_number(operand->mem.base);
+	return base == CPU_RSP || base == CPU_RBP;
+}
+
 static void fill_memory(struct translation *t, struct cpu_insn *insn)
 {
 	for (unsigned i = 0; i < t->insn.operand_count; i++) {
@@ -42,7 +49,7 @@ static void fill_memory(struct translation *t, struct cpu_insn *insn)
 		/* Of a string instruction's two operands only the source can be overridden: it is the one that is read by SI. */
 		bool source = operand->mem.base == ZYDIS_REGISTER_RSI || operand->mem.base == ZYDIS_REGISTER_ESI ||
 			      operand->mem.base == ZYDIS_REGISTER_SI;
-		if (!explicit_operand && insn->has_memory && !source)
+		if (!explicit_operand && (is_stack(operand) || (insn->has_memory && !source)))
 			continue;
 		insn->has_memory = true;
 		insn->segment = access_of(operand).segment;

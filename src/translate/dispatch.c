@@ -290,8 +290,11 @@ static bool settle(struct engine_vcpu *vcpu, enum exit_code code, struct turn *t
 		return !refuses_target(vcpu);
 	case EXIT_NEXT:
 		return true;
-	case EXIT_FAULT:
 	case EXIT_RESTART:
+		if ((cpu->mode & MODE_DEBUG) != 0) /* its instruction breakpoint has been served */
+			cpu->flags_system |= FLAG_RF;
+		break;
+	case EXIT_FAULT:
 		break;
 	}
 	return false;
@@ -330,14 +333,6 @@ static enum engine_exit why_not_running(const struct cpu *cpu)
 	return (__atomic_load_n(&cpu->requests, __ATOMIC_ACQUIRE) & CPU_REQUEST_STOP) != 0 ? ENGINE_STOPPED : ENGINE_HALTED;
 }
 
-static void deliver(struct cpu *cpu)
-{
-	ledger_count(cpu->ledger, LEDGER_COUNT_EXCEPTION);
-	if (cpu->pending.vector == VECTOR_PF)
-		ledger_count(cpu->ledger, LEDGER_COUNT_PAGE_FAULT);
-	cpu_deliver_pending(cpu);
-}
-
 enum engine_exit engine_run(struct engine_vcpu *vcpu)
 {
 	struct cpu *cpu = &vcpu->cpu;
@@ -351,7 +346,7 @@ enum engine_exit engine_run(struct engine_vcpu *vcpu)
 		const uint8_t *code = find_code(vcpu, false, &turn, &temporary);
 		if (code == NULL) {
 			turn = (struct turn){0};
-			deliver(cpu);
+			cpu_deliver_pending(cpu);
 			continue;
 		}
 		bool trap_flag = (cpu->mode & MODE_TF) != 0;
@@ -360,7 +355,7 @@ enum engine_exit engine_run(struct engine_vcpu *vcpu)
 		if (settle(vcpu, exit_code, &turn))
 			trap_after(vcpu, trap_flag);
 		else if (cpu->pending.valid)
-			deliver(cpu);
+			cpu_deliver_pending(cpu);
 		if (temporary != NULL)
 			block_discard(vcpu->engine, temporary);
 	}
