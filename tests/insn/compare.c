@@ -243,9 +243,10 @@ void compare_memory_mask(const struct insn_case *insn_case, const struct insn_re
 			 const uint8_t *expected_data, uint8_t *const *got_page, struct difference *difference)
 {
 	struct open_set open = open_collect(insn_case, expected->outcome == OUTCOME_FAULT);
-	static const struct hole partial_holes[] = {{0, 1024, false}};
 	if (insn_case->access_count == 0)
 		return;
+	uint32_t size = insn_case->access[insn_case->access_count - 1].size;
+	const struct hole partial_holes[] = {{0, (uint16_t)(size < 1024 ? size : 1024), false}};
 	switch (open.memory) {
 	case TABLE_MEMORY_FXSAVE:
 		MASK_HOLES(fxsave_holes);

@@ -2,6 +2,7 @@
 #include "report.h"
 
 #include <string.h>
+#include <unistd.h>
 
 static const char *const class_names[FORM_CLASS_COUNT] = {"compared", "system", "undefined"};
 
@@ -80,18 +81,34 @@ static void print_tally(const struct tally *tally, FILE *out)
 	fputc('\n', out);
 }
 
-static void print_system(const struct harness *harness, FILE *out)
+/* The test that is said to cover a form must exist. */
+static bool system_test_exists(const char *name)
+{
+	char path[512];
+	snprintf(path, sizeof path, "%s/%s.c", INSN_SYSTEM_TESTS, name);
+	return access(path, R_OK) == 0;
+}
+
+/* Returns the number of forms whose covering test is missing. */
+static unsigned print_system(const struct harness *harness, FILE *out)
 {
 	fprintf(out, "\nNot compared in user mode:\n");
 	ZydisMnemonic last = ZYDIS_MNEMONIC_INVALID;
+	unsigned missing = 0;
 	for (size_t i = 0; i < harness->forms.count; i++) {
 		const struct form *form = &harness->forms.form[i];
-		if (form->class != FORM_SYSTEM || form->mnemonic == last)
+		if (form->class != FORM_SYSTEM)
+			continue;
+		bool exists = system_test_exists(form->system->test);
+		missing += !exists;
+		if (form->mnemonic == last)
 			continue;
 		last = form->mnemonic;
-		fprintf(out, "  %-10s %s %s: tests/system, %s\n", ZydisMnemonicGetString(form->mnemonic),
-			form->mode64 ? "64" : "32", form->system->reason, form->system->test);
+		fprintf(out, "  %-10s %s %s: tests/system/%s.c%s\n", ZydisMnemonicGetString(form->mnemonic),
+			form->mode64 ? "64" : "32", form->system->reason, form->system->test,
+			exists ? "" : " IS MISSING");
 	}
+	return missing;
 }
 
 unsigned report_summary(const struct harness *harness, unsigned minimum, FILE *out)
@@ -116,7 +133,7 @@ unsigned report_summary(const struct harness *harness, unsigned minimum, FILE *o
 	fputc('\n', out);
 	for (unsigned i = 0; i < count; i++)
 		print_tally(&tallies[i], out);
-	print_system(harness, out);
+	short_of += print_system(harness, out);
 	if (!mode32)
 		fprintf(out,
 			"\nSKIPPED: this host does not run 32-bit code segments; 32-bit forms were not compared\n");

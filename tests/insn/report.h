@@ -10,7 +10,8 @@
 /* Lists every form, with its class, encoding and counts. */
 void report_forms(const struct harness *harness, FILE *out);
 
-/* The summary by class. Returns the number of forms that had fewer than `minimum` cases in a variant that applies. */
+/* The summary by class. Returns the number of forms that had fewer than `minimum` cases in a variant that applies, or
+ * whose covering system test does not exist. */
 unsigned report_summary(const struct harness *harness, unsigned minimum, FILE *out);
 
 #endif

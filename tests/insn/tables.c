@@ -155,9 +155,9 @@ static bool writes_segment(const ZydisDecodedInstruction *insn, const ZydisDecod
 #define REASON_UMIP "the host's kernel answers in its place (UMIP)"
 
 static const struct table_system system_rows[] = {
-    {ZYDIS_MNEMONIC_SYSCALL, NULL, REASON_KERNEL, "syscall"},
-    {ZYDIS_MNEMONIC_SYSENTER, NULL, REASON_KERNEL, "syscall"},
-    {ZYDIS_MNEMONIC_SYSRET, NULL, "its checks depend on EFER, which is the host kernel's", "syscall"},
+    {ZYDIS_MNEMONIC_SYSCALL, NULL, REASON_KERNEL, "syscalls"},
+    {ZYDIS_MNEMONIC_SYSENTER, NULL, REASON_KERNEL, "syscalls"},
+    {ZYDIS_MNEMONIC_SYSRET, NULL, "its checks depend on EFER, which is the host kernel's", "syscalls"},
     {ZYDIS_MNEMONIC_INT, NULL, REASON_KERNEL, "gates"},
     {ZYDIS_MNEMONIC_INT3, NULL, REASON_KERNEL, "gates"},
     {ZYDIS_MNEMONIC_INT1, NULL, REASON_KERNEL, "gates"},
@@ -285,6 +285,7 @@ static const struct table_open open_rows[] = {
     {ZYDIS_MNEMONIC_POPA, 0, 0xffff, 0, OPEN_FAULTED, REASON_POPA},
     {ZYDIS_MNEMONIC_POPAD, 0, 0xffff, 0, OPEN_FAULTED, REASON_POPA},
     {ZYDIS_MNEMONIC_FBSTP, 0, 0, TABLE_MEMORY_PARTIAL, OPEN_FAULTED, REASON_BLOCK},
+    {ZYDIS_MNEMONIC_FSTP, 0, 0, TABLE_MEMORY_PARTIAL, OPEN_FAULTED, REASON_BLOCK}, /* ten bytes */
 };
 
 void table_open_each(const ZydisDecodedInstruction *insn, bool faulted,
