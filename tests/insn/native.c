@@ -317,10 +317,19 @@ static void arm_alarm(struct native *native)
 	native->alarm_armed = true;
 }
 
+/* Components this host has at all: XRSTOR refuses others. */
+static uint8_t host_components(void)
+{
+	uint32_t low, high;
+	__asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+	return (uint8_t)(low & 7);
+}
+
 static void frame_fill(bool mode64, bool single_step, const struct insn_state *state)
 {
 	struct native_frame *frame = &native_frame;
 	memcpy(frame->xsave, state->xsave, STATE_XSAVE_SIZE);
+	frame->xsave[STATE_XSAVE_HEADER] &= host_components();
 	memcpy(frame->gpr, state->gpr, sizeof frame->gpr);
 	frame->rflags = state->rflags | (single_step ? FLAG_TRAP : 0);
 	frame->fs_base = state->fs_base;
