@@ -136,6 +136,8 @@ static bool deliver_long(struct cpu *cpu, const struct gate_event *event)
 	} else if (inner && !tss_stack64(cpu, TSS64_RSP(target.cpl), &rsp)) {
 		return false;
 	}
+	if (!address_is_canonical(rsp)) /* the pointer itself is checked, before the frame below it */
+		return cpu_fault_code(cpu, VECTOR_SS, 0);
 	target.rip = gate.offset;
 	if (!code_target_check_rip(cpu, &target))
 		return false;
@@ -253,6 +255,7 @@ static bool deliver_protected(struct cpu *cpu, const struct gate_event *event)
 
 	struct cpu_segment ss = cpu->segment[CPU_SS];
 	struct stack stack = stack_current(cpu);
+	stack.checked = false; /* an #AC met while #AC is delivered would be delivered again, without end */
 	if (inner && !inner_stack(cpu, target.cpl, &ss, &stack))
 		return false;
 	target.rip = gate.offset;
