@@ -71,7 +71,8 @@ struct c_insn {
 struct bounce {
 	uint64_t linear;
 	uint32_t size;
-	bool commit; /* write the buffer back after the operation */
+	bool commit;   /* write the buffer back after the operation */
+	bool deferred; /* ACCESS_RESULT_FIRST: the address faults, unless the result comes to something else */
 	uint8_t data[128] __attribute__((aligned(64)));
 };
 
@@ -90,6 +91,8 @@ struct engine_vcpu {
 	uint64_t jump_key[JUMP_CACHE_SIZE];  /* -(rip + (mode << 48)); 0: empty */
 	uint64_t jump_host[JUMP_CACHE_SIZE]; /* the block's guarded entry */
 	struct bounce bounce[2];
+	struct cpu_pending deferred_fault;
+	uint8_t deferred_state[CPU_XSAVE_SIZE]; /* vector state before the operation */
 
 	/* C only */
 	struct engine *engine;

@@ -80,8 +80,12 @@ uint64_t helper_slow(struct engine_vcpu *vcpu, uint64_t linear, uint32_t descrip
 	if ((linear & PAGE_MASK) + ACCESS_SIZE(descriptor) > PAGE_SIZE)
 		return give_up_insn(vcpu, EXIT_CAREFUL, return_address, descriptor);
 	if (!mmu_translate(cpu, linear, write ? TLB_WRITE : TLB_READ, view_of(descriptor),
-			   (descriptor & ACCESS_STACK) != 0, &page))
-		return give_up_insn(vcpu, EXIT_FAULT, return_address, descriptor);
+			   (descriptor & ACCESS_STACK) != 0, &page)) {
+		if ((descriptor & ACCESS_RESULT_FIRST) == 0)
+			return give_up_insn(vcpu, EXIT_FAULT, return_address, descriptor);
+		cpu->pending.valid = false;
+		return give_up_insn(vcpu, EXIT_CAREFUL, return_address, descriptor);
+	}
 	if (page.host == NULL || page.watched || (write && !page.writable))
 		return give_up_insn(vcpu, EXIT_CAREFUL, return_address, descriptor);
 	cpu_fpu_unpark(cpu);
@@ -115,6 +119,28 @@ static bool is_canonical(const struct cpu *cpu, uint64_t linear)
 	return !cpu_code64(cpu) || sign_extend(linear, 48) == linear;
 }
 
+/* The operation runs on the buffer; its address faults afterwards, with the state from before. */
+static uint64_t defer_fault(struct engine_vcpu *vcpu, struct bounce *bounce)
+{
+	struct cpu *cpu = &vcpu->cpu;
+	copy_bytes(&vcpu->deferred_fault, &cpu->pending, sizeof cpu->pending);
+	cpu->pending.valid = false;
+	cpu_fpu_park(cpu);
+	copy_bytes(vcpu->deferred_state, cpu->xsave, sizeof cpu->xsave);
+	cpu_fpu_unpark(cpu);
+	bounce->deferred = true;
+	return (uint64_t)(uintptr_t)bounce->data;
+}
+
+static uint64_t raise_deferred(struct engine_vcpu *vcpu)
+{
+	struct cpu *cpu = &vcpu->cpu;
+	cpu_fpu_park(cpu);
+	copy_bytes(cpu->xsave, vcpu->deferred_state, sizeof cpu->xsave);
+	copy_bytes(&cpu->pending, &vcpu->deferred_fault, sizeof cpu->pending);
+	return give_up(vcpu, EXIT_FAULT);
+}
+
 uint64_t helper_bounce_begin(struct engine_vcpu *vcpu, uint64_t linear, uint32_t descriptor, uint64_t return_address)
 {
 	struct cpu *cpu = &vcpu->cpu;
@@ -126,6 +152,7 @@ uint64_t helper_bounce_begin(struct engine_vcpu *vcpu, uint64_t linear, uint32_t
 	bounce->linear = linear;
 	bounce->size = size;
 	bounce->commit = false;
+	bounce->deferred = false;
 	if (early_fault(cpu, linear, descriptor))
 		return give_up(vcpu, EXIT_FAULT);
 	bool canonical = is_canonical(cpu, linear) && is_canonical(cpu, linear + size - 1);
@@ -135,8 +162,11 @@ uint64_t helper_bounce_begin(struct engine_vcpu *vcpu, uint64_t linear, uint32_t
 		return give_up(vcpu, EXIT_FAULT);
 	}
 	if (!mmu_translate(cpu, first, write ? TLB_WRITE : TLB_READ, view_of(descriptor),
-			   (descriptor & ACCESS_STACK) != 0, &page))
+			   (descriptor & ACCESS_STACK) != 0, &page)) {
+		if ((descriptor & ACCESS_RESULT_FIRST) != 0)
+			return defer_fault(vcpu, bounce);
 		return give_up(vcpu, EXIT_FAULT);
+	}
 	uint8_t *host = in_place(vcpu, &page, linear, size, write);
 	if (host != NULL) {
 		cpu_fpu_unpark(cpu);
@@ -144,8 +174,11 @@ uint64_t helper_bounce_begin(struct engine_vcpu *vcpu, uint64_t linear, uint32_t
 	}
 	/* The same offset into a 64-byte line: alignment checks of vector instructions see what the guest's address would give. */
 	uint8_t *data = bounce->data + (linear & 63);
-	if (write && !cpu_check_write(cpu, linear, size, view_of(descriptor)))
+	if (write && !cpu_check_write(cpu, linear, size, view_of(descriptor))) {
+		if ((descriptor & ACCESS_RESULT_FIRST) != 0)
+			return defer_fault(vcpu, bounce);
 		return give_up(vcpu, EXIT_FAULT);
+	}
 	if ((descriptor & ACCESS_READ) != 0 && !cpu_read(cpu, linear, data, size, view_of(descriptor)))
 		return give_up(vcpu, EXIT_FAULT);
 	bounce->commit = write;
@@ -158,7 +191,10 @@ uint64_t helper_bounce_end(struct engine_vcpu *vcpu, uint64_t address, uint32_t 
 	struct cpu *cpu = &vcpu->cpu;
 	struct bounce *bounce = &vcpu->bounce[ACCESS_BUFFER(descriptor)];
 	(void)return_address;
-	if (!bounce->commit || ((descriptor & ACCESS_X87_WAITS) != 0 && x87_store_suppressed()))
+	bool suppressed = (descriptor & ACCESS_X87_WAITS) != 0 && x87_store_suppressed();
+	if (bounce->deferred && !suppressed)
+		return raise_deferred(vcpu);
+	if (!bounce->commit || suppressed)
 		return address;
 	bounce->commit = false;
 	if (!cpu_write(cpu, bounce->linear, bounce->data + (bounce->linear & 63), bounce->size, view_of(descriptor)))

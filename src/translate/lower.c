@@ -127,7 +127,9 @@ void access_demands(const struct translation *t, struct access *access)
 	enum vector_class class = vector_class(t);
 	bool cmpxchg16b = t->insn.mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B;
 	access->aligned = access->size >= 16 && (cmpxchg16b || !tolerates_misalignment(t));
-	access->unaligned_ok = t->insn.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH;
+	bool half_store = t->insn.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH;
+	access->unaligned_ok = half_store || t->insn.mnemonic == ZYDIS_MNEMONIC_VCVTPH2PS;
+	access->result_first = access->write && (half_store || (class == CLASS_X87 && !never_waits(t->insn.mnemonic)));
 	access->x87_waits = (class == CLASS_X87 && !never_waits(t->insn.mnemonic)) || class == CLASS_MMX;
 }
 

@@ -27,8 +27,9 @@ struct helpers {
 #define ACCESS_UNALIGNED_OK BIT32(19) /* exempt from #AC */
 #define ACCESS_ALIGNED BIT32(20)      /* a misaligned address is #GP(0), before translation: vector operands of 16 and 32 bytes */
 #define ACCESS_X87_WAITS BIT32(21)    /* a pending x87 error is #MF, before any memory fault */
-#define ACCESS_INSN(descriptor) ((descriptor) >> 22)
-#define ACCESS_INSN_SHIFT 22
+#define ACCESS_RESULT_FIRST BIT32(22) /* the result may raise an exception, or suppress the store, before the address may fault */
+#define ACCESS_INSN(descriptor) ((descriptor) >> 24)
+#define ACCESS_INSN_SHIFT 24
 
 void thunks_make(struct engine *engine, const struct helpers *helpers);
 
