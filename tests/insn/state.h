@@ -11,7 +11,7 @@
 #define STATE_XSAVE_AVX 576u
 
 struct insn_state {
-	uint8_t xsave[STATE_XSAVE_SIZE] __attribute__((aligned(64)));
+	uint8_t xsave[STATE_XSAVE_SIZE];
 	uint64_t gpr[16];
 	uint64_t rip;
 	uint64_t rflags;
