@@ -87,6 +87,7 @@ struct engine_vcpu {
 	uint8_t helper_failed;  /* the helper asks for exit_code instead of going on */
 	uint8_t code_changed;   /* translated code was invalidated since the dispatcher last looked */
 	uint8_t trap_suppressed; /* the last C instruction is followed by no single-step trap */
+	uint8_t segment_fault;   /* pending, and to be deferred: ACCESS_RESULT_FIRST */
 	uint64_t jump_mask;     /* for PEXT: the bits of a guest PC that select a jump cache line */
 	uint64_t jump_key[JUMP_CACHE_SIZE];  /* -(rip + (mode << 48)); 0: empty */
 	uint64_t jump_host[JUMP_CACHE_SIZE]; /* the block's guarded entry */

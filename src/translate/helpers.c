@@ -132,6 +132,11 @@ static uint64_t defer_fault(struct engine_vcpu *vcpu, struct bounce *bounce)
 	return (uint64_t)(uintptr_t)bounce->data;
 }
 
+static uint64_t fault_or_defer(struct engine_vcpu *vcpu, struct bounce *bounce, uint32_t descriptor)
+{
+	return (descriptor & ACCESS_RESULT_FIRST) != 0 ? defer_fault(vcpu, bounce) : give_up(vcpu, EXIT_FAULT);
+}
+
 static uint64_t raise_deferred(struct engine_vcpu *vcpu)
 {
 	struct cpu *cpu = &vcpu->cpu;
@@ -153,20 +158,21 @@ uint64_t helper_bounce_begin(struct engine_vcpu *vcpu, uint64_t linear, uint32_t
 	bounce->size = size;
 	bounce->commit = false;
 	bounce->deferred = false;
+	if (vcpu->segment_fault != 0) {
+		vcpu->segment_fault = 0;
+		return defer_fault(vcpu, bounce);
+	}
 	if (early_fault(cpu, linear, descriptor))
 		return give_up(vcpu, EXIT_FAULT);
 	bool canonical = is_canonical(cpu, linear) && is_canonical(cpu, linear + size - 1);
 	uint64_t first = is_canonical(cpu, linear) && !canonical ? linear + size - 1 : linear; /* the one to complain about */
 	if (canonical && misaligned(cpu, linear, descriptor)) {
 		cpu_fault_code(cpu, VECTOR_AC, 0);
-		return give_up(vcpu, EXIT_FAULT);
+		return fault_or_defer(vcpu, bounce, descriptor);
 	}
 	if (!mmu_translate(cpu, first, write ? TLB_WRITE : TLB_READ, view_of(descriptor),
-			   (descriptor & ACCESS_STACK) != 0, &page)) {
-		if ((descriptor & ACCESS_RESULT_FIRST) != 0)
-			return defer_fault(vcpu, bounce);
-		return give_up(vcpu, EXIT_FAULT);
-	}
+			   (descriptor & ACCESS_STACK) != 0, &page))
+		return fault_or_defer(vcpu, bounce, descriptor);
 	uint8_t *host = in_place(vcpu, &page, linear, size, write);
 	if (host != NULL) {
 		cpu_fpu_unpark(cpu);
@@ -174,11 +180,8 @@ uint64_t helper_bounce_begin(struct engine_vcpu *vcpu, uint64_t linear, uint32_t
 	}
 	/* The same offset into a 64-byte line: alignment checks of vector instructions see what the guest's address would give. */
 	uint8_t *data = bounce->data + (linear & 63);
-	if (write && !cpu_check_write(cpu, linear, size, view_of(descriptor))) {
-		if ((descriptor & ACCESS_RESULT_FIRST) != 0)
-			return defer_fault(vcpu, bounce);
-		return give_up(vcpu, EXIT_FAULT);
-	}
+	if (write && !cpu_check_write(cpu, linear, size, view_of(descriptor)))
+		return fault_or_defer(vcpu, bounce, descriptor);
 	if ((descriptor & ACCESS_READ) != 0 && !cpu_read(cpu, linear, data, size, view_of(descriptor)))
 		return give_up(vcpu, EXIT_FAULT);
 	bounce->commit = write;
@@ -209,9 +212,18 @@ uint64_t helper_segment(struct engine_vcpu *vcpu, uint64_t offset, uint32_t desc
 	bool write = (descriptor & ACCESS_WRITE) != 0;
 	uint64_t linear = 0;
 	cpu->rip = block_insn_rip(vcpu, return_address, descriptor);
-	if (!cpu_linear(cpu, (enum cpu_segment_name)ACCESS_SEGMENT(descriptor), offset, ACCESS_SIZE(descriptor),
-			write ? TLB_WRITE : TLB_READ, &linear))
+	if (early_fault(cpu, 0, descriptor & ACCESS_X87_WAITS))
 		return give_up(vcpu, EXIT_FAULT);
+	if (cpu_linear(cpu, (enum cpu_segment_name)ACCESS_SEGMENT(descriptor), offset, ACCESS_SIZE(descriptor),
+		       write ? TLB_WRITE : TLB_READ, &linear))
+		return linear;
+	if ((descriptor & ACCESS_RESULT_FIRST) == 0)
+		return give_up(vcpu, EXIT_FAULT);
+	if ((vcpu->mode_bits & MODE_CAREFUL) == 0) {
+		cpu->pending.valid = false;
+		return give_up(vcpu, EXIT_CAREFUL);
+	}
+	vcpu->segment_fault = 1; /* helper_bounce_begin, which is called next, defers it */
 	return linear;
 }
 
