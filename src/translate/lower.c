@@ -25,13 +25,13 @@ enum vector_class { CLASS_NONE, CLASS_X87, CLASS_MMX, CLASS_SSE, CLASS_AVX };
 
 static enum vector_class vector_class(const struct translation *t)
 {
+	if (t->insn.meta.category == ZYDIS_CATEGORY_X87_ALU) /* FCOMI and FISTTP belong to other ISA sets */
+		return CLASS_X87;
 	switch (t->insn.meta.isa_set) {
 	case ZYDIS_ISA_SET_X87:
 	case ZYDIS_ISA_SET_FCMOV:
 	case ZYDIS_ISA_SET_SSE3X87:
 		return CLASS_X87;
-	case ZYDIS_ISA_SET_PPRO: /* FCOMI and its like; UD0, SYSENTER and others are of this set too */
-		return t->insn.meta.category == ZYDIS_CATEGORY_X87_ALU ? CLASS_X87 : CLASS_NONE;
 	case ZYDIS_ISA_SET_PENTIUMMMX:
 	case ZYDIS_ISA_SET_SSE2MMX:
 	case ZYDIS_ISA_SET_SSSE3MMX:
