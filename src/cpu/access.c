@@ -195,16 +195,25 @@ bool cpu_write(struct cpu *cpu, uint64_t linear, const void *from, unsigned size
 	return true;
 }
 
+static bool check_slow(struct cpu *cpu, uint64_t linear, unsigned size, enum tlb_access kind, enum tlb_view view)
+{
+	unsigned left = PAGE_SIZE - (unsigned)(linear & PAGE_MASK);
+	struct mmu_page page;
+	if (!mmu_translate(cpu, linear, kind, view, false, &page))
+		return false;
+	return size <= left || mmu_translate(cpu, next_page(cpu, linear), kind, view, false, &page);
+}
+
 bool cpu_check_write(struct cpu *cpu, uint64_t linear, unsigned size, enum tlb_view view)
 {
 	const struct tlb_entry *entry = &cpu->tlb.entry[view][TLB_INDEX(linear)];
-	if (linear - entry->write_tag <= PAGE_SIZE - size)
-		return true;
-	unsigned left = PAGE_SIZE - (unsigned)(linear & PAGE_MASK);
-	struct mmu_page page;
-	if (!mmu_translate(cpu, linear, TLB_WRITE, view, false, &page))
-		return false;
-	return size <= left || mmu_translate(cpu, next_page(cpu, linear), TLB_WRITE, view, false, &page);
+	return linear - entry->write_tag <= PAGE_SIZE - size || check_slow(cpu, linear, size, TLB_WRITE, view);
+}
+
+bool cpu_check_read(struct cpu *cpu, uint64_t linear, unsigned size, enum tlb_view view)
+{
+	const struct tlb_entry *entry = &cpu->tlb.entry[view][TLB_INDEX(linear)];
+	return linear - entry->read_tag <= PAGE_SIZE - size || check_slow(cpu, linear, size, TLB_READ, view);
 }
 
 bool cpu_read_value(struct cpu *cpu, uint64_t linear, unsigned size, enum tlb_view view, uint64_t *value)

@@ -316,11 +316,6 @@ static uint32_t text_word(const char *text, unsigned index)
 	return (uint32_t)load_le(text + index * 4, 4);
 }
 
-static bool is_intel(const struct cpu_model *model)
-{
-	return model->vendor[0] == 'G';
-}
-
 /* The least number of bits that holds APIC IDs below count. */
 static uint32_t id_bits(unsigned count)
 {
@@ -343,23 +338,23 @@ static void add_basic(struct cpu_model *model)
 					   .edx = text_word(model->vendor, 1),
 					   .ecx = text_word(model->vendor, 2)});
 	add(model, (struct cpu_cpuid_leaf){.leaf = 1,
-					   .eax = is_intel(model) ? SIGNATURE_INTEL : SIGNATURE_AMD,
+					   .eax = cpu_model_is_intel(model) ? SIGNATURE_INTEL : SIGNATURE_AMD,
 					   .ebx = CLFLUSH_LINE / 8 << 8 | model->vcpu_count << 16,
 					   .ecx = word_of(model, CPUID_WORD_1_ECX),
 					   .edx = edx});
-	if (is_intel(model)) /* descriptor FFH: see leaf 4 */
+	if (cpu_model_is_intel(model)) /* descriptor FFH: see leaf 4 */
 		add(model, (struct cpu_cpuid_leaf){.leaf = 2, .eax = 0x00feff01});
 	add(model, (struct cpu_cpuid_leaf){.leaf = 6, .eax = word_of(model, CPUID_WORD_6_EAX)});
 	add(model,
 	    (struct cpu_cpuid_leaf){
 		.leaf = 7,
 		.subleaf_matters = true,
-		.eax = is_intel(model) ? 2 : 0, /* the last subleaf */
+		.eax = cpu_model_is_intel(model) ? 2 : 0, /* the last subleaf */
 		.ebx = word_of(model, CPUID_WORD_7_EBX) | CPUID_7_EBX_FDP_EXCPTN_ONLY | CPUID_7_EBX_NO_FPU_SELECTORS,
 		.ecx = word_of(model, CPUID_WORD_7_ECX),
-		.edx = word_of(model, CPUID_WORD_7_EDX) | (is_intel(model) ? CPUID_7_EDX_SPECULATION : 0)});
+		.edx = word_of(model, CPUID_WORD_7_EDX) | (cpu_model_is_intel(model) ? CPUID_7_EDX_SPECULATION : 0)});
 	/* With BHI_DIS_S to set in IA32_SPEC_CTRL, a guest does without a loop at each system call. */
-	if (is_intel(model))
+	if (cpu_model_is_intel(model))
 		add(model, (struct cpu_cpuid_leaf){
 			       .leaf = 7, .subleaf = 2, .subleaf_matters = true, .edx = CPUID_7_2_EDX_BHI_CTRL});
 }
@@ -369,7 +364,7 @@ static void add_caches(struct cpu_model *model, const struct cpu_host *host)
 {
 	uint32_t packages = (1u << id_bits(model->vcpu_count)) - 1;
 
-	if (!is_intel(model))
+	if (!cpu_model_is_intel(model))
 		return;
 	for (unsigned i = 0; i < host->cache_count; i++) {
 		struct cpu_cpuid_leaf leaf = host->cache[i];
@@ -467,7 +462,7 @@ static void add_brand(struct cpu_model *model)
 
 static void add_extended(struct cpu_model *model, const struct cpu_host *host)
 {
-	bool intel = is_intel(model);
+	bool intel = cpu_model_is_intel(model);
 	uint32_t edx = word_of(model, CPUID_WORD_80000001_EDX);
 	struct cpu_cpuid_leaf first = {.leaf = 0x80000000, .eax = intel ? LAST_EXTENDED_INTEL : LAST_EXTENDED_AMD};
 
@@ -528,8 +523,8 @@ bool cpu_model_build(struct cpu_model *model, const char *name, unsigned vcpu_co
 	if (!choose_features(model, level, host, error))
 		return false;
 	choose_control_bits(model);
-	model->has_arch_capabilities = is_intel(model);
-	if (is_intel(model))
+	model->has_arch_capabilities = cpu_model_is_intel(model);
+	if (cpu_model_is_intel(model))
 		model->arch_capabilities = ARCH_CAP_PRESENTED;
 	else
 		model->efer_allowed |= EFER_AUTO_IBRS;

@@ -105,4 +105,9 @@ static inline bool cpu_model_has(const struct cpu_model *model, enum cpu_feature
 	return model->feature[feature];
 }
 
+static inline bool cpu_model_is_intel(const struct cpu_model *model)
+{
+	return model->vendor[0] == 'G';
+}
+
 #endif

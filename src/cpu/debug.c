@@ -7,10 +7,12 @@
 /* Checks shared by both directions; DR4 and DR5 are other names of DR6 and DR7 unless CR4.DE is set. */
 static bool debug_register(struct cpu *cpu, unsigned number, unsigned *actual)
 {
-	if (number > 7 || ((cpu->cr4 & CR4_DE) && (number == 4 || number == 5)))
+	if (number > 7)
 		return cpu_fault(cpu, VECTOR_UD);
 	if (!op_privileged(cpu))
 		return false;
+	if ((cpu->cr4 & CR4_DE) && (number == 4 || number == 5))
+		return cpu_fault(cpu, VECTOR_UD);
 	if (cpu->dr[7] & DR7_GD) {
 		cpu_fault(cpu, VECTOR_DB);
 		cpu->pending.dr6 = DR6_BD;

@@ -106,7 +106,7 @@ enum cpu_next cpu_op_bound(struct cpu *cpu, const struct cpu_insn *insn)
 
 	if (cpu_code64(cpu) || !insn->has_memory)
 		return op_fault(cpu, VECTOR_UD);
-	if (!cpu_operand_linear(cpu, insn, size * 2, TLB_READ, &linear) ||
+	if (!cpu_operand_linear(cpu, insn, size * 2, TLB_READ, &linear) || !op_aligned(cpu, linear, size) ||
 	    !cpu_read(cpu, linear, bounds, size * 2, cpu_view(cpu)))
 		return CPU_FAULT;
 	low = (int64_t)sign_extend(bounds[0] & size_mask(size), bits);
@@ -146,7 +146,7 @@ static bool enter_check_top(struct cpu *cpu, const struct stack *stack, unsigned
 	uint64_t linear;
 
 	return cpu_linear(cpu, CPU_SS, stack->pointer & stack->mask, size, TLB_WRITE, &linear) &&
-	       cpu_check_write(cpu, linear, size, cpu_view(cpu));
+	       op_aligned(cpu, linear, size) && cpu_check_write(cpu, linear, size, cpu_view(cpu));
 }
 
 enum cpu_next cpu_op_enter(struct cpu *cpu, const struct cpu_insn *insn)

@@ -41,8 +41,9 @@ static inline enum tlb_view cpu_view(const struct cpu *cpu)
  */
 bool cpu_read(struct cpu *cpu, uint64_t linear, void *to, unsigned size, enum tlb_view view);
 bool cpu_write(struct cpu *cpu, uint64_t linear, const void *from, unsigned size, enum tlb_view view);
-/* Would a write of that size succeed? Checks and faults, changes nothing but A and D bits. */
+/* Would a write or a read of that size succeed? Checks and faults, changes nothing but A and D bits. */
 bool cpu_check_write(struct cpu *cpu, uint64_t linear, unsigned size, enum tlb_view view);
+bool cpu_check_read(struct cpu *cpu, uint64_t linear, unsigned size, enum tlb_view view);
 
 bool cpu_read_value(struct cpu *cpu, uint64_t linear, unsigned size, enum tlb_view view, uint64_t *value);
 bool cpu_write_value(struct cpu *cpu, uint64_t linear, unsigned size, enum tlb_view view, uint64_t value);

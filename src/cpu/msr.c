@@ -293,7 +293,7 @@ _Static_assert(offsetof(struct cpu_segment, base) == 0, "BASE() names the segmen
 
 static bool msr_is_present(const struct cpu_model *model, const struct msr *msr)
 {
-	bool intel = model->vendor[0] == 'G';
+	bool intel = cpu_model_is_intel(model);
 
 	if (msr->vendor != VENDOR_ANY && (msr->vendor == VENDOR_INTEL) != intel)
 		return false;
@@ -444,7 +444,7 @@ static uint32_t cpuid_clamp(const struct cpu_model *model, uint32_t leaf)
 	uint32_t last_basic = model->leaf[0].eax;
 	const struct cpu_cpuid_leaf *first = cpuid_find(model, leaf & 0xffff0000, 0);
 
-	if (model->vendor[0] != 'G' || (first != NULL && leaf <= first->eax))
+	if (!cpu_model_is_intel(model) || (first != NULL && leaf <= first->eax))
 		return leaf;
 	return last_basic;
 }

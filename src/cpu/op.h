@@ -82,10 +82,16 @@ static inline bool op_linear(struct cpu *cpu, enum cpu_segment_name segment, uin
 	return true;
 }
 
-/* #AC, where EFLAGS.AC asks for it; size is a power of two. */
+/* Does EFLAGS.AC let an access be? size is a power of two. */
+static inline bool op_is_aligned(const struct cpu *cpu, uint64_t linear, unsigned size)
+{
+	return !(cpu->mode & MODE_ALIGN) || (linear & (size - 1)) == 0;
+}
+
+/* #AC, where EFLAGS.AC asks for it. It comes after the checks of the address, before the page's. */
 static inline bool op_aligned(struct cpu *cpu, uint64_t linear, unsigned size)
 {
-	return !(cpu->mode & MODE_ALIGN) || (linear & (size - 1)) == 0 || cpu_fault_code(cpu, VECTOR_AC, 0);
+	return op_is_aligned(cpu, linear, size) || cpu_fault_code(cpu, VECTOR_AC, 0);
 }
 
 /* The linear address of a memory operand of a power of two of bytes, alignment checked. */

@@ -3,6 +3,7 @@
 
 #include "cpu/insn.h"
 #include "cpu/mmu.h"
+#include "cpu/op.h"
 #include "cpu/stack.h"
 
 /* The linear address of a selector's descriptor of `size` bytes; `vector` beyond the table. */
@@ -200,9 +201,8 @@ static bool operand_read16(struct cpu *cpu, const struct cpu_insn *insn, uint16_
 		*value = (uint16_t)cpu->gpr[insn->rm];
 		return true;
 	}
-	uint64_t linear, bytes;
-	if (!cpu_operand_linear(cpu, insn, 2, TLB_READ, &linear) ||
-	    !cpu_read_value(cpu, linear, 2, cpu_view(cpu), &bytes))
+	uint64_t bytes;
+	if (!op_read_rm(cpu, insn, 2, &bytes))
 		return false;
 	*value = (uint16_t)bytes;
 	return true;
@@ -236,10 +236,7 @@ enum cpu_next cpu_op_mov_from_segment(struct cpu *cpu, const struct cpu_insn *in
 		cpu_register_set(cpu, insn, insn->rm, insn->operand_size, selector);
 		return CPU_CONTINUE;
 	}
-	uint64_t linear;
-	bool done = cpu_operand_linear(cpu, insn, 2, TLB_WRITE, &linear) &&
-		    cpu_write_value(cpu, linear, 2, cpu_view(cpu), selector);
-	return done ? CPU_CONTINUE : CPU_FAULT;
+	return op_result(op_write_memory(cpu, insn, 2, selector));
 }
 
 enum cpu_next cpu_op_push_segment(struct cpu *cpu, const struct cpu_insn *insn)
@@ -247,7 +244,7 @@ enum cpu_next cpu_op_push_segment(struct cpu *cpu, const struct cpu_insn *insn)
 	if (insn->reg >= CPU_SEGMENT_COUNT)
 		return cpu_op_ud(cpu, insn);
 	struct stack stack = stack_current(cpu);
-	if (!stack_push(&stack, cpu->segment[insn->reg].selector, insn->operand_size))
+	if (!stack_push_selector(&stack, cpu->segment[insn->reg].selector, insn->operand_size))
 		return CPU_FAULT;
 	stack_commit(&stack);
 	return CPU_CONTINUE;
@@ -274,7 +271,7 @@ enum cpu_next cpu_op_load_far_pointer(struct cpu *cpu, const struct cpu_insn *in
 		return cpu_op_ud(cpu, insn);
 	unsigned size = insn->operand_size;
 	uint64_t linear, offset, selector;
-	if (!cpu_operand_linear(cpu, insn, size + 2, TLB_READ, &linear) ||
+	if (!cpu_operand_linear(cpu, insn, size + 2, TLB_READ, &linear) || !op_aligned(cpu, linear, size) ||
 	    !cpu_read_value(cpu, linear, size, cpu_view(cpu), &offset) ||
 	    !cpu_read_value(cpu, linear + size, 2, cpu_view(cpu), &selector) ||
 	    !segment_load(cpu, (enum cpu_segment_name)insn->immediate, (uint16_t)selector))
@@ -372,26 +369,21 @@ enum cpu_next cpu_op_verw(struct cpu *cpu, const struct cpu_insn *insn)
 	return verify(cpu, insn, true);
 }
 
+/* Reads first; memory whose RPL is high enough need not be writable. */
 enum cpu_next cpu_op_arpl(struct cpu *cpu, const struct cpu_insn *insn)
 {
 	uint16_t selector;
-	uint64_t linear = 0;
 	if (cpu_real_or_v86(cpu))
 		return cpu_op_ud(cpu, insn);
-	if (insn->has_memory &&
-	    (!cpu_operand_linear(cpu, insn, 2, TLB_WRITE, &linear) || !cpu_check_write(cpu, linear, 2, cpu_view(cpu))))
-		return CPU_FAULT;
 	if (!operand_read16(cpu, insn, &selector))
 		return CPU_FAULT;
 	unsigned rpl = SELECTOR_RPL(cpu->gpr[insn->reg]);
 	bool raise = SELECTOR_RPL(selector) < rpl;
-	set_zf(cpu, raise);
-	if (!raise)
-		return CPU_CONTINUE;
 	uint64_t value = (selector & 0xfffcu) | rpl;
-	if (!insn->has_memory)
-		cpu_register_set(cpu, insn, insn->rm, 2, value);
-	else if (!cpu_write_value(cpu, linear, 2, cpu_view(cpu), value))
+	if (raise && insn->has_memory && !op_write_memory(cpu, insn, 2, value))
 		return CPU_FAULT;
+	if (raise && !insn->has_memory)
+		cpu_register_set(cpu, insn, insn->rm, 2, value);
+	set_zf(cpu, raise);
 	return CPU_CONTINUE;
 }

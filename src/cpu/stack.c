@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "cpu/stack.h"
 
+#include "cpu/cpuid.h"
+#include "cpu/op.h"
 #include "cpu/segment.h"
 
-/* The linear address of `size` bytes at an offset in the stack segment; #SS where the segment ends. */
+/* The linear address of `size` bytes at an offset in the stack segment; #SS where the segment ends, then #AC. */
 static bool stack_linear(const struct stack *stack, uint64_t offset, unsigned size, uint64_t *linear)
 {
 	const struct cpu_segment *segment = stack->segment;
@@ -20,7 +22,9 @@ static bool stack_linear(const struct stack *stack, uint64_t offset, unsigned si
 		else
 			good = last <= segment->limit;
 	}
-	return good || cpu_fault_code(stack->cpu, VECTOR_SS, stack->error_code);
+	if (!good)
+		return cpu_fault_code(stack->cpu, VECTOR_SS, stack->error_code);
+	return !stack->checked || op_aligned(stack->cpu, *linear, size);
 }
 
 /* SP moved by a signed amount: bits beyond the mask stay, but bits 63:32 of a 32-bit SP are zero. */
@@ -30,15 +34,28 @@ static uint64_t stack_moved(const struct stack *stack, uint64_t by)
 	return kept | ((stack->pointer + by) & stack->mask);
 }
 
-bool stack_push(struct stack *stack, uint64_t value, unsigned size)
+/* Moves by `size` and writes the lowest `written` bytes. */
+static bool push_part(struct stack *stack, uint64_t value, unsigned size, unsigned written)
 {
 	uint64_t pointer = stack_moved(stack, -(uint64_t)size);
 	uint64_t linear;
-	if (!stack_linear(stack, pointer & stack->mask, size, &linear) ||
-	    !cpu_write_value(stack->cpu, linear, size, stack->view, value))
+	if (!stack_linear(stack, pointer & stack->mask, written, &linear) ||
+	    !cpu_write_value(stack->cpu, linear, written, stack->view, value))
 		return false;
 	stack->pointer = pointer;
 	return true;
+}
+
+bool stack_push(struct stack *stack, uint64_t value, unsigned size)
+{
+	return push_part(stack, value, size, size);
+}
+
+/* Intel's processors write 16 of 32 bits and leave the others (SDM 2B, PUSH); AMD's write zeroes. */
+bool stack_push_selector(struct stack *stack, uint16_t selector, unsigned size)
+{
+	unsigned written = size == 4 && cpu_model_is_intel(stack->cpu->model) ? 2 : size;
+	return push_part(stack, selector, size, written);
 }
 
 bool stack_peek(struct stack *stack, uint64_t skip, uint64_t *value, unsigned size)

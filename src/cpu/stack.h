@@ -17,6 +17,7 @@ struct stack {
 	bool flat64;   /* 64-bit mode: no base, no limit */
 	enum tlb_view view;
 	uint32_t error_code; /* of #SS: 0, or the selector of a new stack */
+	bool checked;	     /* for alignment, where EFLAGS.AC asks for it */
 };
 
 static inline uint64_t stack_mask(const struct cpu *cpu)
@@ -34,7 +35,8 @@ static inline struct stack stack_current(struct cpu *cpu)
 			      .pointer = cpu->gpr[CPU_RSP],
 			      .mask = stack_mask(cpu),
 			      .flat64 = cpu_code64(cpu),
-			      .view = cpu_view(cpu)};
+			      .view = cpu_view(cpu),
+			      .checked = true};
 }
 
 /* The stack of an inner privilege level. Pushes there are supervisor accesses whatever the CPL still is. */
@@ -48,6 +50,7 @@ static inline void stack_init_inner(struct stack *stack, struct cpu *cpu, const 
 	stack->flat64 = false;
 	stack->view = CPU_VIEW_IMPLICIT(cpu);
 	stack->error_code = segment->selector & 0xfffcu;
+	stack->checked = false;
 }
 
 static inline void stack_init_inner64(struct stack *stack, struct cpu *cpu, const struct cpu_segment *segment,
@@ -61,6 +64,8 @@ static inline void stack_init_inner64(struct stack *stack, struct cpu *cpu, cons
 
 /* size: 2, 4 or 8. */
 bool stack_push(struct stack *stack, uint64_t value, unsigned size);
+/* PUSH of a segment register. */
+bool stack_push_selector(struct stack *stack, uint16_t selector, unsigned size);
 bool stack_pop(struct stack *stack, uint64_t *value, unsigned size);
 /* Reads what a pop `skip` bytes further up would give. */
 bool stack_peek(struct stack *stack, uint64_t skip, uint64_t *value, unsigned size);

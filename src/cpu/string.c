@@ -18,6 +18,7 @@
  * instruction restarts. The same holds when a data breakpoint fires.
  */
 #include "cpu/arithmetic.h"
+#include "cpu/cpuid.h"
 #include "cpu/debug.h"
 #include "cpu/op.h"
 #include "cpu/port.h"
@@ -101,6 +102,15 @@ static uint64_t elements_in_segment(const struct string *string, const struct st
 	return count == 0 ? 1 : count;
 }
 
+/* An element on two pages is checked as a whole: the other operand's fault must not come before one of the second page.
+ */
+static bool string_check_crossing(struct cpu *cpu, const struct string_side *side, unsigned size)
+{
+	if (side->access == TLB_WRITE)
+		return cpu_check_write(cpu, side->linear, size, cpu_view(cpu));
+	return cpu_check_read(cpu, side->linear, size, cpu_view(cpu));
+}
+
 /*
  * Checks the side's next element and finds its page. Lowers *count to what the page, the segment and the index register
  * allow. False: fault.
@@ -120,6 +130,8 @@ static bool string_find(const struct string *string, struct string_side *side, u
 		side->host = op_direct(cpu, side->linear, side->access, side->segment == CPU_SS, &fault);
 		if (fault)
 			return false;
+	} else if (!string_check_crossing(cpu, side, string->size)) {
+		return false;
 	}
 	if (side->host == NULL)
 		*count = 1;
@@ -324,13 +336,14 @@ static void comparison_done(struct string *string, uint32_t flags)
 	string->stopped = string->insn->repne ? equal : !equal;
 }
 
+/* Of two operands that fault processors report ES:[rDI]. */
 static bool cmps_chunk(struct string *string, uint64_t *count)
 {
 	struct string_side left = string_source(string), right = string_destination(TLB_READ);
 	uint64_t a, b;
 	uint32_t flags;
 
-	if (!string_find(string, &left, count) || !string_find(string, &right, count))
+	if (!string_find(string, &right, count) || !string_find(string, &left, count))
 		return false;
 	if (left.host != NULL && right.host != NULL) {
 		flags = host_cmps(left.host, right.host, count, string->size, string->backward, !string->insn->repne);
@@ -373,11 +386,7 @@ static bool ins_chunk(struct string *string, uint64_t *count)
 	uint16_t port = (uint16_t)cpu->gpr[CPU_RDX];
 
 	*count = 1;
-	if (!port_check(cpu, port, string->size) || !string_find(string, &to, count))
-		return false;
-	if (to.host == NULL && !cpu_check_write(cpu, to.linear, string->size, cpu_view(cpu)))
-		return false;
-	if (!element_write(string, &to, port_read(cpu, port, string->size)))
+	if (!string_find(string, &to, count) || !element_write(string, &to, port_read(cpu, port, string->size)))
 		return false;
 	string_advance(string, CPU_RDI, 1);
 	return true;
@@ -391,8 +400,7 @@ static bool outs_chunk(struct string *string, uint64_t *count)
 	uint64_t value;
 
 	*count = 1;
-	if (!port_check(cpu, port, string->size) || !string_find(string, &from, count) ||
-	    !element_read(string, &from, &value))
+	if (!string_find(string, &from, count) || !element_read(string, &from, &value))
 		return false;
 	port_write(cpu, port, string->size, value);
 	string_advance(string, CPU_RSI, 1);
@@ -409,7 +417,27 @@ static bool repetition_interrupted(struct cpu *cpu)
 	return cpu->debug_trap || __atomic_load_n(&cpu->run, __ATOMIC_RELAXED) == 0;
 }
 
-static enum cpu_next string_run(struct cpu *cpu, const struct cpu_insn *insn, string_chunk *chunk)
+/* Index registers that the start of a repetition cuts to the address size. */
+enum string_cut { CUT_NONE = 0, CUT_RSI = 1, CUT_RDI = 2 };
+
+/*
+ * With 32-bit addresses in 64-bit mode Intel's processors cut the count, and the pointers of moves and stores, to 32
+ * bits even if there is nothing to do or the first element faults. AMD's leave them until they change.
+ */
+static void repetition_begin(const struct string *string, enum string_cut cut)
+{
+	struct cpu *cpu = string->cpu;
+
+	if (string->mask != 0xffffffff || !cpu_code64(cpu) || !cpu_model_is_intel(cpu->model))
+		return;
+	cpu->gpr[CPU_RCX] &= string->mask;
+	if (cut & CUT_RSI)
+		cpu->gpr[CPU_RSI] &= string->mask;
+	if (cut & CUT_RDI)
+		cpu->gpr[CPU_RDI] &= string->mask;
+}
+
+static enum cpu_next string_run(struct cpu *cpu, const struct cpu_insn *insn, string_chunk *chunk, enum string_cut cut)
 {
 	struct string string = {.cpu = cpu,
 				.insn = insn,
@@ -417,14 +445,18 @@ static enum cpu_next string_run(struct cpu *cpu, const struct cpu_insn *insn, st
 				.shift = (unsigned)__builtin_ctz(insn->operand_size),
 				.mask = size_mask(insn->address_size),
 				.backward = (cpu->flags_system & FLAG_DF) != 0};
+	uint32_t flags = cpu->flags_arithmetic;
 	uint64_t left, count = 1;
 
 	if (!insn->rep && !insn->repne)
 		return chunk(&string, &count) ? op_done(cpu, insn) : CPU_FAULT;
+	repetition_begin(&string, cut);
 	while ((left = cpu->gpr[CPU_RCX] & string.mask) != 0) {
 		count = (cpu->mode & MODE_TF) ? 1 : left;
-		if (!chunk(&string, &count))
+		if (!chunk(&string, &count)) {
+			cpu->flags_arithmetic = flags; /* SDM 2B, REP: those before the instruction */
 			return CPU_FAULT;
+		}
 		register_update(&string, CPU_RCX, left - count);
 		if (string.stopped || count == left)
 			break;
@@ -436,35 +468,40 @@ static enum cpu_next string_run(struct cpu *cpu, const struct cpu_insn *insn, st
 
 enum cpu_next cpu_op_movs(struct cpu *cpu, const struct cpu_insn *insn)
 {
-	return string_run(cpu, insn, movs_chunk);
+	return string_run(cpu, insn, movs_chunk, CUT_RSI | CUT_RDI);
 }
 
 enum cpu_next cpu_op_cmps(struct cpu *cpu, const struct cpu_insn *insn)
 {
-	return string_run(cpu, insn, cmps_chunk);
+	return string_run(cpu, insn, cmps_chunk, CUT_NONE);
 }
 
 enum cpu_next cpu_op_stos(struct cpu *cpu, const struct cpu_insn *insn)
 {
-	return string_run(cpu, insn, stos_chunk);
+	return string_run(cpu, insn, stos_chunk, CUT_RDI);
 }
 
 enum cpu_next cpu_op_lods(struct cpu *cpu, const struct cpu_insn *insn)
 {
-	return string_run(cpu, insn, lods_chunk);
+	return string_run(cpu, insn, lods_chunk, CUT_NONE);
 }
 
 enum cpu_next cpu_op_scas(struct cpu *cpu, const struct cpu_insn *insn)
 {
-	return string_run(cpu, insn, scas_chunk);
+	return string_run(cpu, insn, scas_chunk, CUT_NONE);
 }
 
+/* The right to the port is asked for even if the count is zero. */
 enum cpu_next cpu_op_ins(struct cpu *cpu, const struct cpu_insn *insn)
 {
-	return string_run(cpu, insn, ins_chunk);
+	if (!port_check(cpu, (uint16_t)cpu->gpr[CPU_RDX], insn->operand_size))
+		return CPU_FAULT;
+	return string_run(cpu, insn, ins_chunk, CUT_NONE);
 }
 
 enum cpu_next cpu_op_outs(struct cpu *cpu, const struct cpu_insn *insn)
 {
-	return string_run(cpu, insn, outs_chunk);
+	if (!port_check(cpu, (uint16_t)cpu->gpr[CPU_RDX], insn->operand_size))
+		return CPU_FAULT;
+	return string_run(cpu, insn, outs_chunk, CUT_NONE);
 }

@@ -12,7 +12,7 @@ static bool table_operand(struct cpu *cpu, const struct cpu_insn *insn, enum tlb
 			  unsigned *size)
 {
 	*size = cpu_code64(cpu) ? 10 : 6;
-	return cpu_operand_linear(cpu, insn, *size, access, linear);
+	return cpu_operand_linear(cpu, insn, *size, access, linear) && op_aligned(cpu, *linear, 4);
 }
 
 static bool table_load(struct cpu *cpu, const struct cpu_insn *insn, struct cpu_table *table)

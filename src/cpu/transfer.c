@@ -251,7 +251,7 @@ static bool iret_read_frame64(struct cpu *cpu, struct iret_frame *frame)
 {
 	uint64_t linear = cpu->gpr[CPU_RSP];
 	const struct tlb_entry *entry = &cpu->tlb.entry[cpu_view(cpu)][TLB_INDEX(linear)];
-	if (linear - entry->read_tag > PAGE_SIZE - 40)
+	if (linear - entry->read_tag > PAGE_SIZE - 40 || !op_is_aligned(cpu, linear, 8))
 		return false;
 	const uint8_t *host = tlb_host(entry, linear);
 	frame->rip = load_le(host, 8);

@@ -212,19 +212,21 @@ static void environment_load(struct cpu *cpu, const uint8_t *image, unsigned siz
 	x87_set_pointers(cpu, environment_load_pointers(cpu, word, size));
 }
 
-/* Ends with the memory operand's address checked and the state parked. */
+static unsigned word_size(const struct cpu_insn *insn)
+{
+	return insn->operand_size == 2 ? 2 : 4;
+}
+
+/* Ends with the memory operand's address checked and the state parked. Loads wait for pending exceptions first. */
 static bool environment_operand(struct cpu *cpu, const struct cpu_insn *insn, unsigned size, enum tlb_access access,
 				uint64_t *linear)
 {
 	if (!x87_available(cpu))
 		return false;
 	cpu_fpu_park(cpu);
-	return cpu_operand_linear(cpu, insn, size, access, linear);
-}
-
-static unsigned word_size(const struct cpu_insn *insn)
-{
-	return insn->operand_size == 2 ? 2 : 4;
+	if (access == TLB_READ && !x87_no_pending(cpu))
+		return false;
+	return cpu_operand_linear(cpu, insn, size, access, linear) && op_aligned(cpu, *linear, word_size(insn));
 }
 
 enum cpu_next cpu_op_fnstenv(struct cpu *cpu, const struct cpu_insn *insn)
@@ -250,7 +252,7 @@ enum cpu_next cpu_op_fldenv(struct cpu *cpu, const struct cpu_insn *insn)
 	uint8_t image[28];
 	uint64_t linear;
 
-	if (!environment_operand(cpu, insn, size * 7, TLB_READ, &linear) || !x87_no_pending(cpu) ||
+	if (!environment_operand(cpu, insn, size * 7, TLB_READ, &linear) ||
 	    !cpu_read(cpu, linear, image, size * 7, cpu_view(cpu)))
 		return CPU_FAULT;
 	environment_load(cpu, image, size);
@@ -281,7 +283,7 @@ enum cpu_next cpu_op_frstor(struct cpu *cpu, const struct cpu_insn *insn)
 	uint64_t linear;
 
 	if (!environment_operand(cpu, insn, environment + 8 * REGISTER_BYTES, TLB_READ, &linear) ||
-	    !x87_no_pending(cpu) || !x87_read_block(cpu, linear, image, environment + 8 * REGISTER_BYTES))
+	    !x87_read_block(cpu, linear, image, environment + 8 * REGISTER_BYTES))
 		return CPU_FAULT;
 	environment_load(cpu, image, size);
 	for (unsigned i = 0; i < 8; i++)

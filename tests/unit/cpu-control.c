@@ -280,7 +280,7 @@ static void test_cli_sti(void **state)
 	assert_int_equal(cpu->interrupt_enable, 0);
 	assert_int_equal(op_run(fixture, CPU_OP_sti, INSN(0)), CPU_EXIT);
 	assert_int_equal(cpu->interrupt_enable, 1);
-	assert_int_equal(cpu->interrupt_shadow, 1);
+	assert_int_equal(cpu->interrupt_shadow, CPU_SHADOW_STI);
 	cpu->interrupt_shadow = 0;
 	op_succeeds(fixture, CPU_OP_sti, INSN(0)); /* a second one casts no shadow */
 	assert_int_equal(cpu->interrupt_shadow, 0);

@@ -119,7 +119,11 @@ static bool reference_element(struct world *world, struct string_case *c)
 	uint64_t mask = size_mask(c->address_size), a = 0, b = 0;
 	struct bounds source = world->source, destination = world->destination;
 	bool loads = c->kind == KIND_MOVS || c->kind == KIND_LODS || c->kind == KIND_CMPS;
+	bool compares = c->kind == KIND_CMPS || c->kind == KIND_SCAS;
 
+	/* Where both fault processors report ES:[rDI] of a comparison, but the source of a move. */
+	if (compares && !reference_access(world, c, c->rdi & mask, destination, false, &b))
+		return false;
 	if (loads && !reference_access(world, c, c->rsi & mask, source, false, &a))
 		return false;
 	switch (c->kind) {
@@ -140,8 +144,6 @@ static bool reference_element(struct world *world, struct string_case *c)
 		a = c->rax;
 		__attribute__((fallthrough));
 	default:
-		if (!reference_access(world, c, c->rdi & mask, destination, false, &b))
-			return false;
 		c->flags = host_compare(a, b, c->size);
 		break;
 	}
@@ -175,6 +177,7 @@ static void run_and_compare(struct world *world, struct string_case *c)
 	struct fixture *fixture = world->fixture;
 	struct cpu *cpu = fixture->cpu;
 	bool interrupted = random_below(&world->random, 2) != 0;
+	uint32_t flags_before;
 	enum cpu_next next;
 
 	cpu->gpr[CPU_RAX] = c->rax;
@@ -187,6 +190,7 @@ static void run_and_compare(struct world *world, struct string_case *c)
 	cpu->rip = 0x5000;
 	for (unsigned turn = 0;; turn++) {
 		assert_in_range(turn, 0, 0x20000);
+		flags_before = cpu->flags_arithmetic;
 		next = op_run(fixture, ops[c->kind],
 			      INSN(.operand_size = (uint8_t)c->size, .address_size = (uint8_t)c->address_size,
 				   .rep = c->rep, .repne = c->repne));
@@ -204,7 +208,8 @@ static void run_and_compare(struct world *world, struct string_case *c)
 	assert_int_equal(cpu->gpr[CPU_RCX], c->rcx);
 	assert_int_equal(cpu->gpr[CPU_RSI], c->rsi);
 	assert_int_equal(cpu->gpr[CPU_RDI], c->rdi);
-	assert_int_equal(cpu->flags_arithmetic, c->flags);
+	/* A fault finds the flags as they were when the instruction began, or went on after an event: SDM 2B, REP. */
+	assert_int_equal(cpu->flags_arithmetic, c->fault ? flags_before : c->flags);
 }
 
 static void compare_memory(struct world *world, uint64_t gpa, uint64_t size)
@@ -340,7 +345,8 @@ static void test_wrap_and_limits(void **state)
 	free(world.memory);
 }
 
-/* In 64-bit mode a 32-bit address size clears the upper halves; a count of zero does nothing. */
+/* In 64-bit mode a 32-bit address size clears the upper halves: at once on Intel's processors (observed), else when the
+ * registers change. */
 static void test_count_zero(void **state)
 {
 	struct fixture *fixture = *state;
@@ -351,7 +357,19 @@ static void test_count_zero(void **state)
 	cpu->gpr[CPU_RCX] = UINT64_C(0x100000000);
 	cpu->gpr[CPU_RSI] = cpu->gpr[CPU_RDI] = UINT64_C(0xdead00000000);
 	op_succeeds(fixture, CPU_OP_movs, INSN(.operand_size = 4, .address_size = 4, .rep = true));
+	assert_int_equal(cpu->gpr[CPU_RCX], 0);
+	assert_int_equal(cpu->gpr[CPU_RSI], 0);
+	assert_int_equal(cpu->gpr[CPU_RDI], 0);
+	cpu->gpr[CPU_RCX] = UINT64_C(0x100000000);
+	cpu->gpr[CPU_RSI] = UINT64_C(0xdead00000000);
+	op_succeeds(fixture, CPU_OP_lods, INSN(.operand_size = 4, .address_size = 4, .rep = true));
+	assert_int_equal(cpu->gpr[CPU_RCX], 0);
+	assert_int_equal(cpu->gpr[CPU_RSI], UINT64_C(0xdead00000000));
+	memcpy(fixture->model.vendor, "AuthenticAMD", 13);
+	cpu->gpr[CPU_RCX] = UINT64_C(0x100000000);
+	op_succeeds(fixture, CPU_OP_movs, INSN(.operand_size = 4, .address_size = 4, .rep = true));
 	assert_int_equal(cpu->gpr[CPU_RCX], UINT64_C(0x100000000));
+	assert_int_equal(cpu->gpr[CPU_RSI], UINT64_C(0xdead00000000));
 	cpu->gpr[CPU_RCX] = UINT64_C(0x100000001);
 	cpu->gpr[CPU_RDI] = UINT64_C(0xdead00006000);
 	op_succeeds(fixture, CPU_OP_stos, INSN(.operand_size = 4, .address_size = 4, .rep = true));
