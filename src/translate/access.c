@@ -87,8 +87,11 @@ void emit_effective_address(struct translation *t, const ZydisDecodedOperand *op
 		rm.memory.index = (uint8_t)register_value(t, index.number, REG_ADDRESS);
 		rm.memory.scale = mem->scale;
 	}
-	rm.memory.displacement = (int32_t)displacement;
+	int32_t beyond = displacement > INT32_MAX ? (int32_t)(displacement - INT32_MAX) : 0; /* only by rsp_bias */
+	rm.memory.displacement = (int32_t)(displacement - beyond);
 	asm_lea(&t->as, REG_ADDRESS, rm, bytes == 8 ? 8 : 4);
+	if (beyond != 0)
+		asm_lea(&t->as, REG_ADDRESS, rm_memory(REG_ADDRESS, beyond), bytes == 8 ? 8 : 4);
 	if (bytes == 2)
 		asm_op(&t->as, 0, false, 0x0fb7, REG_ADDRESS, rm_register(REG_ADDRESS)); /* movzx r12d, r12w */
 }

@@ -118,8 +118,7 @@ void link_connect(struct engine *engine, struct link *link, struct block *to)
 	link->to = to;
 	link->next_in = to->incoming;
 	to->incoming = link;
-	bool guarded = link->guarded || to->gpa2 != NO_PAGE ||
-		       (engine->modes[to->mode_id].bits & MODE_SELF_CHECK) != 0;
+	bool guarded = link->guarded || to->gpa2 != NO_PAGE || to->self_check;
 	set_target(engine, link->field, guarded ? to->guarded_entry : to->entry);
 }
 

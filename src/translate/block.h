@@ -36,7 +36,6 @@
 /* The engine's bits in cpu.mode's free nibble. */
 #define MODE_CAREFUL BIT32(28)    /* memory operands go through bounce buffers; one instruction */
 #define MODE_STEP BIT32(29)       /* one instruction, then back to the dispatcher */
-#define MODE_SELF_CHECK BIT32(30) /* the block compares its bytes on entry */
 
 #define BLOCK_MAX_INSNS 48
 #define NO_PAGE UINT64_MAX
@@ -77,6 +76,7 @@ struct block {
 	uint16_t guest_length;
 	uint8_t insn_count, link_count;
 	bool dead;
+	bool self_check; /* compares its bytes on entry: see PAGE_SELF_CHECK */
 	struct block_insn *insns;
 	struct link *links;         /* link_count of them */
 	struct link *incoming;

@@ -324,7 +324,7 @@ void emit_guard(struct translation *t)
 		emit_guard_exit(t);
 		asm_patch8_here(&t->as, same);
 	}
-	if ((t->mode & MODE_SELF_CHECK) != 0) {
+	if (t->block->self_check) {
 		flags_to_rax(&t->as);
 		asm_mov_immediate(&t->as, REG_INDEX, t->engine->block_count);
 		asm_call_to(&t->as, t->engine->thunks.self_check);

@@ -140,7 +140,7 @@ static bool block_still_good(struct engine_vcpu *vcpu, struct block *block, bool
 		if (*fault || page.gpa != block->gpa2)
 			return false;
 	}
-	return (vcpu->engine->modes[block->mode_id].bits & MODE_SELF_CHECK) == 0 || block_is_current(vcpu->engine, block);
+	return !block->self_check || block_is_current(vcpu->engine, block);
 }
 
 static struct block *find_existing(struct engine_vcpu *vcpu, uint64_t gpa, bool *fault)
@@ -170,8 +170,6 @@ static bool find_block(struct engine_vcpu *vcpu, uint32_t mode, struct block **r
 	if (!mmu_translate(cpu, linear, TLB_FETCH, cpu_view(cpu), false, &page))
 		return false;
 	const uint8_t *flags = memory_page_flags(cpu->memory, page.gpa);
-	if (flags != NULL && (*flags & PAGE_SELF_CHECK) != 0)
-		mode |= MODE_SELF_CHECK;
 	if (page.host == NULL)
 		mode |= MODE_STEP;
 	select_mode(vcpu, mode);
@@ -183,7 +181,8 @@ static bool find_block(struct engine_vcpu *vcpu, uint32_t mode, struct block **r
 	unsigned left = PAGE_SIZE - (unsigned)(linear & PAGE_MASK);
 	fetch.request = (struct translate_request){.mode = mode, .mode_id = vcpu->mode_id, .rip = cpu->rip, .linear = linear,
 						   .key = &vcpu->engine->modes[vcpu->mode_id], .gpa = page.gpa,
-						   .gpa2 = NO_PAGE, .bytes = page.host, .available = left};
+						   .gpa2 = NO_PAGE, .bytes = page.host, .available = left,
+						   .self_check = flags != NULL && (*flags & PAGE_SELF_CHECK) != 0};
 	if (page.host == NULL) { /* code in MMIO or nowhere: read as data, run once */
 		unsigned size = left < 16 ? left : 16;
 		cpu_physical_read(cpu, page.gpa, fetch.buffer, size);

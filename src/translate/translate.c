@@ -122,7 +122,7 @@ static bool must_stop(const struct translation *t, unsigned offset, unsigned pag
 		return true;
 	if ((t->mode & (MODE_STEP | MODE_CAREFUL)) != 0)
 		return true;
-	if ((t->mode & MODE_SELF_CHECK) != 0 && t->writes_memory)
+	if (t->block->self_check && t->writes_memory)
 		return true;
 	return t->insn_index == BLOCK_MAX_INSNS || offset >= page_left || t->stub_count + 4 > MAX_STUBS ||
 	       t->as.end - t->as.next < WORST_CASE_BYTES;
@@ -163,7 +163,7 @@ static bool keep_tables(struct translation *t, const uint8_t *bytes)
 	if (block->insns == NULL)
 		return false;
 	memcpy(block->insns, t->insns, t->insn_index * sizeof(struct block_insn));
-	if ((t->mode & MODE_SELF_CHECK) != 0) {
+	if (block->self_check) {
 		block->bytes = code_cache_allocate(&t->engine->cache, block->guest_length);
 		if (block->bytes == NULL)
 			return false;
@@ -193,6 +193,7 @@ enum translate_result translate_block(struct engine *engine, const struct transl
 	block->gpa = request->gpa;
 	block->gpa2 = request->gpa2;
 	block->mode_id = request->mode_id;
+	block->self_check = request->self_check;
 	block->guarded_entry = cache_offset_of(&t);
 	unsigned page_left = PAGE_SIZE - (unsigned)(request->linear & PAGE_MASK);
 	/* Whether the first instruction lies across the edge is known only after decoding it. */
