@@ -263,7 +263,7 @@ static bool after_restore_image(struct case_maker *maker, struct insn_case *insn
 	if (to == NULL)
 		return false;
 	uint8_t image[STATE_XSAVE_SIZE];
-	value_xsave_image(&maker->random, image, !fxrstor);
+	value_xsave_image(&maker->random, image, !fxrstor && cpu_model_has(maker->model, CPU_FEATURE_XSAVEC));
 	memcpy(to, image, fxrstor ? 512 : STATE_XSAVE_SIZE);
 	return true;
 }
