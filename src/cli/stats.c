@@ -22,6 +22,19 @@ static uint64_t number(const json_t *object, const char *key)
 	return (uint64_t)json_integer_value(json_object_get(object, key));
 }
 
+/* Estimates, under the exact clock that holds them. */
+static void print_kinds(const json_t *vcpu, double wall)
+{
+	const json_t *kinds = json_object_get(vcpu, "kinds");
+	for (unsigned i = 0; i < LEDGER_KIND_COUNT; i++) {
+		const json_t *kind = json_object_get(kinds, ledger_kind_key[i]);
+		double ns = (double)number(kind, "estimated_ns");
+		if (number(kind, "samples") != 0)
+			printf("    of it %-10s about %8.3f s %6.2f %%  %s\n", ledger_kind_key[i], ns / 1e9,
+			       wall > 0 ? 100.0 * ns / wall : 0.0, ledger_kind_text[i]);
+	}
+}
+
 static void print_clocks(const json_t *vcpu)
 {
 	const json_t *clocks = json_object_get(vcpu, "clocks_ns");
@@ -30,30 +43,37 @@ static void print_clocks(const json_t *vcpu)
 		double ns = (double)number(clocks, ledger_state_key[i]);
 		printf("  %-18s %12.3f s %6.2f %%  %s\n", ledger_state_key[i], ns / 1e9,
 		       wall > 0 ? 100.0 * ns / wall : 0.0, ledger_state_text[i]);
+		if (i == LEDGER_GUEST)
+			print_kinds(vcpu, wall);
 	}
 	printf("  %-18s %12.3f s           %s\n", "total", wall / 1e9, "wall time");
-	printf("  %-18s %12.3f s           %s\n", "run delay", (double)number(vcpu, "run_delay_ns") / 1e9,
-	       "of these, the host ran something else");
+}
+
+static void print_count(const char *key, uint64_t count, const char *text)
+{
+	if (count != 0)
+		printf("  %-18s %14" PRIu64 "           %s\n", key, count, text);
 }
 
 static void print_counts(const json_t *vcpu)
 {
+	const json_t *kinds = json_object_get(vcpu, "kinds");
 	const json_t *counts = json_object_get(vcpu, "counts");
-	for (unsigned i = 0; i < LEDGER_COUNTER_COUNT; i++) {
-		uint64_t count = number(counts, ledger_counter_key[i]);
-		if (count != 0)
-			printf("  %-18s %14" PRIu64 "           %s\n", ledger_counter_key[i], count,
-			       ledger_counter_text[i]);
-	}
+	for (unsigned i = 0; i < LEDGER_KIND_COUNT; i++)
+		print_count(ledger_kind_key[i], number(json_object_get(kinds, ledger_kind_key[i]), "count"),
+			    ledger_kind_text[i]);
+	for (unsigned i = 0; i < LEDGER_COUNTER_COUNT; i++)
+		print_count(ledger_counter_key[i], number(counts, ledger_counter_key[i]), ledger_counter_text[i]);
 }
 
 static void print_stats(const json_t *stats)
 {
 	const char *name = json_string_value(json_object_get(stats, "name"));
 	const char *state = json_string_value(json_object_get(stats, "state"));
-	printf("%s: %s, memory %" PRIu64 " MiB, beyond it %.1f MiB, resident %.1f MiB\n", name != NULL ? name : "?",
-	       state != NULL ? state : "?", number(stats, "memory_bytes") >> 20,
-	       (double)number(stats, "overhead_bytes") / 1048576, (double)number(stats, "resident_bytes") / 1048576);
+	printf("%s: %s, memory %" PRIu64 " MiB, of it resident %.1f MiB, resident beyond it %.1f MiB\n",
+	       name != NULL ? name : "?", state != NULL ? state : "?", number(stats, "memory_bytes") >> 20,
+	       (double)number(stats, "memory_resident_bytes") / 1048576,
+	       (double)number(stats, "beyond_resident_bytes") / 1048576);
 	size_t index;
 	json_t *vcpu;
 	json_array_foreach(json_object_get(stats, "vcpus"), index, vcpu)
@@ -90,7 +110,7 @@ const struct command command_stats = {
     .summary = "show where a guest's time goes",
     .description =
 	"Shows the ledger of a guest: how long each virtual processor was in each state, which adds up to the\n"
-	"time it exists, and how often what happened.",
+	"time it exists, and how often what happened. Lines with 'about' are estimates from samples.",
     .options = stats_options,
     .run = stats_run,
 };

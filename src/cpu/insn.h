@@ -86,18 +86,21 @@ uint64_t cpu_register(const struct cpu *cpu, const struct cpu_insn *insn, unsign
 void cpu_register_set(struct cpu *cpu, const struct cpu_insn *insn, unsigned number, unsigned size, uint64_t value);
 
 /* X(NAME): every operation in C. CPU_OP_NAME runs cpu_op_name, which does what its mnemonic says in all modes. */
-#define CPU_OPS_CONTROL(X) /* cpu/control.c, cpu/debug.c, cpu/table.c, cpu/flags.c: system registers and flags */             \
+#define CPU_OPS_CONTROL(X) /* cpu/control.c, cpu/debug.c, cpu/table.c, cpu/flags.c: system registers */                       \
 	X(mov_from_cr) X(mov_to_cr) X(mov_from_dr) X(mov_to_dr) X(lmsw) X(smsw) X(clts) X(invlpg) X(invpcid) X(invd)   \
 	X(wbinvd) X(lgdt) X(lidt) X(sgdt) X(sidt) X(lldt) X(ltr) X(sldt) X(str) X(hlt) X(rdpmc) X(xgetbv) X(xsetbv)     \
-	X(stac) X(clac) X(swapgs) X(rdfsbase) X(rdgsbase) X(wrfsbase) X(wrgsbase) X(cli) X(sti) X(pushf) X(popf)
+	X(rdfsbase) X(rdgsbase) X(wrfsbase) X(wrgsbase)
+#define CPU_OPS_FLAGS(X) /* cpu/flags.c: what kernels do at each entry and around each critical section */                        \
+	X(stac) X(clac) X(swapgs) X(cli) X(sti) X(pushf) X(popf)
 #define CPU_OPS_MODEL(X) /* cpu/msr.c */                                                                               \
 	X(cpuid) X(rdmsr) X(wrmsr) X(rdtsc) X(rdtscp) X(rdpid)
 #define CPU_OPS_TRANSFER(X) /* cpu/transfer.c, cpu/syscall.c, cpu/segment.c: far control transfers and segment loads */     \
 	X(int_n) X(int3) X(int1) X(into) X(iret) X(syscall) X(sysret) X(sysenter) X(sysexit) X(call_far) X(jmp_far)   \
 	X(ret_far) X(mov_to_segment) X(mov_from_segment) X(pop_segment) X(push_segment) X(load_far_pointer) X(lar) X(lsl)             \
 	X(verr) X(verw) X(arpl) X(ud)
-#define CPU_OPS_STRING(X) /* cpu/string.c, cpu/port.c */                                                                 \
-	X(movs) X(cmps) X(stos) X(lods) X(scas) X(ins) X(outs) X(in) X(out)
+#define CPU_OPS_STRING(X) /* cpu/string.c */                                                                             \
+	X(movs) X(cmps) X(stos) X(lods) X(scas)
+#define CPU_OPS_PORT(X) /* cpu/port.c, cpu/string.c */ X(ins) X(outs) X(in) X(out)
 #define CPU_OPS_LEGACY(X) /* cpu/legacy.c, cpu/atomic.c: what 64-bit mode dropped, and rare integer instructions */      \
 	X(daa) X(das) X(aaa) X(aas) X(aam) X(aad) X(bound) X(enter) X(leave) X(pusha) X(popa) X(salc) X(xlat) X(cmpxchg8b)       \
 	X(cmpxchg16b) X(bit_memory) X(lahf) X(sahf) X(loop) X(loope) X(loopne) X(jcxz)
@@ -106,7 +109,8 @@ void cpu_register_set(struct cpu *cpu, const struct cpu_insn *insn, unsigned num
 	X(stmxcsr) X(fwait) X(maskmovq) X(maskmovdqu) X(vmaskmov) X(vpmaskmov) X(gather) X(clflush) X(nop)
 
 #define CPU_OPS(X)                                                                                                     \
-	CPU_OPS_CONTROL(X) CPU_OPS_MODEL(X) CPU_OPS_TRANSFER(X) CPU_OPS_STRING(X) CPU_OPS_LEGACY(X) CPU_OPS_VECTOR(X)
+	CPU_OPS_CONTROL(X) CPU_OPS_FLAGS(X) CPU_OPS_MODEL(X) CPU_OPS_TRANSFER(X) CPU_OPS_STRING(X) CPU_OPS_PORT(X)       \
+	CPU_OPS_LEGACY(X) CPU_OPS_VECTOR(X)
 
 enum cpu_op {
 #define X(name) CPU_OP_##name,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "ledger/ledger.h"
 
+#include "ledger/line.h"
+
 #include <fcntl.h>
 #include <sched.h>
 #include <string.h>
@@ -12,15 +14,16 @@
 #define NS_PER_SECOND UINT64_C(1000000000)
 #define CALIBRATION_NS UINT64_C(10000000)
 #define CALIBRATION_TRIES 8
-/* A writer that died between its two sequence stores must not hang its readers. */
-#define READ_TRIES 100000
+#define SAMPLE_TRIES 256
 
 #define X(name, key, text) key,
 const char *const ledger_state_key[LEDGER_STATE_COUNT] = {LEDGER_STATES(X)};
+const char *const ledger_kind_key[LEDGER_KIND_COUNT] = {LEDGER_KINDS(X)};
 const char *const ledger_counter_key[LEDGER_COUNTER_COUNT] = {LEDGER_COUNTERS(X)};
 #undef X
 #define X(name, key, text) text,
 const char *const ledger_state_text[LEDGER_STATE_COUNT] = {LEDGER_STATES(X)};
+const char *const ledger_kind_text[LEDGER_KIND_COUNT] = {LEDGER_KINDS(X)};
 const char *const ledger_counter_text[LEDGER_COUNTER_COUNT] = {LEDGER_COUNTERS(X)};
 #undef X
 
@@ -53,11 +56,6 @@ static struct moment moment_now(void)
 	return best;
 }
 
-static uint64_t scale(uint64_t value, uint64_t multiplier, uint64_t divisor)
-{
-	return (uint64_t)((unsigned __int128)value * multiplier / divisor);
-}
-
 static uint64_t measure_tsc_hz(void)
 {
 	struct moment start = moment_now();
@@ -66,7 +64,21 @@ static uint64_t measure_tsc_hz(void)
 	struct moment end = moment_now();
 	if (end.ns <= start.ns || end.tsc <= start.tsc)
 		return NS_PER_SECOND;
-	return scale(end.tsc - start.tsc, NS_PER_SECOND, end.ns - start.ns);
+	return ledger_scale(end.tsc - start.tsc, NS_PER_SECOND, end.ns - start.ns);
+}
+
+/* The least that a sample of nothing takes. */
+static uint64_t measure_sample_cost(void)
+{
+	struct ledger_vcpu line = {.state = LEDGER_GUEST};
+	uint64_t least = UINT64_MAX;
+	for (unsigned i = 0; i < SAMPLE_TRIES; i++) {
+		uint64_t before = line.kind[0].cycles;
+		ledger_sample_end(&line, (enum ledger_kind)0, ledger_sample_begin(&line));
+		uint64_t cost = line.kind[0].cycles - before;
+		least = cost < least ? cost : least;
+	}
+	return least;
 }
 
 static void ledger_open_clocks(struct ledger *ledger, unsigned vcpu_count)
@@ -78,12 +90,15 @@ static void ledger_open_clocks(struct ledger *ledger, unsigned vcpu_count)
 	    .tsc_hz = measure_tsc_hz(),
 	    .vcpu_count = vcpu_count,
 	    .pid = (uint64_t)getpid(),
+	    .sample_cost = measure_sample_cost(),
 	};
 	ledger->opened_realtime_ns = clock_ns(CLOCK_REALTIME);
 	ledger->opened_tsc = ledger_tsc();
 	for (unsigned i = 0; i < vcpu_count; i++) {
 		ledger->vcpu[i].state = LEDGER_PAUSED;
-		ledger->vcpu[i].since = ledger->opened_tsc;
+		ledger->vcpu[i].since = ledger->vcpu[i].settled.at = ledger->opened_tsc;
+		for (unsigned kind = 0; kind < LEDGER_KIND_COUNT; kind++)
+			ledger->vcpu[i].kind[kind].sample_at = LEDGER_SAMPLE_EVERY;
 	}
 }
 
@@ -174,24 +189,18 @@ void ledger_unmap(const struct ledger *ledger)
 		(void)munmap((void *)(uintptr_t)ledger, sizeof *ledger);
 }
 
-/* The clocks of a line as they stood at `now`, in cycles. */
-struct line_copy {
-	uint64_t now, since, state;
-	uint64_t clock[LEDGER_STATE_COUNT];
-};
-
-static void line_load(const struct ledger_vcpu *line, struct line_copy *copy)
+static void line_load(const struct ledger_vcpu *line, struct ledger_line_copy *copy)
 {
 	copy->state = __atomic_load_n(&line->state, __ATOMIC_RELAXED);
 	copy->since = __atomic_load_n(&line->since, __ATOMIC_RELAXED);
-	for (unsigned i = 0; i < LEDGER_STATE_COUNT; i++)
+	for (unsigned i = 0; i < LEDGER_BOOKED_COUNT; i++)
 		copy->clock[i] = __atomic_load_n(&line->clock[i], __ATOMIC_RELAXED);
 	copy->now = ledger_tsc();
 }
 
-static void line_copy(const struct ledger_vcpu *line, struct line_copy *copy)
+void ledger_line_copy(const struct ledger_vcpu *line, struct ledger_line_copy *copy)
 {
-	for (unsigned try = 0; try < READ_TRIES; try++) {
+	for (unsigned try = 0; try < LEDGER_READ_TRIES; try++) {
 		uint64_t before = __atomic_load_n(&line->sequence, __ATOMIC_ACQUIRE);
 		line_load(line, copy);
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
@@ -202,25 +211,74 @@ static void line_copy(const struct ledger_vcpu *line, struct line_copy *copy)
 			(void)sched_yield();
 	}
 	/* The object belongs to another process: never index with what it says. */
-	if (copy->state >= LEDGER_STATE_COUNT)
+	if (copy->state >= LEDGER_BOOKED_COUNT)
 		copy->state = LEDGER_PAUSED;
 	/* Two processors' TSCs may differ by some cycles. */
 	if (copy->now < copy->since)
 		copy->now = copy->since;
+	copy->clock[copy->state] += copy->now - copy->since;
+}
+
+static void settled_copy(const struct ledger_settled *settled, struct ledger_settled *copy)
+{
+	for (unsigned try = 0; try < LEDGER_READ_TRIES; try++) {
+		uint64_t before = __atomic_load_n(&settled->sequence, __ATOMIC_ACQUIRE);
+		copy->at = __atomic_load_n(&settled->at, __ATOMIC_RELAXED);
+		for (unsigned i = 0; i < LEDGER_BOOKED_COUNT; i++)
+			copy->booked[i] = __atomic_load_n(&settled->booked[i], __ATOMIC_RELAXED);
+		for (unsigned i = 0; i < LEDGER_STATE_COUNT; i++)
+			copy->clock[i] = __atomic_load_n(&settled->clock[i], __ATOMIC_RELAXED);
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		if ((before & 1) == 0 && __atomic_load_n(&settled->sequence, __ATOMIC_RELAXED) == before)
+			break;
+		if (try % 64 == 63)
+			(void)sched_yield();
+	}
+}
+
+/* Of a part that other estimates share, no more than the whole. */
+static void estimates_fit(struct ledger_reading *reading)
+{
+	uint64_t sum = 0;
+	uint64_t whole = reading->state_ns[LEDGER_GUEST];
+	for (unsigned i = 0; i < LEDGER_KIND_COUNT; i++)
+		sum += reading->kind[i].ns;
+	for (unsigned i = 0; sum > whole && i < LEDGER_KIND_COUNT; i++)
+		reading->kind[i].ns = ledger_scale(reading->kind[i].ns, whole, sum);
+}
+
+static void read_estimates(const struct ledger *ledger, const struct ledger_vcpu *line, struct ledger_reading *reading)
+{
+	for (unsigned i = 0; i < LEDGER_KIND_COUNT; i++) {
+		struct ledger_estimate *estimate = &reading->kind[i];
+		estimate->count = __atomic_load_n(&line->kind[i].count, __ATOMIC_RELAXED);
+		estimate->samples = __atomic_load_n(&line->kind[i].samples, __ATOMIC_RELAXED);
+		uint64_t cycles = __atomic_load_n(&line->kind[i].cycles, __ATOMIC_RELAXED);
+		uint64_t cost = estimate->samples * ledger->sample_cost;
+		if (estimate->samples == 0 || cycles <= cost)
+			continue;
+		estimate->ns = ledger_scale(ledger_scale(cycles - cost, estimate->count, estimate->samples),
+					    NS_PER_SECOND, ledger->tsc_hz);
+	}
+	estimates_fit(reading);
 }
 
 void ledger_read(const struct ledger *ledger, unsigned vcpu, struct ledger_reading *reading)
 {
 	const struct ledger_vcpu *line = &ledger->vcpu[vcpu];
-	struct line_copy copy;
-	line_copy(line, &copy);
-	copy.clock[copy.state] += copy.now - copy.since;
+	struct ledger_settled settled;
+	struct ledger_line_copy copy;
 	uint64_t hz = ledger->tsc_hz;
-	reading->wall_ns = scale(copy.now - ledger->opened_tsc, NS_PER_SECOND, hz);
+	settled_copy(&line->settled, &settled); /* first: what it was made from is not newer than what follows */
+	ledger_line_copy(line, &copy);
+	*reading = (struct ledger_reading){.state = (enum ledger_state)copy.state};
+	reading->wall_ns = ledger_scale(copy.now - ledger->opened_tsc, NS_PER_SECOND, hz);
+	reading->unsettled_ns = ledger_scale(ledger_gain(copy.now, settled.at), NS_PER_SECOND, hz);
+	for (unsigned i = 0; i < LEDGER_BOOKED_COUNT; i++)
+		settled.clock[i] += ledger_gain(copy.clock[i], settled.booked[i]);
 	for (unsigned i = 0; i < LEDGER_STATE_COUNT; i++)
-		reading->state_ns[i] = scale(copy.clock[i], NS_PER_SECOND, hz);
+		reading->state_ns[i] = ledger_scale(settled.clock[i], NS_PER_SECOND, hz);
 	for (unsigned i = 0; i < LEDGER_COUNTER_COUNT; i++)
 		reading->count[i] = __atomic_load_n(&line->count[i], __ATOMIC_RELAXED);
-	reading->run_delay_ns = __atomic_load_n(&line->run_delay_ns, __ATOMIC_RELAXED);
-	reading->state = (enum ledger_state)copy.state;
+	read_estimates(ledger, line, reading);
 }

@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ledger: where every microsecond of a guest goes.
+ * The ledger: where every microsecond of a guest goes. docs/ledger.md explains it to its readers.
  *
- * Layout. One shared-memory object per guest: a header, then one `struct ledger_vcpu` per vCPU, then device
- * operation lines. Every field is a 64-bit word in its writer's own cache lines; one writer per line, any number of
- * readers, no locks. Readers in other processes map it read-only and check `magic` and `version`.
+ * Layout. One shared-memory object per guest: a header, then one `struct ledger_vcpu` per vCPU. Every field is a
+ * 64-bit word in its writer's own cache lines; any number of readers. Readers in other processes map it read-only and
+ * check `magic` and `version`.
  *
- * Clocks. Every vCPU is in exactly one state at any moment. ledger_enter() books the time since the last
+ * Booked clocks. Every vCPU is in exactly one state at any moment. ledger_enter() books the time since the last
  * transition to the state left, so the clocks sum to the time since the ledger was opened, exactly: the
  * reader adds the open interval (now - `since`) to `state`. A sequence counter makes a line's reading consistent.
- * Units are nanoseconds of the host's monotonic clock, kept in TSC cycles of the host and scaled by the
- * reader (`tsc_hz` in the header), since reading the TSC costs about 10 ns.
+ * They are kept in TSC cycles of the host and scaled by the reader (`tsc_hz` in the header), since reading the TSC
+ * costs about 10 ns.
  *
- * Counts. Exits by kind and causes below are exact counts; their cost is estimated by the reader as count x sampled
- * cost, scaled to the exact parent clock, and shown as an estimate.
+ * Settled clocks. Booked clocks go on while Linux runs something else. ledger/settle.h compares them with what Linux
+ * says of the thread, and moves that time to the states PREEMPTED and BLOCKED, which are never entered.
  *
- * ledger_enter and ledger_count are inline and free of libc: the engine calls them with guest state live.
+ * Kinds. What the engine does for the guest too often to book each time stays in GUEST: it is counted exactly, and one
+ * in LEDGER_SAMPLE_EVERY is timed. The reader estimates count x mean cost.
+ *
+ * What is inline here is free of libc: the engine calls it with guest state live.
  */
 #ifndef NFOLD_LEDGER_LEDGER_H
 #define NFOLD_LEDGER_LEDGER_H
@@ -27,10 +30,18 @@
 #include "base/error.h"
 
 #define LEDGER_MAGIC UINT64_C(0x726567646c66646e) /* "ndfldger" */
-#define LEDGER_VERSION 1u
+#define LEDGER_VERSION 2u
 #define LEDGER_MAX_VCPUS 8
 
-/* X(name, text): the coarse states of a vCPU, in the order of the layout. */
+/* A prime, so that no loop of the guest keeps step with the samples. */
+#define LEDGER_SAMPLE_EVERY 251u
+/* A longer sample (about half a millisecond) was interrupted by something else, and is dropped. */
+#define LEDGER_SAMPLE_MAX (UINT64_C(1) << 20)
+
+/*
+ * X(name, key, text): the coarse states of a vCPU, in the order of the layout. First those that run on a processor,
+ * then those that wait, last those that settling finds.
+ */
 #define LEDGER_STATES(X)                                                                                               \
 	X(GUEST, "guest", "in guest code")                                                                             \
 	X(EXIT, "exit", "engine and system code on the guest's behalf")                                                \
@@ -41,21 +52,23 @@
 	X(COSTOP, "costop", "held back for its siblings")                                                              \
 	X(LIMITED, "limited", "held back by its limit")                                                                \
 	X(PAGING, "paging", "waiting for swapped memory")                                                              \
-	X(PAUSED, "paused", "paused by the user")
+	X(PAUSED, "paused", "paused by the user")                                                                      \
+	X(PREEMPTED, "preempted", "ready, while Linux ran something else")                                             \
+	X(BLOCKED, "blocked", "held up inside Linux: a lock, a page of the host")
 
 enum ledger_state {
 #define X(name, key, text) LEDGER_##name,
 	LEDGER_STATES(X)
 #undef X
-	    LEDGER_STATE_COUNT
+	    LEDGER_STATE_COUNT,
+	LEDGER_RUNNING_COUNT = LEDGER_IDLE,    /* the states before it run on a processor */
+	LEDGER_BOOKED_COUNT = LEDGER_PREEMPTED /* the states before it are entered */
 };
 
 /* X(name, key, text): exact counters of a vCPU. */
 #define LEDGER_COUNTERS(X)                                                                                             \
 	X(EXIT_DISPATCH, "exit_dispatch", "exits to the dispatcher for the next block")                                \
 	X(EXIT_EVENT, "exit_event", "exits at a poll because an event was pending")                                    \
-	X(EXIT_SYSTEM, "exit_system", "system instructions emulated in C")                                             \
-	X(EXIT_STRING, "exit_string", "string instructions run in C")                                                  \
 	X(EXIT_CAREFUL, "exit_careful", "instructions re-run with a bounce buffer")                                    \
 	X(EXIT_SIGNAL, "exit_signal", "host signals that became guest exceptions")                                     \
 	X(PORT_READ, "port_read", "port reads")                                                                        \
@@ -68,7 +81,7 @@ enum ledger_state {
 	X(INTERRUPT, "interrupt", "hardware interrupts delivered")                                                     \
 	X(NMI, "nmi", "NMIs delivered")                                                                                \
 	X(SYSCALL, "syscall", "SYSCALL and SYSENTER")                                                                  \
-	X(TLB_MISS, "tlb_miss", "soft TLB refills by page walk")                                                       \
+	X(TLB_MISS, "tlb_miss", "page walks for the soft TLB, fetches included")                                       \
 	X(TLB_FLUSH, "tlb_flush", "whole-TLB flushes")                                                                 \
 	X(TLB_FLUSH_PAGE, "tlb_flush_page", "single-page flushes")                                                     \
 	X(CR3_LOAD, "cr3_load", "address space switches")                                                              \
@@ -86,14 +99,52 @@ enum ledger_counter {
 	    LEDGER_COUNTER_COUNT
 };
 
+/* X(name, key, text): what is done within the state GUEST, counted exactly and timed by samples. */
+#define LEDGER_KINDS(X)                                                                                                \
+	X(DISPATCH, "dispatch", "finding the next block, outside translated code")                                     \
+	X(REFILL, "refill", "accesses that missed the soft TLB")                                                       \
+	X(CONTROL, "control", "control and debug registers, flushes, descriptor tables")                               \
+	X(FLAGS, "flags", "CLI, STI, PUSHF, POPF, STAC, CLAC, SWAPGS")                                                 \
+	X(MODEL, "model", "RDMSR, WRMSR, CPUID, RDTSC")                                                                \
+	X(TRANSFER, "transfer", "SYSCALL, SYSRET, IRET, INT, far transfers, segment loads")                            \
+	X(STRING, "string", "string instructions")                                                                     \
+	X(PORT, "port", "IN, OUT, INS, OUTS without the devices")                                                      \
+	X(INTEGER, "integer", "rare integer instructions")                                                             \
+	X(VECTOR, "vector", "state save areas, masked and gathered accesses")
+
+enum ledger_kind {
+#define X(name, key, text) LEDGER_KIND_##name,
+	LEDGER_KINDS(X)
+#undef X
+	    LEDGER_KIND_COUNT
+};
+
+struct ledger_kind_line {
+	uint64_t count;
+	uint64_t sample_at; /* the count to be timed next */
+	uint64_t samples;
+	uint64_t cycles; /* of the samples together */
+};
+
+/* How the booked clocks were settled with Linux, in cycles. Written by whoever makes `sequence` odd. */
+struct ledger_settled {
+	uint64_t sequence;
+	uint64_t at;			      /* host TSC of the last settlement */
+	uint64_t cpu;			      /* accounted for: the thread's time on a processor */
+	uint64_t run_delay;		      /* accounted for: its waits for one */
+	uint64_t booked[LEDGER_BOOKED_COUNT]; /* the clocks as they stood then */
+	uint64_t clock[LEDGER_STATE_COUNT];   /* sum to those */
+};
+
 struct ledger_vcpu {
-	uint64_t sequence;		    /* odd while the clocks are being changed */
-	uint64_t state;			    /* enum ledger_state */
-	uint64_t since;			    /* host TSC of the last transition */
-	uint64_t clock[LEDGER_STATE_COUNT]; /* host TSC cycles booked */
+	uint64_t sequence;		     /* odd while the clocks are being changed */
+	uint64_t state;			     /* enum ledger_state */
+	uint64_t since;			     /* host TSC of the last transition */
+	uint64_t clock[LEDGER_BOOKED_COUNT]; /* host TSC cycles booked */
 	uint64_t count[LEDGER_COUNTER_COUNT];
-	uint64_t run_delay_ns; /* Linux run delay of the vCPU's thread (schedstat), sampled by the reader's side */
-	uint64_t thread_id;    /* host tid of the vCPU's thread, 0 before it runs */
+	struct ledger_kind_line kind[LEDGER_KIND_COUNT];
+	uint64_t thread_id; /* host tid of the vCPU's thread, 0 before it runs */
+	struct ledger_settled settled __attribute__((aligned(64)));
 } __attribute__((aligned(64)));
 
 struct ledger {
@@ -105,15 +156,23 @@ struct ledger {
 	uint64_t opened_realtime_ns; /* CLOCK_REALTIME at the same moment */
 	uint64_t vcpu_count;
 	uint64_t pid;
+	uint64_t sample_cost; /* cycles that a sample of nothing takes */
 	struct ledger_vcpu vcpu[LEDGER_MAX_VCPUS];
+};
+
+struct ledger_estimate {
+	uint64_t count; /* exact */
+	uint64_t samples;
+	uint64_t ns; /* count x mean cost of the samples */
 };
 
 /* A consistent copy of one vCPU's line, in nanoseconds. */
 struct ledger_reading {
 	uint64_t wall_ns;		       /* since the ledger was opened */
 	uint64_t state_ns[LEDGER_STATE_COUNT]; /* sums to wall_ns */
+	uint64_t unsettled_ns;		       /* of wall_ns: since the last settlement */
 	uint64_t count[LEDGER_COUNTER_COUNT];
-	uint64_t run_delay_ns;
+	struct ledger_estimate kind[LEDGER_KIND_COUNT]; /* parts of state_ns[LEDGER_GUEST], together at most that */
 	enum ledger_state state;
 };
 
@@ -128,10 +187,16 @@ void ledger_close(struct ledger *ledger, int fd);
 const struct ledger *ledger_map(int fd, struct error *error);
 void ledger_unmap(const struct ledger *ledger);
 
+/*
+ * What happened since the last settlement stands as it was booked. In the guest's process, ledger_settle_thread()
+ * before this makes that moment short.
+ */
 void ledger_read(const struct ledger *ledger, unsigned vcpu, struct ledger_reading *reading);
 
 extern const char *const ledger_state_key[LEDGER_STATE_COUNT];
 extern const char *const ledger_state_text[LEDGER_STATE_COUNT];
+extern const char *const ledger_kind_key[LEDGER_KIND_COUNT];
+extern const char *const ledger_kind_text[LEDGER_KIND_COUNT];
 extern const char *const ledger_counter_key[LEDGER_COUNTER_COUNT];
 extern const char *const ledger_counter_text[LEDGER_COUNTER_COUNT];
 
@@ -162,6 +227,13 @@ static inline enum ledger_state ledger_enter(struct ledger_vcpu *line, enum ledg
 #endif
 }
 
+/* Enters a state if it is another than now: spares the TSC where it mostly is not. */
+static inline void ledger_resume(struct ledger_vcpu *line, enum ledger_state state)
+{
+	if (line->state != (uint64_t)state)
+		(void)ledger_enter(line, state);
+}
+
 static inline void ledger_count(struct ledger_vcpu *line, enum ledger_counter counter)
 {
 #ifdef NFOLD_NO_LEDGER
@@ -170,6 +242,45 @@ static inline void ledger_count(struct ledger_vcpu *line, enum ledger_counter co
 #else
 	__atomic_store_n(&line->count[counter], line->count[counter] + 1, __ATOMIC_RELAXED);
 #endif
+}
+
+/* Counts one of a kind. True: it may be timed, between ledger_sample_begin() and ledger_sample_end(). */
+static inline bool ledger_count_kind(struct ledger_vcpu *line, enum ledger_kind kind)
+{
+#ifdef NFOLD_NO_LEDGER
+	(void)line;
+	(void)kind;
+	return false;
+#else
+	struct ledger_kind_line *of = &line->kind[kind];
+	uint64_t count = of->count + 1;
+	__atomic_store_n(&of->count, count, __ATOMIC_RELAXED);
+	if (__builtin_expect(count != of->sample_at, 1))
+		return false;
+	of->sample_at = count + LEDGER_SAMPLE_EVERY;
+	return true;
+#endif
+}
+
+/* The clock of GUEST as it stands: time booked to other states between two readings is not in their difference. */
+static inline uint64_t ledger_guest_clock(const struct ledger_vcpu *line)
+{
+	return line->clock[LEDGER_GUEST] + (line->state == LEDGER_GUEST ? ledger_tsc() - line->since : 0);
+}
+
+static inline uint64_t ledger_sample_begin(const struct ledger_vcpu *line)
+{
+	return ledger_guest_clock(line);
+}
+
+static inline void ledger_sample_end(struct ledger_vcpu *line, enum ledger_kind kind, uint64_t begin)
+{
+	struct ledger_kind_line *of = &line->kind[kind];
+	uint64_t cycles = ledger_guest_clock(line) - begin;
+	if (cycles > LEDGER_SAMPLE_MAX)
+		return;
+	__atomic_store_n(&of->cycles, of->cycles + cycles, __ATOMIC_RELAXED);
+	__atomic_store_n(&of->samples, of->samples + 1, __ATOMIC_RELAXED);
 }
 
 #endif

@@ -161,6 +161,8 @@ static bool create_vcpu(struct machine *machine, unsigned index, struct error *e
 	struct device_lock lock = device_lock_of(machine);
 	*vcpu = (struct vcpu){.index = index,
 			      .clock = &machine->clock,
+			      .ledger = machine->ledger,
+			      .ledger_thread = {.schedstat = -1, .stat = -1},
 			      .lock = lock,
 			      .shut_down = machine_vcpu_shut_down,
 			      .failed = machine_vcpu_failed,
@@ -288,7 +290,7 @@ void machine_destroy(struct machine *machine)
 	free(machine);
 }
 
-const struct ledger *machine_ledger(const struct machine *machine)
+struct ledger *machine_ledger(const struct machine *machine)
 {
 	return machine->ledger;
 }

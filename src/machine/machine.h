@@ -70,7 +70,7 @@ void machine_power_button(struct machine *machine); /* ACPI power button */
 void machine_kill(struct machine *machine);
 enum machine_state machine_state(struct machine *machine);
 
-const struct ledger *machine_ledger(const struct machine *machine);
+struct ledger *machine_ledger(const struct machine *machine);
 int machine_ledger_fd(const struct machine *machine);
 uint64_t machine_overhead_bytes(const struct machine *machine);
 

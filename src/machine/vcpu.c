@@ -66,10 +66,22 @@ static uint32_t requests_of(const struct vcpu *vcpu)
 	return __atomic_load_n(&vcpu->cpu->requests, __ATOMIC_SEQ_CST);
 }
 
+static void sleep_begins(struct vcpu *vcpu, enum ledger_state state)
+{
+	ledger_settle_if_due(vcpu->ledger, vcpu->index, &vcpu->ledger_thread);
+	(void)ledger_enter(vcpu->cpu->ledger, state);
+}
+
+static void sleep_ends(struct vcpu *vcpu)
+{
+	(void)ledger_enter(vcpu->cpu->ledger, LEDGER_EXIT);
+	ledger_settle_if_due(vcpu->ledger, vcpu->index, &vcpu->ledger_thread);
+}
+
 /* Sleeps until a request may have ended the halt. `wake` is read before the requests, so that none is missed. */
 static void wait_in_halt(struct vcpu *vcpu, bool wakeable)
 {
-	(void)ledger_enter(vcpu->cpu->ledger, LEDGER_IDLE);
+	sleep_begins(vcpu, LEDGER_IDLE);
 	__atomic_store_n(&vcpu->sleeping, 1, __ATOMIC_SEQ_CST);
 	for (;;) {
 		uint32_t seen = __atomic_load_n(&vcpu->wake, __ATOMIC_SEQ_CST);
@@ -78,7 +90,7 @@ static void wait_in_halt(struct vcpu *vcpu, bool wakeable)
 		futex_wait(&vcpu->wake, seen);
 	}
 	__atomic_store_n(&vcpu->sleeping, 0, __ATOMIC_SEQ_CST);
-	(void)ledger_enter(vcpu->cpu->ledger, LEDGER_EXIT);
+	sleep_ends(vcpu);
 }
 
 static void do_reset(struct vcpu *vcpu)
@@ -103,13 +115,13 @@ static bool wait_parked(struct vcpu *vcpu, bool *reset)
 {
 	(void)pthread_mutex_lock(&vcpu->mutex);
 	if (vcpu->stop_wanted) {
-		(void)ledger_enter(vcpu->cpu->ledger, LEDGER_PAUSED);
+		sleep_begins(vcpu, LEDGER_PAUSED);
 		vcpu->parked = true;
 		(void)pthread_cond_broadcast(&vcpu->changed);
 		while (vcpu->stop_wanted && !vcpu->exit_wanted)
 			(void)pthread_cond_wait(&vcpu->changed, &vcpu->mutex);
 		vcpu->parked = false;
-		(void)ledger_enter(vcpu->cpu->ledger, LEDGER_EXIT);
+		sleep_ends(vcpu);
 	}
 	vcpu_withdraw(vcpu, CPU_REQUEST_STOP);
 	*reset = vcpu->reset_wanted;
@@ -165,6 +177,7 @@ static void *thread_main(void *opaque)
 	block_signals();
 	(void)snprintf(name, sizeof name, "vcpu%u", vcpu->index);
 	(void)pthread_setname_np(pthread_self(), name);
+	(void)ledger_thread_open(&vcpu->ledger_thread, (uint64_t)gettid(), true);
 	__atomic_store_n(&vcpu->cpu->ledger->thread_id, (uint64_t)gettid(), __ATOMIC_RELAXED);
 
 	if (engine_vcpu_attach(vcpu->engine, &error)) {
@@ -177,6 +190,8 @@ static void *thread_main(void *opaque)
 			wait_in_halt(vcpu, false);
 	}
 	__atomic_store_n(&vcpu->cpu->ledger->thread_id, 0, __ATOMIC_RELAXED);
+	ledger_settle(vcpu->ledger, vcpu->index, &vcpu->ledger_thread);
+	ledger_thread_close(&vcpu->ledger_thread);
 	return NULL;
 }
 

@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "ledger/settle.h"
 #include "machine/boot.h"
 #include "translate/engine.h"
 
@@ -30,6 +31,8 @@ struct vcpu {
 	struct engine_vcpu *engine;
 	struct cpu *cpu;
 	struct clock *clock;
+	struct ledger *ledger;
+	struct ledger_thread ledger_thread; /* the thread's own */
 	struct device_lock lock;
 	/* Called on the thread when the guest can run no further: a triple fault. */
 	void (*shut_down)(void *opaque);

@@ -238,6 +238,34 @@ static bool clears_trap_flag(unsigned op)
 	       op == CPU_OP_sysenter;
 }
 
+/* Under which kind the ledger counts an instruction. */
+static const uint8_t ledger_kinds[CPU_OP_COUNT] = {
+#define X(name) [CPU_OP_##name] = LEDGER_KIND_CONTROL,
+	CPU_OPS_CONTROL(X)
+#undef X
+#define X(name) [CPU_OP_##name] = LEDGER_KIND_FLAGS,
+	CPU_OPS_FLAGS(X)
+#undef X
+#define X(name) [CPU_OP_##name] = LEDGER_KIND_MODEL,
+	CPU_OPS_MODEL(X)
+#undef X
+#define X(name) [CPU_OP_##name] = LEDGER_KIND_TRANSFER,
+	CPU_OPS_TRANSFER(X)
+#undef X
+#define X(name) [CPU_OP_##name] = LEDGER_KIND_STRING,
+	CPU_OPS_STRING(X)
+#undef X
+#define X(name) [CPU_OP_##name] = LEDGER_KIND_PORT,
+	CPU_OPS_PORT(X)
+#undef X
+#define X(name) [CPU_OP_##name] = LEDGER_KIND_INTEGER,
+	CPU_OPS_LEGACY(X)
+#undef X
+#define X(name) [CPU_OP_##name] = LEDGER_KIND_VECTOR,
+	CPU_OPS_VECTOR(X)
+#undef X
+};
+
 static void emit_c_call(struct translation *t, struct c_insn *record)
 {
 	flags_save(t);
@@ -258,6 +286,7 @@ void lower_c(struct translation *t, enum cpu_op op)
 	record->block = t->block;
 	record->ends_trap = clears_trap_flag(op);
 	record->begins_trap = op == CPU_OP_sysret;
+	record->ledger_kind = ledger_kinds[op];
 	fill_insn(t, &record->insn, op);
 	emit_c_call(t, record);
 	t->writes_memory = true;
@@ -292,6 +321,7 @@ void lower_raise(struct translation *t, enum cpu_vector vector)
 		return;
 	}
 	record->function = vector == VECTOR_NM ? raise_nm : vector == VECTOR_GP ? raise_gp : raise_ud;
+	record->ledger_kind = LEDGER_KIND_TRANSFER;
 	record->rip = t->rip;
 	record->block = t->block;
 	emit_c_call(t, record);

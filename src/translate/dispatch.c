@@ -320,6 +320,7 @@ static bool serve_events(struct engine_vcpu *vcpu, const struct turn *turn)
 	struct cpu *cpu = &vcpu->cpu;
 	if (turn->retry || !events_due(cpu))
 		return true;
+	ledger_enter(cpu->ledger, LEDGER_EXIT);
 	if ((__atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST) & CPU_REQUEST_CODE) != 0)
 		engine_drain_code_writes(vcpu->engine, vcpu);
 	return cpu_service_events(cpu);
@@ -332,11 +333,41 @@ static enum engine_exit why_not_running(const struct cpu *cpu)
 	return (__atomic_load_n(&cpu->requests, __ATOMIC_ACQUIRE) & CPU_REQUEST_STOP) != 0 ? ENGINE_STOPPED : ENGINE_HALTED;
 }
 
+/*
+ * What takes long outside translated code is booked as EXIT until the next block is entered: events, faults, instructions to be run
+ * again with care. The way from one block to the next is too short for that: it is counted, and timed now and then.
+ */
+struct gap {
+	bool timed;
+	uint64_t begin;
+};
+
+static void gap_begin(struct engine_vcpu *vcpu, enum exit_code code, struct gap *gap)
+{
+	struct ledger_vcpu *line = vcpu->cpu.ledger;
+	if (code == EXIT_FAULT || code == EXIT_CAREFUL) {
+		ledger_enter(line, LEDGER_EXIT);
+		return;
+	}
+	gap->timed = ledger_count_kind(line, LEDGER_KIND_DISPATCH);
+	if (gap->timed)
+		gap->begin = ledger_sample_begin(line);
+}
+
+static void gap_end(struct engine_vcpu *vcpu, struct gap *gap)
+{
+	struct ledger_vcpu *line = vcpu->cpu.ledger;
+	if (gap->timed)
+		ledger_sample_end(line, LEDGER_KIND_DISPATCH, gap->begin);
+	gap->timed = false;
+	ledger_resume(line, LEDGER_GUEST);
+}
+
 enum engine_exit engine_run(struct engine_vcpu *vcpu)
 {
 	struct cpu *cpu = &vcpu->cpu;
 	struct turn turn = {0};
-	ledger_enter(cpu->ledger, LEDGER_GUEST);
+	struct gap gap = {0};
 	for (;;) {
 		struct block *temporary;
 		__atomic_store_n(&cpu->run, 1, __ATOMIC_SEQ_CST);
@@ -345,12 +376,15 @@ enum engine_exit engine_run(struct engine_vcpu *vcpu)
 		const uint8_t *code = find_code(vcpu, false, &turn, &temporary);
 		if (code == NULL) {
 			turn = (struct turn){0};
+			ledger_enter(cpu->ledger, LEDGER_EXIT);
 			cpu_deliver_pending(cpu);
 			continue;
 		}
 		bool trap_flag = (cpu->mode & MODE_TF) != 0;
 		cpu->flags_system &= ~FLAG_RF;
+		gap_end(vcpu, &gap);
 		enum exit_code exit_code = enter(vcpu, code);
+		gap_begin(vcpu, exit_code, &gap);
 		if (settle(vcpu, exit_code, &turn))
 			trap_after(vcpu, trap_flag);
 		else if (cpu->pending.valid)

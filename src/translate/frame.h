@@ -65,6 +65,7 @@ struct c_insn {
 	const struct block *block;
 	bool ends_trap;   /* INT n, SYSCALL and their like: no single-step trap after them */
 	bool begins_trap; /* SYSRET: a trap at once when it has set TF */
+	uint8_t ledger_kind; /* enum ledger_kind */
 	struct cpu_insn insn;
 };
 

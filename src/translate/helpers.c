@@ -69,12 +69,11 @@ static bool early_fault(struct cpu *cpu, uint64_t linear, uint32_t descriptor)
 	return false;
 }
 
-uint64_t helper_slow(struct engine_vcpu *vcpu, uint64_t linear, uint32_t descriptor, uint64_t return_address)
+static uint64_t slow_access(struct engine_vcpu *vcpu, uint64_t linear, uint32_t descriptor, uint64_t return_address)
 {
 	struct cpu *cpu = &vcpu->cpu;
 	bool write = (descriptor & ACCESS_WRITE) != 0;
 	struct mmu_page page;
-	ledger_count(cpu->ledger, LEDGER_COUNT_TLB_MISS);
 	if (early_fault(cpu, linear, descriptor))
 		return give_up_insn(vcpu, EXIT_FAULT, return_address, descriptor);
 	if ((linear & PAGE_MASK) + ACCESS_SIZE(descriptor) > PAGE_SIZE)
@@ -90,6 +89,17 @@ uint64_t helper_slow(struct engine_vcpu *vcpu, uint64_t linear, uint32_t descrip
 		return give_up_insn(vcpu, EXIT_CAREFUL, return_address, descriptor);
 	cpu_fpu_unpark(cpu);
 	return (uint64_t)(uintptr_t)page.host;
+}
+
+uint64_t helper_slow(struct engine_vcpu *vcpu, uint64_t linear, uint32_t descriptor, uint64_t return_address)
+{
+	struct ledger_vcpu *line = vcpu->cpu.ledger;
+	if (!ledger_count_kind(line, LEDGER_KIND_REFILL))
+		return slow_access(vcpu, linear, descriptor, return_address);
+	uint64_t begin = ledger_sample_begin(line);
+	uint64_t address = slow_access(vcpu, linear, descriptor, return_address);
+	ledger_sample_end(line, LEDGER_KIND_REFILL, begin);
+	return address;
 }
 
 /* #AC concerns operands of up to 8 bytes, and 10-byte ones as if they had 8; vector operands never raise it. */
@@ -252,12 +262,11 @@ static void close_shadow(struct cpu *cpu, bool was_open, enum cpu_next next)
 		cpu->interrupt_shadow = 0;
 }
 
-uint32_t helper_c_op(struct engine_vcpu *vcpu, const struct c_insn *record)
+static uint32_t run_c_op(struct engine_vcpu *vcpu, const struct c_insn *record)
 {
 	struct cpu *cpu = &vcpu->cpu;
 	bool shadow = cpu->interrupt_shadow != 0;
 	cpu->rip = record->rip;
-	ledger_count(cpu->ledger, LEDGER_COUNT_EXIT_SYSTEM);
 	vcpu->code_changed = 0;
 	enum cpu_next next = record->function(cpu, &record->insn);
 	close_shadow(cpu, shadow, next);
@@ -283,4 +292,16 @@ uint32_t helper_c_op(struct engine_vcpu *vcpu, const struct c_insn *record)
 	}
 	cpu_fpu_unpark(cpu);
 	return 0;
+}
+
+uint32_t helper_c_op(struct engine_vcpu *vcpu, const struct c_insn *record)
+{
+	struct ledger_vcpu *line = vcpu->cpu.ledger;
+	enum ledger_kind kind = (enum ledger_kind)record->ledger_kind;
+	if (!ledger_count_kind(line, kind))
+		return run_c_op(vcpu, record);
+	uint64_t begin = ledger_sample_begin(line);
+	uint32_t exit_code = run_c_op(vcpu, record); /* the record may be gone after it */
+	ledger_sample_end(line, kind, begin);
+	return exit_code;
 }

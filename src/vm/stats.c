@@ -1,37 +1,59 @@
 /* SPDX-License-Identifier: MIT */
 #include "vm/stats.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
-/* How long Linux kept the thread waiting for a processor: the second word of its schedstat. 0 where the kernel does not
- * say. */
-static uint64_t thread_run_delay(uint64_t thread_id)
+#include "ledger/settle.h"
+
+#define NS_PER_SECOND UINT64_C(1000000000)
+#define RAM_MAPPING "/memfd:guest-ram"
+
+/* Proportional set sizes: a page mapped twice counts once, one shared with other processes in part. */
+struct resident {
+	uint64_t ram, beyond;
+};
+
+static bool is_mapping_header(const char *line)
 {
-	char path[64];
-	uint64_t on_cpu = 0, delay = 0;
-	(void)snprintf(path, sizeof path, "/proc/self/task/%" PRIu64 "/schedstat", thread_id);
-	FILE *file = thread_id != 0 ? fopen(path, "re") : NULL;
-	if (file == NULL)
-		return 0;
-	if (fscanf(file, "%" SCNu64 " %" SCNu64, &on_cpu, &delay) != 2)
-		delay = 0;
-	(void)fclose(file);
-	return delay;
+	const char *word_end = strchr(line, ' ');
+	return isxdigit((unsigned char)line[0]) != 0 && word_end != NULL && word_end[-1] != ':';
 }
 
-/* Bytes of the process that are in the host's memory, guest RAM included. */
-static uint64_t resident_bytes(void)
+/* /proc/self/smaps: a header for each mapping, then its figures, one in a line. */
+static struct resident resident_read(void)
 {
-	uint64_t total = 0, resident = 0;
-	FILE *file = fopen("/proc/self/statm", "re");
+	struct resident resident = {0};
+	char line[512];
+	bool is_ram = false;
+	uint64_t kib;
+	FILE *file = fopen("/proc/self/smaps", "re");
+	while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+		if (is_mapping_header(line))
+			is_ram = strstr(line, RAM_MAPPING) != NULL;
+		else if (sscanf(line, "Pss: %" SCNu64, &kib) == 1)
+			*(is_ram ? &resident.ram : &resident.beyond) += kib << 10;
+	}
+	if (file != NULL)
+		(void)fclose(file);
+	return resident;
+}
+
+/* What a hypervisor below this host took from all its processors since it booted. proc_stat(5): the eighth figure of
+ * cpu. */
+static uint64_t host_steal_ns(void)
+{
+	uint64_t ticks = 0;
+	FILE *file = fopen("/proc/stat", "re");
 	if (file == NULL)
 		return 0;
-	if (fscanf(file, "%" SCNu64 " %" SCNu64, &total, &resident) != 2)
-		resident = 0;
+	if (fscanf(file, "cpu %*u %*u %*u %*u %*u %*u %*u %" SCNu64, &ticks) != 1)
+		ticks = 0;
 	(void)fclose(file);
-	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+	return ticks * (NS_PER_SECOND / (uint64_t)sysconf(_SC_CLK_TCK));
 }
 
 static json_t *values_json(const char *const *keys, const uint64_t *values, unsigned count)
@@ -42,26 +64,43 @@ static json_t *values_json(const char *const *keys, const uint64_t *values, unsi
 	return object;
 }
 
-static json_t *vcpu_json(const struct ledger *ledger, unsigned index)
+static json_t *kinds_json(const struct ledger_reading *reading)
+{
+	json_t *object = json_object();
+	for (unsigned i = 0; i < LEDGER_KIND_COUNT; i++) {
+		const struct ledger_estimate *kind = &reading->kind[i];
+		(void)json_object_set_new(object, ledger_kind_key[i],
+					  json_pack("{s:I, s:I, s:I}", "count", (json_int_t)kind->count, "samples",
+						    (json_int_t)kind->samples, "estimated_ns", (json_int_t)kind->ns));
+	}
+	return object;
+}
+
+static json_t *vcpu_json(struct ledger *ledger, unsigned index)
 {
 	struct ledger_reading reading;
+	ledger_settle_thread(ledger, index);
 	ledger_read(ledger, index, &reading);
 	uint64_t thread_id = __atomic_load_n(&ledger->vcpu[index].thread_id, __ATOMIC_RELAXED);
-	return json_pack("{s:I, s:I, s:s, s:I, s:I, s:o, s:o}", "index", (json_int_t)index, "thread_id",
+	return json_pack("{s:I, s:I, s:s, s:I, s:I, s:o, s:o, s:o}", "index", (json_int_t)index, "thread_id",
 			 (json_int_t)thread_id, "state", ledger_state_key[reading.state], "wall_ns",
-			 (json_int_t)reading.wall_ns, "run_delay_ns", (json_int_t)thread_run_delay(thread_id),
-			 "clocks_ns", values_json(ledger_state_key, reading.state_ns, LEDGER_STATE_COUNT), "counts",
+			 (json_int_t)reading.wall_ns, "unsettled_ns", (json_int_t)reading.unsettled_ns, "clocks_ns",
+			 values_json(ledger_state_key, reading.state_ns, LEDGER_STATE_COUNT), "kinds",
+			 kinds_json(&reading), "counts",
 			 values_json(ledger_counter_key, reading.count, LEDGER_COUNTER_COUNT));
 }
 
 json_t *stats_json(const struct machine *machine, const struct machine_config *config)
 {
-	const struct ledger *ledger = machine_ledger(machine);
+	struct ledger *ledger = machine_ledger(machine);
+	struct resident resident = resident_read();
 	json_t *vcpus = json_array();
 	for (unsigned i = 0; i < ledger->vcpu_count; i++)
 		(void)json_array_append_new(vcpus, vcpu_json(ledger, i));
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "name", config->name, "memory_bytes",
-			 (json_int_t)config->memory_size, "overhead_bytes", (json_int_t)machine_overhead_bytes(machine),
-			 "resident_bytes", (json_int_t)resident_bytes(), "tsc_hz", (json_int_t)ledger->tsc_hz,
-			 "opened_realtime_ns", (json_int_t)ledger->opened_realtime_ns, "vcpus", vcpus);
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "name", config->name, "memory_bytes",
+			 (json_int_t)config->memory_size, "memory_resident_bytes", (json_int_t)resident.ram,
+			 "beyond_resident_bytes", (json_int_t)resident.beyond, "overhead_bytes",
+			 (json_int_t)machine_overhead_bytes(machine), "host_steal_ns", (json_int_t)host_steal_ns(),
+			 "tsc_hz", (json_int_t)ledger->tsc_hz, "opened_realtime_ns",
+			 (json_int_t)ledger->opened_realtime_ns, "vcpus", vcpus);
 }

@@ -204,7 +204,7 @@ enum machine_state machine_state(struct machine *machine)
 	return (enum machine_state)atomic_load(&machine->state);
 }
 
-const struct ledger *machine_ledger(const struct machine *machine)
+struct ledger *machine_ledger(const struct machine *machine)
 {
 	return machine->ledger;
 }

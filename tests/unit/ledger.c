@@ -57,7 +57,7 @@ static uint64_t wander(struct ledger_vcpu *line, uint64_t seed, uint64_t duratio
 	uint64_t end = monotonic_ns() + duration_ns;
 	while (monotonic_ns() < end) {
 		uint64_t random = random_next(&seed);
-		ledger_enter(line, (enum ledger_state)(random % LEDGER_STATE_COUNT));
+		ledger_enter(line, (enum ledger_state)(random % LEDGER_BOOKED_COUNT));
 		ledger_count(line, (enum ledger_counter)((random >> 8) % LEDGER_COUNTER_COUNT));
 		transitions++;
 		if ((random >> 16) % 4096 == 0) {

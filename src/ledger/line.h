@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* What ledger.c and settle.c share. */
+#ifndef NFOLD_LEDGER_LINE_H
+#define NFOLD_LEDGER_LINE_H
+
+#include "ledger/ledger.h"
+
+/* A writer that died between its two sequence stores must not hang its readers. */
+#define LEDGER_READ_TRIES 100000
+
+/* The clocks of a line as they stood at `now`, in cycles, the open interval included. */
+struct ledger_line_copy {
+	uint64_t now, since, state;
+	uint64_t clock[LEDGER_BOOKED_COUNT];
+};
+
+void ledger_line_copy(const struct ledger_vcpu *line, struct ledger_line_copy *copy);
+
+static inline uint64_t ledger_scale(uint64_t value, uint64_t multiplier, uint64_t divisor)
+{
+	return (uint64_t)((unsigned __int128)value * multiplier / divisor);
+}
+
+/* How far a clock advanced. 0 where it seems to have gone back: clocks of different sources are compared. */
+static inline uint64_t ledger_gain(uint64_t now, uint64_t before)
+{
+	return now > before ? now - before : 0;
+}
+
+#endif
