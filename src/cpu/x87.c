@@ -83,32 +83,33 @@ bool x87_no_pending(struct cpu *cpu)
 
 #define BLOCK 64u
 
-/* Outside 64-bit mode linear addresses wrap at 4 GiB. */
-static uint64_t block_address(const struct cpu *cpu, uint64_t linear, uint64_t offset)
-{
-	return cpu_code64(cpu) ? linear + offset : (uint32_t)(linear + offset);
-}
-
 bool x87_read_block(struct cpu *cpu, uint64_t linear, uint8_t *to, unsigned size)
 {
 	for (unsigned done = 0; done < size; done += BLOCK) {
 		unsigned part = size - done < BLOCK ? size - done : BLOCK;
-		if (!cpu_read(cpu, block_address(cpu, linear, done), to + done, part, cpu_view(cpu)))
+		if (!cpu_read(cpu, x87_block_address(cpu, linear, done), to + done, part, cpu_view(cpu)))
 			return false;
 	}
 	return true;
+}
+
+bool x87_check_write(struct cpu *cpu, uint64_t linear, unsigned size)
+{
+	enum tlb_view view = cpu_view(cpu);
+
+	return cpu_check_write(cpu, linear, 1, view) &&
+	       cpu_check_write(cpu, x87_block_address(cpu, linear, size - 1), 1, view);
 }
 
 bool x87_write_block(struct cpu *cpu, uint64_t linear, const uint8_t *from, unsigned size)
 {
 	enum tlb_view view = cpu_view(cpu);
 
-	if (!cpu_check_write(cpu, linear, 1, view) ||
-	    !cpu_check_write(cpu, block_address(cpu, linear, size - 1), 1, view))
+	if (!x87_check_write(cpu, linear, size))
 		return false;
 	for (unsigned done = 0; done < size; done += BLOCK) {
 		unsigned part = size - done < BLOCK ? size - done : BLOCK;
-		if (!cpu_write(cpu, block_address(cpu, linear, done), from + done, part, view))
+		if (!cpu_write(cpu, x87_block_address(cpu, linear, done), from + done, part, view))
 			return false;
 	}
 	return true;

@@ -39,8 +39,15 @@ bool x87_available(struct cpu *cpu);
 /* Pending unmasked x87 exceptions: #MF. With CR0.NE clear too: the FERR# pin is not wired. */
 bool x87_no_pending(struct cpu *cpu);
 
+/* Outside 64-bit mode linear addresses wrap at 4 GiB. */
+static inline uint64_t x87_block_address(const struct cpu *cpu, uint64_t linear, uint64_t offset)
+{
+	return cpu_code64(cpu) ? linear + offset : (uint32_t)(linear + offset);
+}
+
 /* Blocks larger than cpu_read and cpu_write take; at most a page. Both pages are checked before a byte is written. */
 bool x87_read_block(struct cpu *cpu, uint64_t linear, uint8_t *to, unsigned size);
+bool x87_check_write(struct cpu *cpu, uint64_t linear, unsigned size);
 bool x87_write_block(struct cpu *cpu, uint64_t linear, const uint8_t *from, unsigned size);
 
 #endif

@@ -69,6 +69,7 @@ static bool area_operand(struct cpu *cpu, const struct cpu_insn *insn, unsigned 
 	return true;
 }
 
+/* Every byte of the area must be writable, those that are not written too. */
 enum cpu_next cpu_op_fxsave(struct cpu *cpu, const struct cpu_insn *insn)
 {
 	uint8_t image[AREA_SIZE];
@@ -77,7 +78,8 @@ enum cpu_next cpu_op_fxsave(struct cpu *cpu, const struct cpu_insn *insn)
 	if (!x87_available(cpu) || !area_operand(cpu, insn, LEGACY_SIZE, 16, TLB_WRITE, &linear))
 		return CPU_FAULT;
 	image_make(cpu, image, insn->rex_w);
-	if (!x87_write_block(cpu, linear, image, XSAVE_XMM + vector_bytes(cpu)))
+	if (!x87_check_write(cpu, linear, LEGACY_SIZE) ||
+	    !x87_write_block(cpu, linear, image, XSAVE_XMM + vector_bytes(cpu)))
 		return CPU_FAULT;
 	return op_done(cpu, insn);
 }
@@ -130,7 +132,7 @@ static unsigned area_size(uint64_t components)
 
 static bool write_part(struct cpu *cpu, uint64_t linear, const uint8_t *image, unsigned from, unsigned size)
 {
-	return x87_write_block(cpu, linear + from, image + from, size);
+	return x87_write_block(cpu, x87_block_address(cpu, linear, from), image + from, size);
 }
 
 /* Writes the data of components. MXCSR and its mask follow `mxcsr`. */
@@ -149,11 +151,10 @@ static bool write_components(struct cpu *cpu, uint64_t linear, const uint8_t *im
 /* Common start: checks, and every page of the area writable before anything is written. */
 static bool xsave_begin(struct cpu *cpu, const struct cpu_insn *insn, uint8_t *image, uint64_t *linear)
 {
-	enum tlb_view view = cpu_view(cpu);
 	unsigned size = area_size(requested(cpu));
 
 	if (!xsave_available(cpu) || !area_operand(cpu, insn, size, 64, TLB_WRITE, linear) ||
-	    !cpu_check_write(cpu, *linear, 1, view) || !cpu_check_write(cpu, *linear + size - 1, 1, view))
+	    !x87_check_write(cpu, *linear, size))
 		return false;
 	image_make(cpu, image, insn->rex_w);
 	return true;
@@ -163,15 +164,18 @@ static bool xsave_begin(struct cpu *cpu, const struct cpu_insn *insn, uint8_t *i
  * header. */
 static enum cpu_next save_standard(struct cpu *cpu, const struct cpu_insn *insn, bool optimize)
 {
-	uint64_t components = requested(cpu), linear, old, in_use;
+	uint64_t components = requested(cpu), linear, header, old, in_use;
 	uint8_t image[AREA_SIZE];
 
-	if (!xsave_begin(cpu, insn, image, &linear) || !cpu_read_value(cpu, linear + XSAVE_BV, 8, cpu_view(cpu), &old))
+	if (!xsave_begin(cpu, insn, image, &linear))
+		return CPU_FAULT;
+	header = x87_block_address(cpu, linear, XSAVE_BV);
+	if (!cpu_read_value(cpu, header, 8, cpu_view(cpu), &old))
 		return CPU_FAULT;
 	in_use = components_in_use(cpu) & components;
 	if (!write_components(cpu, linear, image, optimize ? in_use : components,
 			      (components & (XSTATE_SSE | XSTATE_AVX)) != 0) ||
-	    !cpu_write_value(cpu, linear + XSAVE_BV, 8, cpu_view(cpu), (old & ~components) | in_use))
+	    !cpu_write_value(cpu, header, 8, cpu_view(cpu), (old & ~components) | in_use))
 		return CPU_FAULT;
 	return op_done(cpu, insn);
 }
@@ -201,7 +205,7 @@ enum cpu_next cpu_op_xsavec(struct cpu *cpu, const struct cpu_insn *insn)
 	header[0] = in_use;
 	header[1] = components | XCOMP_COMPACT;
 	if (!write_components(cpu, linear, image, in_use, (in_use & XSTATE_SSE) != 0) ||
-	    !cpu_write(cpu, linear + XSAVE_BV, header, sizeof(header), cpu_view(cpu)))
+	    !cpu_write(cpu, x87_block_address(cpu, linear, XSAVE_BV), header, sizeof(header), cpu_view(cpu)))
 		return CPU_FAULT;
 	return op_done(cpu, insn);
 }
@@ -237,7 +241,7 @@ static bool header_is_valid(const struct cpu *cpu, const uint8_t *header)
 
 static bool read_part(struct cpu *cpu, uint64_t linear, uint8_t *image, unsigned from, unsigned size)
 {
-	return x87_read_block(cpu, linear + from, image + from, size);
+	return x87_read_block(cpu, x87_block_address(cpu, linear, from), image + from, size);
 }
 
 /* Where MXCSR comes from the area: with SSE or AVX in the standard format, with SSE data in the compacted one. */
