@@ -257,6 +257,10 @@ static void test_debug_registers(void **state)
 	op_faults(fixture, CPU_OP_mov_to_dr, INSN(.reg = 7, .rm = CPU_RCX), VECTOR_GP, 0);
 	cpu->cr4 |= CR4_DE;
 	op_faults(fixture, CPU_OP_mov_from_dr, INSN(.reg = 5, .rm = CPU_RDX), VECTOR_UD, 0);
+	cpu->cpl = 3; /* privilege is asked for first */
+	op_faults(fixture, CPU_OP_mov_from_dr, INSN(.reg = 5, .rm = CPU_RDX), VECTOR_GP, 0);
+	op_faults(fixture, CPU_OP_mov_to_dr, INSN(.reg = 4, .rm = CPU_RDX), VECTOR_GP, 0);
+	cpu->cpl = 0;
 	cpu->gpr[CPU_RCX] = DR7_GD;
 	op_succeeds(fixture, CPU_OP_mov_to_dr, INSN(.reg = 7, .rm = CPU_RCX));
 	assert_int_equal(cpu->dr[7], DR7_GD | DR7_FIXED);

@@ -96,6 +96,9 @@ static void test_io_bitmap(void **state)
 	for (unsigned i = 0; i < 0x10; i++)
 		put(fixture, TSS_BASE + 0x68 + i, 1, 0xff);
 	op_faults(fixture, CPU_OP_in, in, VECTOR_GP, 0);
+	cpu->gpr[CPU_RCX] = 0; /* nothing to transfer is no excuse */
+	op_faults(fixture, CPU_OP_ins, INSN(.operand_size = 1, .rep = true), VECTOR_GP, 0);
+	op_faults(fixture, CPU_OP_outs, INSN(.operand_size = 1, .rep = true), VECTOR_GP, 0);
 	put(fixture, TSS_BASE + 0x68 + 12, 1, 0x7e); /* ports 60h and 67h */
 	op_succeeds(fixture, CPU_OP_in, in);
 	in.operand_size = 2;
