@@ -191,6 +191,19 @@ void ledger_settle(struct ledger *ledger, unsigned vcpu, const struct ledger_thr
 	settled_unlock(settled);
 }
 
+void ledger_settle_begin(struct ledger *ledger, unsigned vcpu, const struct ledger_thread *thread)
+{
+	struct ledger_settled *settled = &ledger->vcpu[vcpu].settled;
+	struct ledger_usage usage;
+	if (thread->schedstat < 0 || !settled_lock(settled, LOCK_TRIES))
+		return;
+	if (usage_read(thread, ledger->tsc_hz, &usage)) {
+		settled->cpu = usage.cpu;
+		settled->run_delay = usage.run_delay;
+	}
+	settled_unlock(settled);
+}
+
 void ledger_settle_if_due(struct ledger *ledger, unsigned vcpu, const struct ledger_thread *thread)
 {
 #ifdef NFOLD_NO_LEDGER

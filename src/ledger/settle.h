@@ -50,6 +50,9 @@ struct ledger_thread {
 bool ledger_thread_open(struct ledger_thread *thread, uint64_t thread_id, bool own);
 void ledger_thread_close(struct ledger_thread *thread);
 
+/* The thread begins to be the vCPU's: what Linux has counted of it so far is not the vCPU's. */
+void ledger_settle_begin(struct ledger *ledger, unsigned vcpu, const struct ledger_thread *thread);
+
 /* Settles a vCPU's clocks now. Does nothing where another thread is just doing so. */
 void ledger_settle(struct ledger *ledger, unsigned vcpu, const struct ledger_thread *thread);
 

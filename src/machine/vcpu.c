@@ -177,7 +177,8 @@ static void *thread_main(void *opaque)
 	block_signals();
 	(void)snprintf(name, sizeof name, "vcpu%u", vcpu->index);
 	(void)pthread_setname_np(pthread_self(), name);
-	(void)ledger_thread_open(&vcpu->ledger_thread, (uint64_t)gettid(), true);
+	if (ledger_thread_open(&vcpu->ledger_thread, (uint64_t)gettid(), true))
+		ledger_settle_begin(vcpu->ledger, vcpu->index, &vcpu->ledger_thread);
 	__atomic_store_n(&vcpu->cpu->ledger->thread_id, (uint64_t)gettid(), __ATOMIC_RELAXED);
 
 	if (engine_vcpu_attach(vcpu->engine, &error)) {

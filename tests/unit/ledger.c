@@ -9,6 +9,8 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +20,7 @@
 #include <unistd.h>
 
 #include "ledger/ledger.h"
+#include "ledger/settle.h"
 
 #define RUN_NS UINT64_C(400000000)
 
@@ -72,6 +75,14 @@ static uint64_t wander(struct ledger_vcpu *line, uint64_t seed, uint64_t duratio
 
 /* The store of the sequence reaches a reader later than the TSC was read: up to 4 us seen in a virtual machine. */
 #define STORE_DELAY_NS 20000
+
+/* Keeps the processor busy for so long. */
+static void stay_busy(uint64_t ns)
+{
+	uint64_t end = monotonic_ns() + ns;
+	while (monotonic_ns() < end)
+		;
+}
 
 /* What any reader may expect of two readings in a row. */
 static bool reading_follows(const struct ledger_reading *before, const struct ledger_reading *after)
@@ -239,6 +250,250 @@ static void refuses_what_is_no_ledger(void **state)
 	ledger_close(ledger, fd);
 }
 
+/* ---- settling: the arithmetic ---- */
+
+struct division {
+	struct ledger_settled settled;
+	uint64_t booked[LEDGER_BOOKED_COUNT];
+	struct ledger_usage usage;
+};
+
+static void divide(struct division *division)
+{
+	uint64_t booked = 0, divided = 0;
+	ledger_divide(&division->settled, division->booked, &division->usage);
+	for (unsigned i = 0; i < LEDGER_BOOKED_COUNT; i++)
+		booked += division->booked[i];
+	for (unsigned i = 0; i < LEDGER_STATE_COUNT; i++)
+		divided += division->settled.clock[i];
+	assert_int_equal(divided, booked);
+}
+
+static void run_delay_comes_off_the_running_states_by_their_share(void **state)
+{
+	(void)state;
+	struct division of = {.booked = {[LEDGER_GUEST] = 600, [LEDGER_TRANSLATE] = 200, [LEDGER_DEVICE] = 200},
+			      .usage = {.cpu = 400, .run_delay = 600}};
+	divide(&of);
+	assert_int_equal(of.settled.clock[LEDGER_GUEST], 240);
+	assert_int_equal(of.settled.clock[LEDGER_TRANSLATE], 80);
+	assert_int_equal(of.settled.clock[LEDGER_DEVICE], 80);
+	assert_int_equal(of.settled.clock[LEDGER_PREEMPTED], 600);
+	assert_int_equal(of.settled.clock[LEDGER_BLOCKED], 0);
+}
+
+static void run_delay_after_a_wake_up_comes_off_the_sleep(void **state)
+{
+	(void)state;
+	struct division of = {.booked = {[LEDGER_GUEST] = 100, [LEDGER_IDLE] = 900},
+			      .usage = {.cpu = 110, .run_delay = 300}};
+	divide(&of);
+	assert_int_equal(of.settled.clock[LEDGER_GUEST], 100);
+	assert_int_equal(of.settled.clock[LEDGER_EXIT], 10); /* the system calls to sleep */
+	assert_int_equal(of.settled.clock[LEDGER_IDLE], 590);
+	assert_int_equal(of.settled.clock[LEDGER_PREEMPTED], 300);
+}
+
+static void sleep_in_a_running_state_is_blocked(void **state)
+{
+	(void)state;
+	struct division of = {.booked = {[LEDGER_DEVICE] = 1000}, .usage = {.cpu = 200, .run_delay = 300}};
+	divide(&of);
+	assert_int_equal(of.settled.clock[LEDGER_DEVICE], 200);
+	assert_int_equal(of.settled.clock[LEDGER_PREEMPTED], 300);
+	assert_int_equal(of.settled.clock[LEDGER_BLOCKED], 500);
+}
+
+/* Linux tells a wait for a processor when it is over: it must not be booked twice, nor as blocked. */
+static void wait_that_goes_on_is_booked_once(void **state)
+{
+	(void)state;
+	struct division of = {.booked = {[LEDGER_GUEST] = 1000}, .usage = {.cpu = 700, .delayed = true}};
+	divide(&of);
+	assert_int_equal(of.settled.clock[LEDGER_PREEMPTED], 300);
+	of.booked[LEDGER_GUEST] = 2000;
+	of.usage = (struct ledger_usage){.cpu = 1600, .run_delay = 400};
+	divide(&of);
+	assert_int_equal(of.settled.clock[LEDGER_GUEST], 1600);
+	assert_int_equal(of.settled.clock[LEDGER_PREEMPTED], 400);
+	assert_int_equal(of.settled.clock[LEDGER_BLOCKED], 0);
+}
+
+static void figures_that_do_not_fit_are_carried_over(void **state)
+{
+	(void)state;
+	struct division of = {.booked = {[LEDGER_GUEST] = 1000}, .usage = {.cpu = 1030, .run_delay = 20}};
+	divide(&of);
+	assert_int_equal(of.settled.clock[LEDGER_GUEST], 1000);
+	of.booked[LEDGER_IDLE] = 500;
+	divide(&of);
+	assert_int_equal(of.settled.clock[LEDGER_GUEST] + of.settled.clock[LEDGER_EXIT], 1030);
+	assert_int_equal(of.settled.clock[LEDGER_PREEMPTED], 20);
+	assert_int_equal(of.settled.clock[LEDGER_IDLE], 450);
+}
+
+static void no_clock_goes_back_and_none_is_lost_whatever_linux_says(void **state)
+{
+	(void)state;
+	struct division of = {0};
+	uint64_t seed = 0x1234567;
+	for (unsigned i = 0; i < 20000; i++) {
+		struct ledger_settled before = of.settled;
+		for (unsigned k = 0; k < LEDGER_BOOKED_COUNT; k++)
+			of.booked[k] += random_next(&seed) % 3 == 0 ? random_next(&seed) % 100000 : 0;
+		of.usage = (struct ledger_usage){.cpu = of.usage.cpu + random_next(&seed) % 200000,
+						 .run_delay = of.usage.run_delay + random_next(&seed) % 100000,
+						 .delayed = random_next(&seed) % 2 == 0};
+		divide(&of);
+		for (unsigned k = 0; k < LEDGER_STATE_COUNT; k++)
+			assert_true(of.settled.clock[k] >= before.clock[k]);
+	}
+}
+
+/* ---- settling: with Linux ---- */
+
+static uint64_t thread_cpu_ns(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void pin_to_one_processor(void)
+{
+	cpu_set_t set;
+	CPU_ZERO(&set);
+	CPU_SET(sched_getcpu(), &set);
+	assert_int_equal(sched_setaffinity(0, sizeof set, &set), 0);
+}
+
+static pid_t start_hog(void)
+{
+	pid_t pid = fork();
+	for (volatile unsigned i = 0; pid == 0; i++)
+		;
+	return pid;
+}
+
+/* Works and sleeps as a vCPU's thread does, beside a hog on its processor. */
+static void time_of_others_is_preempted(void **state)
+{
+	(void)state;
+	cpu_set_t processors;
+	int fd;
+	struct ledger *ledger = ledger_create(1, &fd, NULL);
+	struct ledger_thread thread;
+	struct ledger_reading start, end;
+	struct ledger_vcpu *line = &ledger->vcpu[0];
+	assert_int_equal(sched_getaffinity(0, sizeof processors, &processors), 0);
+	pin_to_one_processor();
+	assert_true(ledger_thread_open(&thread, (uint64_t)gettid(), true));
+	pid_t hog = start_hog();
+	assert_true(hog > 0);
+
+	ledger_settle_begin(ledger, 0, &thread);
+	uint64_t cpu = thread_cpu_ns();
+	ledger_read(ledger, 0, &start);
+	uint64_t stop = monotonic_ns() + 2 * RUN_NS;
+	for (unsigned i = 0; monotonic_ns() < stop; i++) {
+		ledger_enter(line, i % 16 == 0 ? LEDGER_TRANSLATE : LEDGER_GUEST);
+		stay_busy(20000);
+		if (i % 64 != 0)
+			continue;
+		ledger_settle_if_due(ledger, 0, &thread);
+		ledger_enter(line, LEDGER_IDLE);
+		struct timespec pause = {.tv_nsec = 1000000};
+		nanosleep(&pause, NULL);
+		ledger_enter(line, LEDGER_EXIT);
+		ledger_settle_if_due(ledger, 0, &thread);
+	}
+	ledger_settle(ledger, 0, &thread);
+	cpu = thread_cpu_ns() - cpu;
+	ledger_read(ledger, 0, &end);
+	assert_int_equal(kill(hog, SIGKILL), 0);
+	assert_int_equal(waitpid(hog, NULL, 0), hog);
+
+	assert_true(within_permille(sum_states(&end), end.wall_ns));
+	uint64_t running = 0, wall = end.wall_ns - start.wall_ns;
+	for (unsigned i = 0; i < LEDGER_RUNNING_COUNT; i++)
+		running += end.state_ns[i] - start.state_ns[i];
+	uint64_t error = running > cpu ? running - cpu : cpu - running;
+	assert_true(error < cpu / 200 + 1000000);
+	assert_true(end.state_ns[LEDGER_PREEMPTED] - start.state_ns[LEDGER_PREEMPTED] > wall / 5);
+	ledger_thread_close(&thread);
+	ledger_close(ledger, fd);
+	assert_int_equal(sched_setaffinity(0, sizeof processors, &processors), 0);
+}
+
+static void reader_settles_for_another_thread(void **state)
+{
+	(void)state;
+	int fd;
+	struct ledger *ledger = ledger_create(1, &fd, NULL);
+	struct ledger_reading reading;
+	ledger_settle_thread(ledger, 0); /* no thread yet */
+	stay_busy(3000000);
+	ledger_read(ledger, 0, &reading);
+	assert_true(reading.unsettled_ns >= 1000000);
+	ledger->vcpu[0].thread_id = (uint64_t)gettid();
+	ledger_settle_thread(ledger, 0);
+	ledger_read(ledger, 0, &reading);
+	assert_true(reading.unsettled_ns < reading.wall_ns / 2);
+	ledger->vcpu[0].thread_id = 1; /* not ours */
+	ledger_settle_thread(ledger, 0);
+	ledger_close(ledger, fd);
+}
+
+/* ---- kinds ---- */
+
+static void one_in_many_is_timed_and_all_are_counted(void **state)
+{
+	(void)state;
+	int fd;
+	struct ledger *ledger = ledger_create(1, &fd, NULL);
+	struct ledger_vcpu *line = &ledger->vcpu[0];
+	struct ledger_reading reading;
+	const unsigned rounds = 10 * LEDGER_SAMPLE_EVERY;
+	ledger_enter(line, LEDGER_GUEST);
+	uint64_t before = monotonic_ns();
+	for (unsigned i = 0; i < rounds; i++) {
+		bool due = ledger_count_kind(line, LEDGER_KIND_STRING);
+		uint64_t begin = ledger_sample_begin(line);
+		stay_busy(5000);
+		enum ledger_state left =
+		    ledger_enter(line, LEDGER_DEVICE); /* has a clock of its own: not in the estimate */
+		stay_busy(5000);
+		ledger_enter(line, left);
+		if (due)
+			ledger_sample_end(line, LEDGER_KIND_STRING, begin);
+	}
+	uint64_t elapsed = monotonic_ns() - before;
+	ledger_read(ledger, 0, &reading);
+	const struct ledger_estimate *estimate = &reading.kind[LEDGER_KIND_STRING];
+	assert_int_equal(estimate->count, rounds);
+	assert_true(estimate->samples >= 5 && estimate->samples <= 10);
+	assert_true(estimate->ns > rounds * UINT64_C(4500));
+	assert_true(estimate->ns <= reading.state_ns[LEDGER_GUEST]);
+	assert_true(estimate->ns < elapsed * 9 / 10);
+	assert_int_equal(reading.kind[LEDGER_KIND_PORT].ns, 0);
+	ledger_close(ledger, fd);
+}
+
+static void long_samples_are_dropped(void **state)
+{
+	(void)state;
+	int fd;
+	struct ledger *ledger = ledger_create(1, &fd, NULL);
+	struct ledger_vcpu *line = &ledger->vcpu[0];
+	ledger_enter(line, LEDGER_GUEST);
+	uint64_t begin = ledger_sample_begin(line);
+	while (ledger_sample_begin(line) - begin <= LEDGER_SAMPLE_MAX)
+		;
+	ledger_sample_end(line, LEDGER_KIND_STRING, begin);
+	assert_int_equal(line->kind[LEDGER_KIND_STRING].samples, 0);
+	ledger_close(ledger, fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -247,6 +502,16 @@ int main(void)
 	    cmocka_unit_test(enter_returns_the_state_left),
 	    cmocka_unit_test(dead_writer_does_not_hang_a_reader),
 	    cmocka_unit_test(refuses_what_is_no_ledger),
+	    cmocka_unit_test(run_delay_comes_off_the_running_states_by_their_share),
+	    cmocka_unit_test(run_delay_after_a_wake_up_comes_off_the_sleep),
+	    cmocka_unit_test(sleep_in_a_running_state_is_blocked),
+	    cmocka_unit_test(wait_that_goes_on_is_booked_once),
+	    cmocka_unit_test(figures_that_do_not_fit_are_carried_over),
+	    cmocka_unit_test(no_clock_goes_back_and_none_is_lost_whatever_linux_says),
+	    cmocka_unit_test(time_of_others_is_preempted),
+	    cmocka_unit_test(reader_settles_for_another_thread),
+	    cmocka_unit_test(one_in_many_is_timed_and_all_are_counted),
+	    cmocka_unit_test(long_samples_are_dropped),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
