@@ -9,8 +9,8 @@
  *     add r12, host(rcx)
  * A miss goes to a stub behind the block, which restores the address and calls the slow helper. That either refills and
  * comes back behind the check, or gives the instruction up: a guest fault, or EXIT_CAREFUL, and then the dispatcher
- * runs the instruction again as a careful block of its own: its operands go through bounce buffers, which makes any instruction work on MMIO, across
- * pages, and on watched or code pages, without semantics of its own.
+ * runs the instruction again as a careful block of its own: its operands go through bounce buffers, which makes any
+ * instruction work on MMIO, across pages, and on watched or code pages, without semantics of its own.
  */
 #include "translate/translation.h"
 
@@ -51,7 +51,8 @@ const ZydisDecodedOperand *memory_operand_of(const struct translation *t)
 {
 	for (unsigned i = 0; i < t->insn.operand_count; i++) {
 		const ZydisDecodedOperand *operand = &t->operand[i];
-		if (operand->type == ZYDIS_OPERAND_TYPE_MEMORY && operand->visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
+		if (operand->type == ZYDIS_OPERAND_TYPE_MEMORY &&
+		    operand->visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
 			return operand;
 	}
 	return NULL;
@@ -134,8 +135,9 @@ static void emit_segment(struct translation *t, const struct access *access)
 		call_helper(t, access, t->engine->thunks.segment);
 		return;
 	}
-	asm_load(&t->as, REG_INDEX, rm_frame(FRAME(cpu.segment) + access->segment * sizeof(struct cpu_segment) +
-					     offsetof(struct cpu_segment, base)));
+	asm_load(&t->as, REG_INDEX,
+		 rm_frame(FRAME(cpu.segment) + access->segment * sizeof(struct cpu_segment) +
+			  offsetof(struct cpu_segment, base)));
 	asm_lea(&t->as, REG_ADDRESS, rm_indexed(REG_ADDRESS, REG_INDEX, 1, 0), t->code_bytes == 8 ? 8 : 4);
 }
 

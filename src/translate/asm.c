@@ -85,7 +85,8 @@ static void opcode_bytes(struct assembler *as, unsigned opcode)
 	asm_byte(as, opcode & 0xff);
 }
 
-static void operation(struct assembler *as, unsigned prefix, unsigned rex, unsigned opcode, unsigned reg, struct host_rm rm)
+static void operation(struct assembler *as, unsigned prefix, unsigned rex, unsigned opcode, unsigned reg,
+		      struct host_rm rm)
 {
 	if (prefix != 0)
 		asm_byte(as, prefix);

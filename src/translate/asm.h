@@ -14,20 +14,34 @@
 #include <stdint.h>
 
 enum host_register {
-	HOST_RAX, HOST_RCX, HOST_RDX, HOST_RBX, HOST_RSP, HOST_RBP, HOST_RSI, HOST_RDI,
-	HOST_R8, HOST_R9, HOST_R10, HOST_R11, HOST_R12, HOST_R13, HOST_R14, HOST_R15,
+	HOST_RAX,
+	HOST_RCX,
+	HOST_RDX,
+	HOST_RBX,
+	HOST_RSP,
+	HOST_RBP,
+	HOST_RSI,
+	HOST_RDI,
+	HOST_R8,
+	HOST_R9,
+	HOST_R10,
+	HOST_R11,
+	HOST_R12,
+	HOST_R13,
+	HOST_R14,
+	HOST_R15,
 	HOST_NONE = 0xff
 };
 
 struct host_memory {
 	uint8_t base, index; /* enum host_register; HOST_NONE: absent */
-	uint8_t scale;       /* 1, 2, 4, 8 */
+	uint8_t scale;	     /* 1, 2, 4, 8 */
 	int32_t displacement;
 };
 
 struct assembler {
 	uint8_t *start, *next, *end; /* in the writable mapping */
-	ptrdiff_t run_offset;        /* executable address - writable address */
+	ptrdiff_t run_offset;	     /* executable address - writable address */
 	bool full;
 };
 
@@ -45,15 +59,17 @@ static inline struct host_rm rm_register(unsigned reg)
 
 static inline struct host_rm rm_memory(unsigned base, int32_t displacement)
 {
-	return (struct host_rm){.is_memory = true,
-				.memory = {.base = (uint8_t)base, .index = HOST_NONE, .scale = 1, .displacement = displacement}};
+	return (struct host_rm){
+	    .is_memory = true,
+	    .memory = {.base = (uint8_t)base, .index = HOST_NONE, .scale = 1, .displacement = displacement}};
 }
 
 static inline struct host_rm rm_indexed(unsigned base, unsigned index, unsigned scale, int32_t displacement)
 {
-	return (struct host_rm){.is_memory = true,
-				.memory = {.base = (uint8_t)base, .index = (uint8_t)index, .scale = (uint8_t)scale,
-					   .displacement = displacement}};
+	return (struct host_rm){
+	    .is_memory = true,
+	    .memory = {
+		.base = (uint8_t)base, .index = (uint8_t)index, .scale = (uint8_t)scale, .displacement = displacement}};
 }
 
 /* A field of the vCPU frame, to which the host's RSP points. */
@@ -71,12 +87,12 @@ unsigned asm_rex_bits(unsigned reg, struct host_rm rm);
 /* ModRM, SIB and displacement. `trailing` is not needed: nothing here is RIP-relative. */
 void asm_modrm(struct assembler *as, unsigned reg, struct host_rm rm);
 
-/* One instruction `[prefix] [REX] opcode modrm`. opcode: one byte, or 0x0fxx, 0x0f38xx, 0x0f3axx. prefix: 0, 0x66, 0xf2, 0xf3.
- * byte_registers forces a REX so that registers 4-7 are SPL, BPL, SIL, DIL. */
+/* One instruction `[prefix] [REX] opcode modrm`. opcode: one byte, or 0x0fxx, 0x0f38xx, 0x0f3axx. prefix: 0, 0x66,
+ * 0xf2, 0xf3. byte_registers forces a REX so that registers 4-7 are SPL, BPL, SIL, DIL. */
 void asm_op(struct assembler *as, unsigned prefix, bool w, unsigned opcode, unsigned reg, struct host_rm rm);
 void asm_op_byte(struct assembler *as, unsigned opcode, unsigned reg, struct host_rm rm);
 
-void asm_mov(struct assembler *as, unsigned to, unsigned from);   /* 64 bits */
+void asm_mov(struct assembler *as, unsigned to, unsigned from);	  /* 64 bits */
 void asm_mov32(struct assembler *as, unsigned to, unsigned from); /* 32 bits, clears the upper half */
 void asm_load(struct assembler *as, unsigned to, struct host_rm from);
 void asm_load32(struct assembler *as, unsigned to, struct host_rm from);

@@ -307,7 +307,8 @@ static void forget_page(struct engine *engine, uint64_t gpa)
 	if (number == SIZE_MAX)
 		return;
 	engine->pages[number] = (struct code_page){0};
-	__atomic_and_fetch(&engine->memory->page_flags[number], (uint8_t)~(PAGE_CODE | PAGE_SELF_CHECK), __ATOMIC_SEQ_CST);
+	__atomic_and_fetch(&engine->memory->page_flags[number], (uint8_t) ~(PAGE_CODE | PAGE_SELF_CHECK),
+			   __ATOMIC_SEQ_CST);
 }
 
 void blocks_flush(struct engine *engine)

@@ -5,26 +5,29 @@
  * Theory of operation.
  *
  * Identity. A block is found by (guest PC, guest-physical page, mode number). The mode number stands for a
- * `struct mode_key`: cpu.mode, the engine's own mode bits, CS base and limit. CALL and RIP-relative operands embed the virtual PC, hence it is in the
- * key beside the physical page.
+ * `struct mode_key`: cpu.mode, the engine's own mode bits, CS base and limit. CALL and RIP-relative operands embed the
+ * virtual PC, hence it is in the key beside the physical page.
  *
  * Validity of a mapping. A block's guarded entry compares the fetch entry of its page (cpu.tlb.fetch) with the
- * word that names this linear and this physical page, and leaves with EXIT_GUARD when they differ. The comparison uses LEA and
- * JRCXZ, so guest flags survive. Jumps within one page go to the plain entry: if the source is mapped, so is the target. Everything
- * else (links across pages, the jump cache) goes to the guarded entry. Whoever changes a mapping clears fetch entries
- * (cpu/tlb.c), and no list of links need be kept for it. An instruction that lies across two pages is a block of its own whose
- * guard compares both pages, and all jumps to it are guarded.
+ * word that names this linear and this physical page, and leaves with EXIT_GUARD when they differ. The comparison uses
+ * LEA and JRCXZ, so guest flags survive. Jumps within one page go to the plain entry: if the source is mapped, so is
+ * the target. Everything else (links across pages, the jump cache) goes to the guarded entry. Whoever changes a mapping
+ * clears fetch entries (cpu/tlb.c), and no list of links need be kept for it. An instruction that lies across two pages
+ * is a block of its own whose guard compares both pages, and all jumps to it are guarded.
  *
- * Writes to code. The pages a block was read from carry PAGE_CODE, so no TLB entry lets writes through. A write that overlaps
- * a block removes it: from the hash table, the page lists and the jump caches, and every link to it is pointed back to
- * its stub. The memory of its code stays untouched until the next flush of the whole cache, so a vCPU that is inside it can still leave;
- * it must do so before the next guest instruction: `code_changed` tells the dispatcher and the C helpers.
+ * Writes to code. The pages a block was read from carry PAGE_CODE, so no TLB entry lets writes through. A write that
+ * overlaps a block removes it: from the hash table, the page lists and the jump caches, and every link to it is pointed
+ * back to its stub. The memory of its code stays untouched until the next flush of the whole cache, so a vCPU that is
+ * inside it can still leave; it must do so before the next guest instruction: `code_changed` tells the dispatcher and
+ * the C helpers.
  *
- * A page that is written often while it holds code (data beside code) becomes PAGE_SELF_CHECK: its writes are not traced any more, its blocks compare
- * their bytes with the copy taken at translation each time they are entered, and end after every instruction that writes memory.
+ * A page that is written often while it holds code (data beside code) becomes PAGE_SELF_CHECK: its writes are not
+ * traced any more, its blocks compare their bytes with the copy taken at translation each time they are entered, and
+ * end after every instruction that writes memory.
  *
- * Several vCPUs. Only the dispatcher, which is outside translated code, makes and removes blocks, under engine->lock. With one
- * vCPU nothing more is needed. With several, removal first asks the others to leave translated code (CPU_REQUEST_CODE) and waits.
+ * Several vCPUs. Only the dispatcher, which is outside translated code, makes and removes blocks, under engine->lock.
+ * With one vCPU nothing more is needed. With several, removal first asks the others to leave translated code
+ * (CPU_REQUEST_CODE) and waits.
  */
 #ifndef NFOLD_TRANSLATE_BLOCK_H
 #define NFOLD_TRANSLATE_BLOCK_H
@@ -34,8 +37,8 @@
 #include "translate/frame.h"
 
 /* The engine's bits in cpu.mode's free nibble. */
-#define MODE_CAREFUL BIT32(28)    /* memory operands go through bounce buffers; one instruction */
-#define MODE_STEP BIT32(29)       /* one instruction, then back to the dispatcher */
+#define MODE_CAREFUL BIT32(28) /* memory operands go through bounce buffers; one instruction */
+#define MODE_STEP BIT32(29)    /* one instruction, then back to the dispatcher */
 
 #define BLOCK_MAX_INSNS 48
 #define NO_PAGE UINT64_MAX
@@ -51,19 +54,19 @@ struct mode_key {
 struct block_insn {
 	uint16_t host_offset;
 	uint8_t guest_offset;
-	uint8_t flags_saved; /* at its faulting host instruction, RAX holds the flags rather than EFLAGS */
+	uint8_t flags_saved;  /* at its faulting host instruction, RAX holds the flags rather than EFLAGS */
 	int32_t stack_change; /* of a branch: what it has added to RSP when its target is found to be non-canonical */
 };
 
 /* A way out of a block to a PC known at translation. `field` is the rel32 of its jump. */
 struct link {
-	uint64_t target;      /* guest PC */
+	uint64_t target; /* guest PC */
 	struct block *source;
 	struct block *to;     /* linked block or NULL */
 	struct link *next_in; /* other links to the same block */
-	uint32_t field;       /* offset in the code cache */
-	uint32_t stub;        /* offset of the way to the dispatcher */
-	bool guarded;         /* goes to the guarded entry */
+	uint32_t field;	      /* offset in the code cache */
+	uint32_t stub;	      /* offset of the way to the dispatcher */
+	bool guarded;	      /* goes to the guarded entry */
 };
 
 struct block {
@@ -78,11 +81,11 @@ struct block {
 	bool dead;
 	bool self_check; /* compares its bytes on entry: see PAGE_SELF_CHECK */
 	struct block_insn *insns;
-	struct link *links;         /* link_count of them */
+	struct link *links; /* link_count of them */
 	struct link *incoming;
 	struct block *next_hash;
 	struct block *next_page[2]; /* in the lists of its first and second page */
-	uint8_t *bytes;             /* copy of the guest bytes, for PAGE_SELF_CHECK */
+	uint8_t *bytes;		    /* copy of the guest bytes, for PAGE_SELF_CHECK */
 };
 
 #define BLOCK_HASH_BITS 15
@@ -123,9 +126,9 @@ struct engine {
 	const struct cpu_model *model;
 	struct mode_key modes[MODE_MAX];
 	uint32_t mode_count;
-	struct block **hash;  /* BLOCK_HASH_SIZE */
-	struct block **list;  /* in the order of their code: for finding a block by host PC */
-	struct link **links;  /* by number */
+	struct block **hash; /* BLOCK_HASH_SIZE */
+	struct block **list; /* in the order of their code: for finding a block by host PC */
+	struct link **links; /* by number */
 	uint32_t block_count, link_count;
 	struct code_page *pages; /* one for each RAM page, populated on demand */
 	size_t page_count;
@@ -148,7 +151,8 @@ unsigned block_insn_at(const struct block *block, uint32_t offset);
 /* Points a link at its target block. */
 void link_connect(struct engine *engine, struct link *link, struct block *to);
 
-/* Removes every block that overlaps the bytes. Returns true when any was. May be called from helpers with guest state live. */
+/* Removes every block that overlaps the bytes. Returns true when any was. May be called from helpers with guest state
+ * live. */
 bool blocks_invalidate(struct engine *engine, uint64_t gpa, uint64_t size);
 /* Drops everything. */
 void blocks_flush(struct engine *engine);

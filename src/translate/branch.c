@@ -2,8 +2,8 @@
 /*
  * Control transfers: links, indirect branches through the jump cache, polls and guards. See block.h.
  *
- * Polls. Every backward or wrapping direct branch and every indirect one loads cpu.run and leaves when it is zero; a loop has at
- * least one of them. JRCXZ tests without touching the flags, and falls through in the common case.
+ * Polls. Every backward or wrapping direct branch and every indirect one loads cpu.run and leaves when it is zero; a
+ * loop has at least one of them. JRCXZ tests without touching the flags, and falls through in the common case.
  */
 #include "translate/stack.h"
 
@@ -296,8 +296,8 @@ void lower_loop(struct translation *t)
 static void emit_fetch_compare(struct translation *t, uint64_t linear, uint64_t gpa)
 {
 	bool supervisor = (t->mode >> MODE_CPL_SHIFT & 3) != 3;
-	size_t slot = FRAME(cpu.tlb.fetch) + (supervisor ? sizeof(uint64_t[TLB_FETCH_SIZE]) : 0) +
-		      8 * TLB_FETCH_INDEX(linear);
+	size_t slot =
+	    FRAME(cpu.tlb.fetch) + (supervisor ? sizeof(uint64_t[TLB_FETCH_SIZE]) : 0) + 8 * TLB_FETCH_INDEX(linear);
 	asm_mov_immediate(&t->as, REG_INDEX, -tlb_fetch_word(linear, gpa));
 	asm_load(&t->as, REG_ADDRESS, rm_frame(slot));
 	asm_lea(&t->as, REG_INDEX, rm_indexed(REG_INDEX, REG_ADDRESS, 1, 0), 8);

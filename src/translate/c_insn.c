@@ -46,7 +46,8 @@ static void fill_memory(struct translation *t, struct cpu_insn *insn)
 		if (operand->type != ZYDIS_OPERAND_TYPE_MEMORY)
 			continue;
 		bool explicit_operand = operand->visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT;
-		/* Of a string instruction's two operands only the source can be overridden: it is the one that is read by SI. */
+		/* Of a string instruction's two operands only the source can be overridden: it is the one that is read
+		 * by SI. */
 		bool source = operand->mem.base == ZYDIS_REGISTER_RSI || operand->mem.base == ZYDIS_REGISTER_ESI ||
 			      operand->mem.base == ZYDIS_REGISTER_SI;
 		if (!explicit_operand && (is_stack(operand) || (insn->has_memory && !source)))
@@ -159,7 +160,8 @@ static uint64_t loaded_segment(const struct translation *t)
 {
 	for (unsigned i = 0; i < t->insn.operand_count; i++) {
 		ZydisRegister reg = t->operand[i].reg.value;
-		if (t->operand[i].type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(reg) == ZYDIS_REGCLASS_SEGMENT)
+		if (t->operand[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		    ZydisRegisterGetClass(reg) == ZYDIS_REGCLASS_SEGMENT)
 			return (uint64_t)(reg - ZYDIS_REGISTER_ES);
 	}
 	return CPU_SEGMENT_COUNT;
@@ -219,7 +221,8 @@ static void fill_insn(struct translation *t, struct cpu_insn *insn, enum cpu_op 
 	insn->rep = last_repeat_is(t, 0xf3);
 	insn->repne = last_repeat_is(t, 0xf2);
 	insn->lock = has_prefix(t, 0xf0);
-	insn->rex = t->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && (t->insn.attributes & ZYDIS_ATTRIB_HAS_REX) != 0;
+	insn->rex =
+	    t->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && (t->insn.attributes & ZYDIS_ATTRIB_HAS_REX) != 0;
 	insn->rex_w = t->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX ? t->insn.raw.vex.W : t->insn.raw.rex.W;
 	insn->opcode = t->insn.opcode;
 	insn->base = insn->index = CPU_NO_REGISTER;
@@ -234,35 +237,35 @@ static void fill_insn(struct translation *t, struct cpu_insn *insn, enum cpu_op 
 
 static bool clears_trap_flag(unsigned op)
 {
-	return op == CPU_OP_int_n || op == CPU_OP_int3 || op == CPU_OP_int1 || op == CPU_OP_into || op == CPU_OP_syscall ||
-	       op == CPU_OP_sysenter;
+	return op == CPU_OP_int_n || op == CPU_OP_int3 || op == CPU_OP_int1 || op == CPU_OP_into ||
+	       op == CPU_OP_syscall || op == CPU_OP_sysenter;
 }
 
 /* Under which kind the ledger counts an instruction. */
 static const uint8_t ledger_kinds[CPU_OP_COUNT] = {
 #define X(name) [CPU_OP_##name] = LEDGER_KIND_CONTROL,
-	CPU_OPS_CONTROL(X)
+    CPU_OPS_CONTROL(X)
 #undef X
 #define X(name) [CPU_OP_##name] = LEDGER_KIND_FLAGS,
 	CPU_OPS_FLAGS(X)
 #undef X
 #define X(name) [CPU_OP_##name] = LEDGER_KIND_MODEL,
-	CPU_OPS_MODEL(X)
+	    CPU_OPS_MODEL(X)
 #undef X
 #define X(name) [CPU_OP_##name] = LEDGER_KIND_TRANSFER,
-	CPU_OPS_TRANSFER(X)
+		CPU_OPS_TRANSFER(X)
 #undef X
 #define X(name) [CPU_OP_##name] = LEDGER_KIND_STRING,
-	CPU_OPS_STRING(X)
+		    CPU_OPS_STRING(X)
 #undef X
 #define X(name) [CPU_OP_##name] = LEDGER_KIND_PORT,
-	CPU_OPS_PORT(X)
+			CPU_OPS_PORT(X)
 #undef X
 #define X(name) [CPU_OP_##name] = LEDGER_KIND_INTEGER,
-	CPU_OPS_LEGACY(X)
+			    CPU_OPS_LEGACY(X)
 #undef X
 #define X(name) [CPU_OP_##name] = LEDGER_KIND_VECTOR,
-	CPU_OPS_VECTOR(X)
+				CPU_OPS_VECTOR(X)
 #undef X
 };
 

@@ -24,7 +24,8 @@ bool code_cache_init(struct code_cache *cache, size_t code_bytes, size_t arena_b
 	}
 	void *write = mmap(NULL, code_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	void *run = mmap(NULL, code_bytes, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-	void *arena = mmap(NULL, arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *arena =
+	    mmap(NULL, arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	close(fd);
 	cache->write = write == MAP_FAILED ? NULL : write;
 	cache->run = run == MAP_FAILED ? NULL : run;

@@ -2,12 +2,13 @@
 /*
  * The dispatcher: from one block to the next when translated code cannot find it by itself.
  *
- * Theory of operation. Outside translated code the whole guest state is in struct cpu. Each turn serves events if any are due, finds
- * the block for (rip, page, mode), enters it, and acts on why it came back (enum exit_code). Blocks of one instruction are used
- * where something must happen after it: single-step, instruction breakpoints, an interrupt shadow, bounce buffers.
+ * Theory of operation. Outside translated code the whole guest state is in struct cpu. Each turn serves events if any
+ * are due, finds the block for (rip, page, mode), enters it, and acts on why it came back (enum exit_code). Blocks of
+ * one instruction are used where something must happen after it: single-step, instruction breakpoints, an interrupt
+ * shadow, bounce buffers.
  *
- * The jump cache is tried first; its entries lead to guarded entries, so they need no flush when mappings change. After a miss the
- * page is walked, the block found or made, and entered behind its guard, which makes progress certain.
+ * The jump cache is tried first; its entries lead to guarded entries, so they need no flush when mappings change. After
+ * a miss the page is walked, the block found or made, and entered behind its guard, which makes progress certain.
  *
  * This file runs with the guest's vector state live and calls libc only after cpu_fpu_park().
  */
@@ -19,9 +20,9 @@
 /* What a turn of the loop carries over to the next. */
 struct turn {
 	struct link *link; /* to be connected to the block that is found next */
-	uint64_t epoch;    /* engine->flushes when it was seen: a flush drops all links */
-	bool careful;      /* run the instruction with bounce buffers */
-	bool retry;        /* the same instruction again: no events in between */
+	uint64_t epoch;	   /* engine->flushes when it was seen: a flush drops all links */
+	bool careful;	   /* run the instruction with bounce buffers */
+	bool retry;	   /* the same instruction again: no events in between */
 };
 
 void engine_code_write(struct engine_vcpu *vcpu, uint64_t gpa, uint64_t size)
@@ -49,7 +50,8 @@ static uint32_t wanted_mode(const struct cpu *cpu, const struct turn *turn, bool
 	uint32_t mode = cpu->mode & ~MODE_ENGINE_MASK;
 	if (turn->careful || (mode & MODE_ALIGN) != 0)
 		mode |= MODE_CAREFUL;
-	if (step || cpu->interrupt_shadow != 0 || (mode & (MODE_TF | MODE_DEBUG)) != 0 || (cpu->flags_system & FLAG_RF) != 0)
+	if (step || cpu->interrupt_shadow != 0 || (mode & (MODE_TF | MODE_DEBUG)) != 0 ||
+	    (cpu->flags_system & FLAG_RF) != 0)
 		mode |= MODE_STEP;
 	return mode;
 }
@@ -156,7 +158,8 @@ static struct block *find_existing(struct engine_vcpu *vcpu, uint64_t gpa, bool 
 	}
 }
 
-/* Finds or makes the block at cs:rip. False: a fault is pending. *temporary: not from RAM, to be dropped after one run. */
+/* Finds or makes the block at cs:rip. False: a fault is pending. *temporary: not from RAM, to be dropped after one run.
+ */
 static bool find_block(struct engine_vcpu *vcpu, uint32_t mode, struct block **result, bool *temporary)
 {
 	struct cpu *cpu = &vcpu->cpu;
@@ -179,9 +182,15 @@ static bool find_block(struct engine_vcpu *vcpu, uint32_t mode, struct block **r
 	if (fault)
 		return false;
 	unsigned left = PAGE_SIZE - (unsigned)(linear & PAGE_MASK);
-	fetch.request = (struct translate_request){.mode = mode, .mode_id = vcpu->mode_id, .rip = cpu->rip, .linear = linear,
-						   .key = &vcpu->engine->modes[vcpu->mode_id], .gpa = page.gpa,
-						   .gpa2 = NO_PAGE, .bytes = page.host, .available = left,
+	fetch.request = (struct translate_request){.mode = mode,
+						   .mode_id = vcpu->mode_id,
+						   .rip = cpu->rip,
+						   .linear = linear,
+						   .key = &vcpu->engine->modes[vcpu->mode_id],
+						   .gpa = page.gpa,
+						   .gpa2 = NO_PAGE,
+						   .bytes = page.host,
+						   .available = left,
 						   .self_check = flags != NULL && (*flags & PAGE_SELF_CHECK) != 0};
 	if (page.host == NULL) { /* code in MMIO or nowhere: read as data, run once */
 		unsigned size = left < 16 ? left : 16;
@@ -206,7 +215,8 @@ static void connect(struct engine *engine, struct turn *turn, struct block *bloc
 {
 	struct link *link = turn->link;
 	turn->link = NULL;
-	if (link == NULL || turn->epoch != engine->flushes || link->source->dead || link->target != block->rip || link->source->mode_id != block->mode_id)
+	if (link == NULL || turn->epoch != engine->flushes || link->source->dead || link->target != block->rip ||
+	    link->source->mode_id != block->mode_id)
 		return;
 	link_connect(engine, link, block);
 }
@@ -240,8 +250,9 @@ static const uint8_t *find_code(struct engine_vcpu *vcpu, bool step, struct turn
 }
 
 /*
- * A near branch's target is checked against the limit of CS, and by Intel processors for canonical form, before anything changes (AMD's
- * check when they fetch from it). To spare each RET the check, the stack pointer is put back here. True: #GP(0) is pending on the branch.
+ * A near branch's target is checked against the limit of CS, and by Intel processors for canonical form, before
+ * anything changes (AMD's check when they fetch from it). To spare each RET the check, the stack pointer is put back
+ * here. True: #GP(0) is pending on the branch.
  */
 static bool refuses_target(struct engine_vcpu *vcpu)
 {
@@ -330,12 +341,14 @@ static enum engine_exit why_not_running(const struct cpu *cpu)
 {
 	if (cpu->shutdown)
 		return ENGINE_SHUTDOWN;
-	return (__atomic_load_n(&cpu->requests, __ATOMIC_ACQUIRE) & CPU_REQUEST_STOP) != 0 ? ENGINE_STOPPED : ENGINE_HALTED;
+	return (__atomic_load_n(&cpu->requests, __ATOMIC_ACQUIRE) & CPU_REQUEST_STOP) != 0 ? ENGINE_STOPPED
+											   : ENGINE_HALTED;
 }
 
 /*
- * What takes long outside translated code is booked as EXIT until the next block is entered: events, faults, instructions to be run
- * again with care. The way from one block to the next is too short for that: it is counted, and timed now and then.
+ * What takes long outside translated code is booked as EXIT until the next block is entered: events, faults,
+ * instructions to be run again with care. The way from one block to the next is too short for that: it is counted, and
+ * timed now and then.
  */
 struct gap {
 	bool timed;

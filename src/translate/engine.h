@@ -6,8 +6,8 @@
  * One engine serves one machine; each vCPU has its own `struct engine_vcpu`, which embeds its struct cpu. The code
  * cache is shared by all vCPUs: translated code reaches its vCPU through one reserved host register.
  *
- * Threading: engine_run and engine_step are called by the vCPU's own thread. That thread must have an alternate signal stack,
- * which engine_vcpu_attach sets up.
+ * Threading: engine_run and engine_step are called by the vCPU's own thread. That thread must have an alternate signal
+ * stack, which engine_vcpu_attach sets up.
  */
 #ifndef NFOLD_TRANSLATE_ENGINE_H
 #define NFOLD_TRANSLATE_ENGINE_H
@@ -23,20 +23,21 @@ struct engine_options {
 };
 
 enum engine_exit {
-	ENGINE_HALTED,   /* HLT: wait until cpu_has_wake_event(), then run again */
-	ENGINE_STOPPED,  /* CPU_REQUEST_STOP is set */
+	ENGINE_HALTED,	 /* HLT: wait until cpu_has_wake_event(), then run again */
+	ENGINE_STOPPED,	 /* CPU_REQUEST_STOP is set */
 	ENGINE_SHUTDOWN, /* triple fault */
 };
 
 enum engine_step {
 	ENGINE_STEP_DONE,  /* one instruction ran (for REP: to its end); cpu->rip is the next */
-	ENGINE_STEP_FAULT, /* cpu->pending holds an exception that has not been delivered; cpu->rip is the instruction */
+	ENGINE_STEP_FAULT, /* cpu->pending holds an exception that has not been delivered; cpu->rip is the instruction
+			    */
 	ENGINE_STEP_FETCH_FAULT, /* as before; the instruction could not be fetched */
 };
 
 /* Creates the code cache and installs the process's signal handlers for SIGSEGV, SIGBUS, SIGFPE (once per process). */
-struct engine *engine_create(struct memory *memory, const struct cpu_model *model,
-			     const struct engine_options *options, struct error *error);
+struct engine *engine_create(struct memory *memory, const struct cpu_model *model, const struct engine_options *options,
+			     struct error *error);
 void engine_destroy(struct engine *engine);
 
 /* The vCPU's struct cpu has its engine hooks, memory and model set; the machine fills the other neighbours and

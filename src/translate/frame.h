@@ -6,16 +6,14 @@
  * be rebuilt from a host PC with little more than the guest PC.
  *
  *   host RSP            the frame (struct engine_vcpu, whose first member is struct cpu); below it, a stack for helpers
- *   host RAX            scratch; holds the guest's arithmetic flags as LAHF and SETO AL leave them where EFLAGS is clobbered
- *   host RCX            scratch; index into the TLB; JRCXZ tests without touching flags
- *   host R12            scratch; the address of a memory operand
- *   host R13, R14, R15  guest RCX, RSP, RAX
- *   host RDX RBX RBP RSI RDI R8-R11   the guest registers of the same names
- *   cpu.gpr[12..15]     guest R12-R15: slots that an 8-bit displacement reaches
- *   host EFLAGS         the guest's arithmetic flags at every block boundary
- *   host x87, SSE, AVX  the guest's
+ *   host RAX            scratch; holds the guest's arithmetic flags as LAHF and SETO AL leave them where EFLAGS is
+ * clobbered host RCX            scratch; index into the TLB; JRCXZ tests without touching flags host R12 scratch; the
+ * address of a memory operand host R13, R14, R15  guest RCX, RSP, RAX host RDX RBX RBP RSI RDI R8-R11   the guest
+ * registers of the same names cpu.gpr[12..15]     guest R12-R15: slots that an 8-bit displacement reaches host EFLAGS
+ * the guest's arithmetic flags at every block boundary host x87, SSE, AVX  the guest's
  *
- * The decision for several vCPUs: one code cache shared by all, since code never names a vCPU: all it touches is relative to RSP.
+ * The decision for several vCPUs: one code cache shared by all, since code never names a vCPU: all it touches is
+ * relative to RSP.
  */
 #ifndef NFOLD_TRANSLATE_FRAME_H
 #define NFOLD_TRANSLATE_FRAME_H
@@ -42,19 +40,19 @@
 
 /* Why translated code came back. */
 enum exit_code {
-	EXIT_LINK = 1,  /* exit_index: a link without a target yet; EFLAGS state saved */
-	EXIT_INDIRECT,  /* rip set; not in the jump cache; exit_index: INDIRECT_FROM */
-	EXIT_GUARD,     /* exit_index: a block whose page mapping must be looked up again; rip is its start */
-	EXIT_EVENT,     /* exit_index: a link whose poll found run == 0 */
-	EXIT_NEXT,      /* rip is set: go on there (after system instructions, single steps) */
-	EXIT_FAULT,     /* cpu.pending is filled; rip is the instruction */
-	EXIT_CAREFUL,   /* rip is an instruction to be run again with bounce buffers */
-	EXIT_RESTART,   /* rip is a REP instruction that was interrupted */
+	EXIT_LINK = 1, /* exit_index: a link without a target yet; EFLAGS state saved */
+	EXIT_INDIRECT, /* rip set; not in the jump cache; exit_index: INDIRECT_FROM */
+	EXIT_GUARD,    /* exit_index: a block whose page mapping must be looked up again; rip is its start */
+	EXIT_EVENT,    /* exit_index: a link whose poll found run == 0 */
+	EXIT_NEXT,     /* rip is set: go on there (after system instructions, single steps) */
+	EXIT_FAULT,    /* cpu.pending is filled; rip is the instruction */
+	EXIT_CAREFUL,  /* rip is an instruction to be run again with bounce buffers */
+	EXIT_RESTART,  /* rip is a REP instruction that was interrupted */
 };
 
 /* The instruction that left with EXIT_INDIRECT: number of its block and its place there. */
 #define INDIRECT_FROM(block, insn) ((uint32_t)(block) | (uint32_t)(insn) << 20)
-#define INDIRECT_BLOCK(index) ((index) & 0xfffff)
+#define INDIRECT_BLOCK(index) ((index)&0xfffff)
 #define INDIRECT_INSN(index) ((index) >> 20)
 
 /* An instruction that C executes, referred to by translated code. */
@@ -63,8 +61,8 @@ struct c_insn {
 	cpu_op_function *function;
 	uint64_t rip;
 	const struct block *block;
-	bool ends_trap;   /* INT n, SYSCALL and their like: no single-step trap after them */
-	bool begins_trap; /* SYSRET: a trap at once when it has set TF */
+	bool ends_trap;	     /* INT n, SYSCALL and their like: no single-step trap after them */
+	bool begins_trap;    /* SYSRET: a trap at once when it has set TF */
 	uint8_t ledger_kind; /* enum ledger_kind */
 	struct cpu_insn insn;
 };
@@ -82,14 +80,14 @@ struct engine_vcpu {
 	uint64_t host_rsp; /* of engine_run's C frame */
 	uint64_t scratch[2];
 	uint64_t branch_target; /* of an indirect call, across its push */
-	uint64_t saved_flags;   /* RAX across a helper */
-	uint32_t exit_code;     /* enum exit_code */
+	uint64_t saved_flags;	/* RAX across a helper */
+	uint32_t exit_code;	/* enum exit_code */
 	uint32_t exit_index;
-	uint8_t helper_failed;  /* the helper asks for exit_code instead of going on */
-	uint8_t code_changed;   /* translated code was invalidated since the dispatcher last looked */
-	uint8_t trap_suppressed; /* the last C instruction is followed by no single-step trap */
-	uint8_t segment_fault;   /* pending, and to be deferred: ACCESS_RESULT_FIRST */
-	uint64_t jump_mask;     /* for PEXT: the bits of a guest PC that select a jump cache line */
+	uint8_t helper_failed;		     /* the helper asks for exit_code instead of going on */
+	uint8_t code_changed;		     /* translated code was invalidated since the dispatcher last looked */
+	uint8_t trap_suppressed;	     /* the last C instruction is followed by no single-step trap */
+	uint8_t segment_fault;		     /* pending, and to be deferred: ACCESS_RESULT_FIRST */
+	uint64_t jump_mask;		     /* for PEXT: the bits of a guest PC that select a jump cache line */
 	uint64_t jump_key[JUMP_CACHE_SIZE];  /* -(rip + (mode << 48)); 0: empty */
 	uint64_t jump_host[JUMP_CACHE_SIZE]; /* the block's guarded entry */
 	struct bounce bounce[2];

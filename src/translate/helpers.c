@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What translated code calls in C: TLB misses, bounce buffers, segment checks, whole instructions. The guest's vector
- * state is live: no libc, no vector registers (this file is compiled with -mgeneral-regs-only), unless it is parked first.
+ * state is live: no libc, no vector registers (this file is compiled with -mgeneral-regs-only), unless it is parked
+ * first.
  */
 #include "translate/helpers.h"
 
@@ -28,7 +29,8 @@ static uint64_t give_up(struct engine_vcpu *vcpu, enum exit_code code)
 }
 
 /* The same, where cpu.rip is not set yet: finding it is too slow for a mere TLB refill. */
-static uint64_t give_up_insn(struct engine_vcpu *vcpu, enum exit_code code, uint64_t return_address, uint32_t descriptor)
+static uint64_t give_up_insn(struct engine_vcpu *vcpu, enum exit_code code, uint64_t return_address,
+			     uint32_t descriptor)
 {
 	vcpu->cpu.rip = block_insn_rip(vcpu, return_address, descriptor);
 	return give_up(vcpu, code);
@@ -112,7 +114,8 @@ static bool misaligned(const struct cpu *cpu, uint64_t linear, uint32_t descript
 }
 
 /* RAM of one page that can be used in place, so that atomic instructions stay atomic. */
-static uint8_t *in_place(struct engine_vcpu *vcpu, const struct mmu_page *page, uint64_t linear, unsigned size, bool write)
+static uint8_t *in_place(struct engine_vcpu *vcpu, const struct mmu_page *page, uint64_t linear, unsigned size,
+			 bool write)
 {
 	if (page->host == NULL || page->watched || (linear & PAGE_MASK) + size > PAGE_SIZE)
 		return NULL;
@@ -175,7 +178,8 @@ uint64_t helper_bounce_begin(struct engine_vcpu *vcpu, uint64_t linear, uint32_t
 	if (early_fault(cpu, linear, descriptor))
 		return give_up(vcpu, EXIT_FAULT);
 	bool canonical = is_canonical(cpu, linear) && is_canonical(cpu, linear + size - 1);
-	uint64_t first = is_canonical(cpu, linear) && !canonical ? linear + size - 1 : linear; /* the one to complain about */
+	uint64_t first =
+	    is_canonical(cpu, linear) && !canonical ? linear + size - 1 : linear; /* the one to complain about */
 	if (canonical && misaligned(cpu, linear, descriptor)) {
 		cpu_fault_code(cpu, VECTOR_AC, 0);
 		return fault_or_defer(vcpu, bounce, descriptor);
@@ -188,7 +192,8 @@ uint64_t helper_bounce_begin(struct engine_vcpu *vcpu, uint64_t linear, uint32_t
 		cpu_fpu_unpark(cpu);
 		return (uint64_t)(uintptr_t)host;
 	}
-	/* The same offset into a 64-byte line: alignment checks of vector instructions see what the guest's address would give. */
+	/* The same offset into a 64-byte line: alignment checks of vector instructions see what the guest's address
+	 * would give. */
 	uint8_t *data = bounce->data + (linear & 63);
 	if (write && !cpu_check_write(cpu, linear, size, view_of(descriptor)))
 		return fault_or_defer(vcpu, bounce, descriptor);

@@ -5,7 +5,7 @@
 static bool promised(const struct translation *t)
 {
 	enum cpu_feature feature;
-	return row_isa_feature(t->insn.meta.isa_set, &feature) && cpu_model_has(t->model, feature);
+	return row_isa_feature(t->insn.meta.isa_set, t->insn.mnemonic, &feature) && cpu_model_has(t->model, feature);
 }
 
 /* Without their promise F3 0F BC and F3 0F BD are BSF and BSR with a prefix that means nothing. */
@@ -62,7 +62,8 @@ static enum vector_class vector_class(const struct translation *t)
 	}
 }
 
-/* The exception that the state of the FPU raises before the instruction does anything, or -1. SDM 2A, 2.5 and 3A, 2.5. */
+/* The exception that the state of the FPU raises before the instruction does anything, or -1. SDM 2A, 2.5 and 3A, 2.5.
+ */
 static int vector_gate(const struct translation *t)
 {
 	switch (vector_class(t)) {
@@ -118,8 +119,8 @@ static bool tolerates_misalignment(const struct translation *t)
 /* x87 instructions that do not wait for a pending error. */
 static bool never_waits(ZydisMnemonic mnemonic)
 {
-	return mnemonic == ZYDIS_MNEMONIC_FNSTCW || mnemonic == ZYDIS_MNEMONIC_FNSTSW || mnemonic == ZYDIS_MNEMONIC_FNINIT ||
-	       mnemonic == ZYDIS_MNEMONIC_FNCLEX;
+	return mnemonic == ZYDIS_MNEMONIC_FNSTCW || mnemonic == ZYDIS_MNEMONIC_FNSTSW ||
+	       mnemonic == ZYDIS_MNEMONIC_FNINIT || mnemonic == ZYDIS_MNEMONIC_FNCLEX;
 }
 
 void access_demands(const struct translation *t, struct access *access)
@@ -156,7 +157,8 @@ static void lower_mov(struct translation *t)
 			break;
 		}
 	}
-	bool offset_form = t->insn.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && t->insn.opcode >= 0xa0 && t->insn.opcode <= 0xa3;
+	bool offset_form =
+	    t->insn.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && t->insn.opcode >= 0xa0 && t->insn.opcode <= 0xa3;
 	if (!offset_form) {
 		lower_plain(t);
 		return;
@@ -174,7 +176,8 @@ static void lower_mov(struct translation *t)
 
 static void lower_bit(struct translation *t)
 {
-	bool reaches = t->operand[0].type == ZYDIS_OPERAND_TYPE_MEMORY && t->operand[1].type == ZYDIS_OPERAND_TYPE_REGISTER;
+	bool reaches =
+	    t->operand[0].type == ZYDIS_OPERAND_TYPE_MEMORY && t->operand[1].type == ZYDIS_OPERAND_TYPE_REGISTER;
 	if (reaches)
 		lower_c(t, CPU_OP_bit_memory);
 	else
@@ -215,7 +218,8 @@ static void lower_direction(struct translation *t, bool set)
 	flags_clobbered(t);
 }
 
-/* Operations in C after which the block cannot go on: they always leave, or what follows may be another instruction stream. */
+/* Operations in C after which the block cannot go on: they always leave, or what follows may be another instruction
+ * stream. */
 static bool c_ends_block(unsigned op)
 {
 	switch (op) {
@@ -273,8 +277,8 @@ static void lower_by_row(struct translation *t)
 		break;
 	case ROW_POP:
 		lower_pop(t);
-		t->sets_shadow = t->operand[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-				 t->operand[0].reg.value == ZYDIS_REGISTER_SS;
+		t->sets_shadow =
+		    t->operand[0].type == ZYDIS_OPERAND_TYPE_REGISTER && t->operand[0].reg.value == ZYDIS_REGISTER_SS;
 		break;
 	case ROW_CALL:
 		lower_call(t);

@@ -21,10 +21,10 @@ struct plan {
 	struct general role[ROLE_COUNT];
 	const ZydisDecodedOperand *memory;
 	bool rax, rax_written, rcx, rcx_written; /* implicit */
-	bool byte_register;                      /* needs REX for SPL and its like */
+	bool byte_register;			 /* needs REX for SPL and its like */
 	bool high_byte;
-	bool direct_slot;                        /* rm is addressed in its slot */
-	uint8_t vvvv;                            /* other register classes */
+	bool direct_slot; /* rm is addressed in its slot */
+	uint8_t vvvv;	  /* other register classes */
 };
 
 static unsigned fixed_bits(const struct translation *t)
@@ -33,9 +33,9 @@ static unsigned fixed_bits(const struct translation *t)
 }
 
 /*
- * The prefixes that still mean something to the host. Outside the one-byte map F2 and F3 select the instruction, and the last one counts;
- * there they are kept whatever the decoder calls them. In the one-byte map only PAUSE has one that matters: the hints of lock elision
- * and of branches must not reach the host.
+ * The prefixes that still mean something to the host. Outside the one-byte map F2 and F3 select the instruction, and
+ * the last one counts; there they are kept whatever the decoder calls them. In the one-byte map only PAUSE has one that
+ * matters: the hints of lock elision and of branches must not reach the host.
  */
 static void emit_legacy_prefixes(struct translation *t)
 {
@@ -165,7 +165,8 @@ static void emit_vex(struct translation *t, unsigned reg, struct host_rm rm, uns
 	emit_immediates(t);
 }
 
-void emit_reencoded(struct translation *t, unsigned reg, struct host_rm rm, unsigned vvvv, unsigned opcode_reg, bool force_rex)
+void emit_reencoded(struct translation *t, unsigned reg, struct host_rm rm, unsigned vvvv, unsigned opcode_reg,
+		    bool force_rex)
 {
 	if (t->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX)
 		emit_vex(t, reg, rm, vvvv);
@@ -212,7 +213,8 @@ static void plan_general(struct plan *plan, const ZydisDecodedOperand *operand, 
 		plan->rcx = true;
 		plan->rcx_written |= written;
 	}
-	/* Implicit RDX, RBX, RBP, RSI and RDI are at home. RSP never is: such instructions have lowerings of their own. */
+	/* Implicit RDX, RBX, RBP, RSI and RDI are at home. RSP never is: such instructions have lowerings of their own.
+	 */
 	bug_if(name.number == CPU_RSP || name.number >= CPU_R8);
 }
 
@@ -282,8 +284,8 @@ static bool writes_flags(const struct translation *t)
 static bool can_address_slot(const struct translation *t, const struct plan *plan)
 {
 	const struct general *rm = &plan->role[ROLE_RM];
-	return rm->present && rm->spilled && !rm->written && plan->memory == NULL && rm->bytes >= 4 && t->row->kind != ROW_BIT &&
-	       t->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY;
+	return rm->present && rm->spilled && !rm->written && plan->memory == NULL && rm->bytes >= 4 &&
+	       t->row->kind != ROW_BIT && t->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY;
 }
 
 /* One guest register named twice is one host register too. */
@@ -303,7 +305,6 @@ static bool share_register(struct plan *plan, unsigned which)
 static void assign_registers(struct translation *t, struct plan *plan)
 {
 	bool rcx_free = !plan->rcx, address_free = plan->memory == NULL;
-	unsigned spilled = 0;
 	for (unsigned i = 0; i < ROLE_COUNT; i++) {
 		struct general *general = &plan->role[i];
 		if (!general->present)
@@ -312,7 +313,6 @@ static void assign_registers(struct translation *t, struct plan *plan)
 		if (plan->rax && general->guest == CPU_RAX) /* CMPXCHG RAX, r: both are the one that was loaded */
 			general->host = HOST_RAX;
 		general->spilled = general->host == SPILLED;
-		spilled += general->spilled;
 	}
 	plan->direct_slot = can_address_slot(t, plan);
 	for (unsigned i = 0; i < ROLE_COUNT; i++) {
@@ -434,8 +434,8 @@ void lower_plain(struct translation *t)
 }
 
 /*
- * AH, CH, DH and BH cannot be named beside a REX prefix, so the operands go to where the encoding has them: RAX and RCX get
- * their guest values, and an address moves to whichever of the two is free. Without REX only registers 0-7 occur.
+ * AH, CH, DH and BH cannot be named beside a REX prefix, so the operands go to where the encoding has them: RAX and RCX
+ * get their guest values, and an address moves to whichever of the two is free. Without REX only registers 0-7 occur.
  */
 void lower_high_byte(struct translation *t)
 {

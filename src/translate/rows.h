@@ -17,11 +17,13 @@
 
 enum row_kind {
 	ROW_NONE,  /* not allowed: #UD */
-	ROW_PLAIN, /* re-emitted: touches its explicit operands, flags and the implicit registers the decoder names, no more */
-	ROW_C,     /* executed by cpu_ops[op] */
+	ROW_PLAIN, /* re-emitted: touches its explicit operands, flags and the implicit registers the decoder names, no
+		      more */
+	ROW_C,	   /* executed by cpu_ops[op] */
 	ROW_NOP,   /* hints: nothing is emitted, no operand is touched */
 	ROW_MOV,   /* MOV: plain, or to and from system registers */
-	ROW_BIT,   /* BT and its family: plain, but in C with a register offset into memory, which reaches beyond the operand */
+	ROW_BIT,   /* BT and its family: plain, but in C with a register offset into memory, which reaches beyond the
+		      operand */
 	ROW_LEA,
 	ROW_PUSH,
 	ROW_POP,
@@ -50,14 +52,14 @@ enum row_kind {
 struct row {
 	uint8_t kind;
 	uint8_t memory; /* M1... */
-	uint16_t op;    /* enum cpu_op */
+	uint16_t op;	/* enum cpu_op */
 };
 
 /* The row of a mnemonic; its kind is ROW_NONE for what is not listed. */
 const struct row *row_find(ZydisMnemonic mnemonic);
 
 /* What a model must promise for an instruction of this ISA set. False: no promise makes it legal. */
-bool row_isa_feature(ZydisISASet set, enum cpu_feature *feature);
+bool row_isa_feature(ZydisISASet set, ZydisMnemonic mnemonic, enum cpu_feature *feature);
 
 static inline unsigned row_memory_bit(unsigned bytes)
 {

@@ -2,10 +2,10 @@
 /*
  * Host signals that are guest exceptions.
  *
- * A re-emitted instruction can fault for reasons of its own, not of memory: #DE, #MF, #XM, and #GP from misaligned vector operands or a
- * bad MXCSR. The host delivers them as signals on this thread. The handler accepts only PCs in the code cache and the
- * traps above; it finds the guest PC from the block's side table, records the exception and resumes at the thunk that leaves translated
- * code. Anything else is our bug: the default action ends the process.
+ * A re-emitted instruction can fault for reasons of its own, not of memory: #DE, #MF, #XM, and #GP from misaligned
+ * vector operands or a bad MXCSR. The host delivers them as signals on this thread. The handler accepts only PCs in the
+ * code cache and the traps above; it finds the guest PC from the block's side table, records the exception and resumes
+ * at the thunk that leaves translated code. Anything else is our bug: the default action ends the process.
  *
  * A signal handler has no argument for its owner, so the vCPU of the thread is thread-local.
  */
@@ -30,6 +30,7 @@ static bool record_exception(struct cpu *cpu, uint64_t trap)
 {
 	switch (trap) {
 	case VECTOR_DE:
+	case VECTOR_UD: /* the host refuses what the allow-list let through: the guest is told so */
 	case VECTOR_MF:
 		cpu_fault(cpu, (enum cpu_vector)trap);
 		return true;

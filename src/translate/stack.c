@@ -11,7 +11,11 @@ unsigned operand_bytes(const struct translation *t)
 
 static struct access stack_access(unsigned bytes, bool write, unsigned buffer)
 {
-	return (struct access){.segment = CPU_SS, .size = (uint16_t)bytes, .read = !write, .write = write, .stack = true,
+	return (struct access){.segment = CPU_SS,
+			       .size = (uint16_t)bytes,
+			       .read = !write,
+			       .write = write,
+			       .stack = true,
 			       .buffer = (uint8_t)buffer};
 }
 
@@ -216,7 +220,8 @@ void lower_leave(struct translation *t)
 /* LEA whose registers are all at home is one LEA. */
 static bool lea_at_home(struct translation *t, const ZydisDecodedOperandMem *mem, unsigned to, unsigned bytes)
 {
-	if (mem->base == ZYDIS_REGISTER_RIP || mem->base == ZYDIS_REGISTER_EIP || t->insn.address_width == 16 || bytes == 2)
+	if (mem->base == ZYDIS_REGISTER_RIP || mem->base == ZYDIS_REGISTER_EIP || t->insn.address_width == 16 ||
+	    bytes == 2)
 		return false;
 	struct host_rm rm = {.is_memory = true, .memory = {.base = HOST_NONE, .index = HOST_NONE, .scale = 1}};
 	if (mem->base != ZYDIS_REGISTER_NONE)

@@ -13,8 +13,8 @@ struct home {
 };
 
 static const struct home homes[] = {
-    {CPU_RDX, HOST_RDX}, {CPU_RBX, HOST_RBX}, {CPU_RBP, HOST_RBP},	{CPU_RSI, HOST_RSI},
-    {CPU_RDI, HOST_RDI}, {CPU_R8, HOST_R8},   {CPU_R9, HOST_R9},	{CPU_R10, HOST_R10},
+    {CPU_RDX, HOST_RDX}, {CPU_RBX, HOST_RBX},	   {CPU_RBP, HOST_RBP},	     {CPU_RSI, HOST_RSI},
+    {CPU_RDI, HOST_RDI}, {CPU_R8, HOST_R8},	   {CPU_R9, HOST_R9},	     {CPU_R10, HOST_R10},
     {CPU_R11, HOST_R11}, {CPU_RCX, REG_GUEST_RCX}, {CPU_RSP, REG_GUEST_RSP}, {CPU_RAX, REG_GUEST_RAX},
 };
 
@@ -26,13 +26,15 @@ static const uint8_t callee_saved[] = {HOST_RBX, HOST_RBP, HOST_R12, HOST_R13, H
 static void store_registers(struct assembler *as, int32_t above)
 {
 	for (size_t i = 0; i < COUNT(homes); i++)
-		asm_store(as, rm_memory(HOST_RSP, (int32_t)(FRAME(cpu.gpr) + 8u * homes[i].guest) + above), homes[i].host);
+		asm_store(as, rm_memory(HOST_RSP, (int32_t)(FRAME(cpu.gpr) + 8u * homes[i].guest) + above),
+			  homes[i].host);
 }
 
 static void load_registers(struct assembler *as, int32_t above)
 {
 	for (size_t i = 0; i < COUNT(homes); i++)
-		asm_load(as, homes[i].host, rm_memory(HOST_RSP, (int32_t)(FRAME(cpu.gpr) + 8u * homes[i].guest) + above));
+		asm_load(as, homes[i].host,
+			 rm_memory(HOST_RSP, (int32_t)(FRAME(cpu.gpr) + 8u * homes[i].guest) + above));
 }
 
 /* RAX as LAHF and SETO AL left it -> cpu.flags_arithmetic. Uses ECX. */
@@ -63,7 +65,7 @@ static void load_flags(struct assembler *as, int32_t above)
 
 void flags_to_rax(struct assembler *as)
 {
-	asm_byte(as, 0x9f);                                   /* lahf */
+	asm_byte(as, 0x9f);					/* lahf */
 	asm_op(as, 0, false, 0x0f90, 0, rm_register(HOST_RAX)); /* seto al */
 }
 
@@ -127,7 +129,8 @@ static uint8_t *make_exit_common(struct assembler *as)
 	return start;
 }
 
-static uint8_t *make_exit(struct assembler *as, enum exit_code code, bool stores_index, bool stores_rip, const uint8_t *common)
+static uint8_t *make_exit(struct assembler *as, enum exit_code code, bool stores_index, bool stores_rip,
+			  const uint8_t *common)
 {
 	uint8_t *start = begin(as);
 	if (stores_index)
@@ -141,8 +144,9 @@ static uint8_t *make_exit(struct assembler *as, enum exit_code code, bool stores
 }
 
 /*
- * A helper called from the middle of an instruction: R12 is an address, ECX a descriptor, RAX the flags. The C function gets
- * (vcpu, address, descriptor, return address) and gives the new R12. When it sets helper_failed, the instruction is given up.
+ * A helper called from the middle of an instruction: R12 is an address, ECX a descriptor, RAX the flags. The C function
+ * gets (vcpu, address, descriptor, return address) and gives the new R12. When it sets helper_failed, the instruction
+ * is given up.
  */
 static uint8_t *make_helper(struct assembler *as, const void *function)
 {

@@ -6,7 +6,8 @@
 #include "translate/block.h"
 
 /* A helper in the middle of an instruction; see struct access for the descriptor. */
-typedef uint64_t helper_function(struct engine_vcpu *vcpu, uint64_t address, uint32_t descriptor, uint64_t return_address);
+typedef uint64_t helper_function(struct engine_vcpu *vcpu, uint64_t address, uint32_t descriptor,
+				 uint64_t return_address);
 
 struct helpers {
 	helper_function *slow, *bounce_begin, *bounce_end, *segment, *self_check;
@@ -25,9 +26,11 @@ struct helpers {
 #define ACCESS_BUFFER(descriptor) ((descriptor) >> 18 & 1)
 #define ACCESS_BUFFER_SHIFT 18
 #define ACCESS_UNALIGNED_OK BIT32(19) /* exempt from #AC */
-#define ACCESS_ALIGNED BIT32(20)      /* a misaligned address is #GP(0), before translation: vector operands of 16 and 32 bytes */
-#define ACCESS_X87_WAITS BIT32(21)    /* a pending x87 error is #MF, before any memory fault */
-#define ACCESS_RESULT_FIRST BIT32(22) /* the result may raise an exception, or suppress the store, before the address may fault */
+#define ACCESS_ALIGNED                                                                                                 \
+	BIT32(20) /* a misaligned address is #GP(0), before translation: vector operands of 16 and 32 bytes */
+#define ACCESS_X87_WAITS BIT32(21) /* a pending x87 error is #MF, before any memory fault */
+#define ACCESS_RESULT_FIRST                                                                                            \
+	BIT32(22) /* the result may raise an exception, or suppress the store, before the address may fault */
 #define ACCESS_INSN(descriptor) ((descriptor) >> 24)
 #define ACCESS_INSN_SHIFT 24
 

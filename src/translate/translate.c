@@ -24,7 +24,7 @@ static void decoder_init(struct translation *t)
 	ZydisMachineMode machine = modes[code].mode;
 	if (code == MODE_CODE16 && (t->mode & (MODE_REAL | MODE_VM86)) != 0)
 		machine = ZYDIS_MACHINE_MODE_REAL_16;
-	ZydisStackWidth stack = code == MODE_CODE64 ? ZYDIS_STACK_WIDTH_64
+	ZydisStackWidth stack = code == MODE_CODE64	   ? ZYDIS_STACK_WIDTH_64
 				: (t->mode & MODE_STACK32) ? ZYDIS_STACK_WIDTH_32
 							   : ZYDIS_STACK_WIDTH_16;
 	bug_if(ZYAN_FAILED(ZydisDecoderInit(&t->decoder, machine, stack)));
@@ -60,7 +60,8 @@ static void translation_init(struct translation *t, struct engine *engine, uint3
 /* The room that the longest lowering of one instruction, the stubs and the links could need. */
 #define WORST_CASE_BYTES 4096
 
-/* With a SIB byte, mod 0 and base 5 there is no base, whatever REX.B says. The decoder (4.0.0) misses that for 32-bit addresses. */
+/* With a SIB byte, mod 0 and base 5 there is no base, whatever REX.B says. The decoder (4.0.0) misses that for 32-bit
+ * addresses. */
 static void mend_base(struct translation *t)
 {
 	if ((t->insn.attributes & ZYDIS_ATTRIB_HAS_SIB) == 0 || t->insn.raw.modrm.mod != 0 || t->insn.raw.sib.base != 5)
@@ -101,8 +102,8 @@ static bool decode(struct translation *t, const uint8_t *bytes, unsigned availab
 
 static void begin_insn(struct translation *t, unsigned offset)
 {
-	t->insns[t->insn_index] = (struct block_insn){
-	    .host_offset = (uint16_t)(cache_offset_of(t) - t->block->entry), .guest_offset = (uint8_t)offset};
+	t->insns[t->insn_index] = (struct block_insn){.host_offset = (uint16_t)(cache_offset_of(t) - t->block->entry),
+						      .guest_offset = (uint8_t)offset};
 	t->clear_shadow = t->sets_shadow || (t->mode & (MODE_STEP | MODE_CAREFUL)) != 0;
 	t->opened_by_sti = t->opened_by_sti && t->sets_shadow;
 	t->sets_shadow = false;
@@ -178,7 +179,8 @@ static bool lists_full(const struct engine *engine)
 	       engine->cache.size - engine->cache.used < 8 * WORST_CASE_BYTES;
 }
 
-enum translate_result translate_block(struct engine *engine, const struct translate_request *request, struct block **result)
+enum translate_result translate_block(struct engine *engine, const struct translate_request *request,
+				      struct block **result)
 {
 	struct translation t;
 	if (lists_full(engine))

@@ -10,8 +10,8 @@ struct translate_request {
 	uint32_t mode_id;
 	const struct mode_key *key;
 	uint64_t rip, linear;
-	uint64_t gpa;         /* of the first byte */
-	uint64_t gpa2;        /* of the next linear page, or NO_PAGE while it was not looked up */
+	uint64_t gpa;	      /* of the first byte */
+	uint64_t gpa2;	      /* of the next linear page, or NO_PAGE while it was not looked up */
 	const uint8_t *bytes; /* from the first on */
 	bool self_check;      /* the page is PAGE_SELF_CHECK */
 	unsigned available;   /* to the end of the page, or of the first instruction's reach into the next */
@@ -19,11 +19,12 @@ struct translate_request {
 
 enum translate_result {
 	TRANSLATE_DONE,
-	TRANSLATE_FULL,              /* flush the cache and try again */
+	TRANSLATE_FULL,		     /* flush the cache and try again */
 	TRANSLATE_NEEDS_SECOND_PAGE, /* the first instruction goes on beyond the page */
 };
 
 /* The caller has parked the guest's vector state. The block is entered into all tables. */
-enum translate_result translate_block(struct engine *engine, const struct translate_request *request, struct block **result);
+enum translate_result translate_block(struct engine *engine, const struct translate_request *request,
+				      struct block **result);
 
 #endif

@@ -2,12 +2,12 @@
 /*
  * One translation in progress: the state shared by the files that emit code.
  *
- * Flags. Guest arithmetic flags are in the host's EFLAGS, in RAX (as LAHF and SETO AL leave them), or both. A memory check clobbers
- * EFLAGS, so it saves them first where they are not saved yet; an instruction that needs them gets them back. Nothing is ever dropped, so
- * the flags a fault handler sees are exact.
+ * Flags. Guest arithmetic flags are in the host's EFLAGS, in RAX (as LAHF and SETO AL leave them), or both. A memory
+ * check clobbers EFLAGS, so it saves them first where they are not saved yet; an instruction that needs them gets them
+ * back. Nothing is ever dropped, so the flags a fault handler sees are exact.
  *
- * Precision. Until an instruction's last possible fault no guest register, no flag and no memory has changed: checks come first, then
- * the re-emitted instruction, then write-backs of registers that live elsewhere.
+ * Precision. Until an instruction's last possible fault no guest register, no flag and no memory has changed: checks
+ * come first, then the re-emitted instruction, then write-backs of registers that live elsewhere.
  */
 #ifndef NFOLD_TRANSLATE_TRANSLATION_H
 #define NFOLD_TRANSLATE_TRANSLATION_H
@@ -19,7 +19,7 @@
 enum flags_location { FLAGS_HOST, FLAGS_BOTH, FLAGS_SAVED };
 
 struct slow_stub {
-	uint8_t *jump;   /* rel32 field to patch */
+	uint8_t *jump;	 /* rel32 field to patch */
 	uint8_t *resume; /* writable address after the check */
 	uint32_t descriptor;
 	int32_t tag; /* frame offset of the tag that was subtracted */
@@ -27,7 +27,7 @@ struct slow_stub {
 
 struct link_plan {
 	uint8_t *field;
-	uint8_t *event_field;   /* rel8 of the poll's JRCXZ, or NULL */
+	uint8_t *event_field;	/* rel8 of the poll's JRCXZ, or NULL */
 	uint8_t *event_field32; /* rel32 of the jump behind a poll of all requests, or NULL */
 	uint64_t target;
 	bool guarded;
@@ -39,7 +39,7 @@ struct translation {
 	struct engine *engine;
 	struct assembler as;
 	const struct cpu_model *model;
-	uint32_t mode;      /* enum-like MODE_* bits, the engine's included */
+	uint32_t mode; /* enum-like MODE_* bits, the engine's included */
 	uint32_t mode_id;
 	uint64_t cs_base;
 	uint32_t cs_limit;
@@ -58,13 +58,13 @@ struct translation {
 	const struct row *row;
 
 	enum flags_location flags;
-	bool ended;        /* control has left: no fall-through link */
-	bool clear_shadow; /* the instruction being translated ends an interrupt shadow */
-	bool sets_shadow;  /* the instruction just translated opens one */
+	bool ended;	    /* control has left: no fall-through link */
+	bool clear_shadow;  /* the instruction being translated ends an interrupt shadow */
+	bool sets_shadow;   /* the instruction just translated opens one */
 	bool opened_by_sti; /* the open shadow is that of an STI in this block: IF is set */
-	bool drop_repeat;  /* TZCNT and LZCNT that are not promised run as BSF and BSR */
+	bool drop_repeat;   /* TZCNT and LZCNT that are not promised run as BSF and BSR */
 	bool writes_memory;
-	bool failed;       /* the arena is full */
+	bool failed; /* the arena is full */
 	struct block_insn insns[BLOCK_MAX_INSNS];
 	struct slow_stub stub[MAX_STUBS];
 	unsigned stub_count;
@@ -73,9 +73,9 @@ struct translation {
 };
 
 /* ---- flags (flags.c) ---- */
-void flags_save(struct translation *t);    /* afterwards RAX holds them too */
-void flags_restore(struct translation *t); /* afterwards EFLAGS holds them; RAX may too */
-void flags_free_rax(struct translation *t); /* afterwards EFLAGS holds them and RAX is free */
+void flags_save(struct translation *t);			  /* afterwards RAX holds them too */
+void flags_restore(struct translation *t);		  /* afterwards EFLAGS holds them; RAX may too */
+void flags_free_rax(struct translation *t);		  /* afterwards EFLAGS holds them and RAX is free */
 static inline void flags_clobbered(struct translation *t) /* EFLAGS is about to change by our own code; saved before */
 {
 	t->flags = FLAGS_SAVED;
@@ -103,7 +103,7 @@ struct access {
 	uint16_t size;
 	bool read, write, stack;
 	bool aligned, unaligned_ok, x87_waits, result_first; /* see thunks.h */
-	uint8_t buffer; /* which bounce buffer, 0 or 1 */
+	uint8_t buffer;					     /* which bounce buffer, 0 or 1 */
 };
 /* R12 = the operand's offset, address size applied. Uses RCX. rsp_bias is added to the value of guest RSP. */
 void emit_effective_address(struct translation *t, const ZydisDecodedOperand *operand, int32_t rsp_bias);
@@ -118,16 +118,17 @@ void emit_slow_stubs(struct translation *t);
 void note_fault_point(struct translation *t);
 
 /* ---- instructions ---- */
-void lower_plain(struct translation *t);                         /* plain.c */
-void emit_reencoded(struct translation *t, unsigned reg, struct host_rm rm, unsigned vvvv, unsigned opcode_reg, bool force_rex);
+void lower_plain(struct translation *t); /* plain.c */
+void emit_reencoded(struct translation *t, unsigned reg, struct host_rm rm, unsigned vvvv, unsigned opcode_reg,
+		    bool force_rex);
 void lower_high_byte(struct translation *t);
-void lower_c(struct translation *t, enum cpu_op op);             /* c_insn.c */
+void lower_c(struct translation *t, enum cpu_op op); /* c_insn.c */
 void lower_raise(struct translation *t, enum cpu_vector vector);
-void lower_push(struct translation *t);                          /* stack.c */
+void lower_push(struct translation *t); /* stack.c */
 void lower_pop(struct translation *t);
 void lower_leave(struct translation *t);
 void lower_lea(struct translation *t);
-void lower_call(struct translation *t);                          /* branch.c */
+void lower_call(struct translation *t); /* branch.c */
 void lower_jmp(struct translation *t);
 void lower_ret(struct translation *t);
 void lower_jcc(struct translation *t);
