@@ -79,6 +79,8 @@ static void seen_facts(const char *group, code_function *code, word stack, unsig
 			value = 0x1000 + value - (word)code; /* an address in the fragment */
 		if (value - (word)(user_stack_top - 64) <= 64)
 			value = 0x2000 + (word)user_stack_top - value;
+		if (value == (word)user_return)
+			value = 0x3000;
 		fact_of(group, names[i], value);
 	}
 	fact_of(group, "cs", seen[8]);

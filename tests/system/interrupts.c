@@ -168,7 +168,7 @@ static void cr8(void)
 
 /* ---- NMI ---- */
 
-static unsigned nmi_depth, nmi_nested, nmi_count;
+static volatile unsigned nmi_depth, nmi_nested, nmi_count;
 static bool nmi_send_again;
 
 static void send_nmi(void)

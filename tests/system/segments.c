@@ -143,6 +143,13 @@ struct {
 	uint16_t selector;
 } __attribute__((packed)) compat_far __attribute__((used)) = {0x1234, USER_DATA};
 
+/* Addresses on the stack as distances from its top. */
+static word placed(word value)
+{
+	word below = (word)user_stack_top - (uint32_t)value;
+	return below < 4096 ? 0x10000 + below : (uint32_t)value;
+}
+
 static void compatibility(void)
 {
 	static const struct {
@@ -174,8 +181,8 @@ static void compatibility(void)
 		fact_of(table[i].name, "ip", trap.ip - (word)table[i].code);
 		fact_of(table[i].name, "cs", trap.cs);
 		fact_of(table[i].name, "ax", regs.ax);
-		fact_of(table[i].name, "cx", regs.cx & 0xffffffff);
-		fact_of(table[i].name, "dx", regs.dx & 0xffffffff);
+		fact_of(table[i].name, "cx", placed(regs.cx));
+		fact_of(table[i].name, "dx", placed(regs.dx));
 	}
 	run_at(KERNEL_CODE32, (word)compat_inc, KERNEL_DATA, (word)user_stack_top - 64);
 	fact("compat.kernel.vector", trap.vector);
@@ -235,10 +242,10 @@ static void compatibility(void)
 	fact("code16.ip", trap.ip);
 	gdt_set(STACK16, descriptor((uint32_t)(word)user_stack_top - 0x1000, 0xffff, 0xf3, 0));
 	run_at(USER_CODE, (word)on_stack16, STACK16 | 3, 0x12340010);
-	fact("stack16.sp", trap.sp);
-	fact("stack16.dx", regs.dx);
+	fact("stack16.sp", trap.sp & 0xffff); /* the upper half is left of the kernel's */
+	fact("stack16.dx", regs.dx & 0xffff);
 	run_at(USER_CODE, (word)on_stack16, STACK16 | 3, 0x12340000); /* wraps to FFFCh */
-	fact("stack16.wrapped", regs.dx);
+	fact("stack16.wrapped", regs.dx & 0xffff);
 }
 #endif
 

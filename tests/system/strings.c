@@ -169,14 +169,29 @@ FRAGMENT(jrcxz_32, "xor %eax, %eax\n jecxz 1f\n inc %eax\n 1: nop");
 
 static uint8_t low_buffer[256];
 
+/* Pointers as distances from the buffer, or with the upper half that is left of what they were. */
+static void in_buffer(const char *name, code_function *code, word si, word di, word cx, word ax)
+{
+	regs.si = si;
+	regs.di = di;
+	regs.cx = cx;
+	regs.ax = ax;
+	run_user(code);
+	fact_of(name, "vector", trap.vector);
+	fact_of(name, "cx", regs.cx);
+	fact_of(name, "si", si ? regs.si - (word)low_buffer : regs.si);
+	fact_of(name, "di", regs.di - (word)low_buffer);
+}
+
 static void sizes(void)
 {
 	for (unsigned i = 0; i < 256; i++)
 		low_buffer[i] = (uint8_t)i;
 	word low = (word)low_buffer;
-	string("size.movs", movs_32, low | 0xabcdef0100000000, (low + 128) | 0x1234567800000000, 0xffffffff00000004, 0);
-	string("size.stos", stos_32, 0, (low + 64) | 0x5500000000000000, 0x100000002, 0x11223344);
-	string("size.movs_zero", movs_32, low | 0xabcdef0100000000, low | 0x1234567800000000, 0xffffffff00000000, 0);
+	in_buffer("size.movs", movs_32, low | 0xabcdef0100000000, (low + 128) | 0x1234567800000000, 0xffffffff00000004,
+		  0);
+	in_buffer("size.stos", stos_32, 0, (low + 64) | 0x5500000000000000, 0x100000002, 0x11223344);
+	in_buffer("size.movs_zero", movs_32, low | 0xabcdef0100000000, low | 0x1234567800000000, 0xffffffff00000000, 0);
 	map(FIRST, frames[0], RW);
 	unmap(SECOND);
 	string("size.stosq_fault", rep_stosq, 0, EDGE - 17, 10, 0x1122334455667788);
@@ -198,7 +213,7 @@ static void sizes(void)
 {
 	/* 16-bit addresses: linear 0-64K is ordinary memory under the identity map. */
 	copy_bytes((void *)0x8000, (void *)frames[1], 256);
-	string("size.movs", movs_16, 0xabcd8000, 0x12349000, 0x00050010, 0);
+	in_buffer("size.movs", movs_16, 0xabcd8000, 0x12349000, 0x00050010, 0);
 	fact("size.movs.value", *(uint32_t *)0x9004);
 	string("size.wrap", movs_16, 0xabcdfffe, 0x12349000, 4, 0);
 	regs.cx = 0x70003;
