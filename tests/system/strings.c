@@ -213,7 +213,7 @@ static void sizes(void)
 {
 	/* 16-bit addresses: linear 0-64K is ordinary memory under the identity map. */
 	copy_bytes((void *)0x8000, (void *)frames[1], 256);
-	in_buffer("size.movs", movs_16, 0xabcd8000, 0x12349000, 0x00050010, 0);
+	string("size.movs", movs_16, 0xabcd8000, 0x12349000, 0x00050010, 0);
 	fact("size.movs.value", *(uint32_t *)0x9004);
 	string("size.wrap", movs_16, 0xabcdfffe, 0x12349000, 4, 0);
 	regs.cx = 0x70003;
