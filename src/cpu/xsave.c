@@ -148,13 +148,14 @@ static bool write_components(struct cpu *cpu, uint64_t linear, const uint8_t *im
 	return !(components & XSTATE_AVX) || write_part(cpu, linear, image, XSAVE_AVX, vector_bytes(cpu));
 }
 
-/* Common start: checks, and every page of the area writable before anything is written. */
-static bool xsave_begin(struct cpu *cpu, const struct cpu_insn *insn, uint8_t *image, uint64_t *linear)
+/* Common start: checks, and every page of the area writable before anything is written. What lies below
+ * the header counts if one of the components in `legacy` is asked for. */
+static bool xsave_begin(struct cpu *cpu, const struct cpu_insn *insn, uint64_t legacy, uint8_t *image, uint64_t *linear)
 {
-	unsigned size = area_size(requested(cpu));
+	unsigned size = area_size(requested(cpu)), from = (requested(cpu) & legacy) != 0 ? 0 : XSAVE_BV;
 
 	if (!xsave_available(cpu) || !area_operand(cpu, insn, size, 64, TLB_WRITE, linear) ||
-	    !x87_check_write(cpu, *linear, size))
+	    !x87_check_write(cpu, x87_block_address(cpu, *linear, from), size - from))
 		return false;
 	image_make(cpu, image, insn->rex_w);
 	return true;
@@ -167,7 +168,7 @@ static enum cpu_next save_standard(struct cpu *cpu, const struct cpu_insn *insn,
 	uint64_t components = requested(cpu), linear, header, old, in_use;
 	uint8_t image[AREA_SIZE];
 
-	if (!xsave_begin(cpu, insn, image, &linear))
+	if (!xsave_begin(cpu, insn, XSTATE_ALL, image, &linear))
 		return CPU_FAULT;
 	header = x87_block_address(cpu, linear, XSAVE_BV);
 	if (!cpu_read_value(cpu, header, 8, cpu_view(cpu), &old))
@@ -196,7 +197,7 @@ enum cpu_next cpu_op_xsavec(struct cpu *cpu, const struct cpu_insn *insn)
 	uint64_t components = requested(cpu), linear, in_use, header[2];
 	uint8_t image[AREA_SIZE];
 
-	if (!xsave_begin(cpu, insn, image, &linear))
+	if (!xsave_begin(cpu, insn, XSTATE_X87 | XSTATE_SSE, image, &linear))
 		return CPU_FAULT;
 	in_use = components_in_use(cpu);
 	if (parked_mxcsr(cpu) != MXCSR_DEFAULT)

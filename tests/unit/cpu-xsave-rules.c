@@ -18,6 +18,7 @@ static void vector_start(struct fixture *fixture)
 }
 
 #define FAR UINT64_C(0x7f0000001000) /* a page with nothing behind it */
+#define LONE (FAR + 0x10000u)	     /* the page before it is absent */
 
 static void far_page(struct fixture *fixture)
 {
@@ -111,6 +112,20 @@ static void test_area_faults(void **state)
 	op_faults(fixture, CPU_OP_xsave, INSN(MEMORY(FAR - 512)), VECTOR_PF, PF_WRITE);
 	assert_int_equal(cpu->pending.cr2 >> 12, FAR >> 12);
 	assert_int_equal(get(fixture, 0x6e00, 8), 0x55); /* nothing was written */
+	/* The header alone, and with XSAVEC the upper halves alone, leave what is below untouched: SDM 1, 13.7, 13.10.
+	 */
+	put(fixture, paging_map(fixture, PAGING_LONG, LONE - 0x1000, 0x6000, 0, 12), 8, 0);
+	paging_map(fixture, PAGING_LONG, LONE, 0x7000, PTE_W, 12);
+	put(fixture, 0x7000, 8, 0x55);
+	cpu->gpr[CPU_RAX] = 0;
+	op_succeeds(fixture, CPU_OP_xsave, INSN(MEMORY(LONE - 512)));
+	assert_int_equal(get(fixture, 0x7000, 8), 0x55);
+	cpu->gpr[CPU_RAX] = 4;
+	op_faults(fixture, CPU_OP_xsave, INSN(MEMORY(LONE - 512)), VECTOR_PF, PF_WRITE);
+	op_succeeds(fixture, CPU_OP_xsavec, INSN(MEMORY(LONE - 512)));
+	assert_int_equal(get(fixture, 0x7008, 8), BIT64(63) | 4);
+	cpu->gpr[CPU_RAX] = 6;
+	op_faults(fixture, CPU_OP_xsavec, INSN(MEMORY(LONE - 512)), VECTOR_PF, PF_WRITE);
 	cpu->cr0 |= CR0_TS;
 	cpu_mode_update(cpu);
 	op_faults(fixture, CPU_OP_fxsave, INSN(MEMORY(AREA)), VECTOR_NM, 0);
