@@ -18,15 +18,17 @@
  * engine. A test checks the objects' undefined symbols. Copies use copy_bytes(), not memcpy or struct assignment
  * of more than a few words.
  *
- * Flags. CF PF AF ZF SF OF live in flags_arithmetic while C runs (in the host's own flags while guest code runs). IF is a
- * byte of its own, so that translated CLI and STI are one store. Everything else of RFLAGS is in flags_system. Use
+ * Flags. CF PF AF ZF SF OF live in flags_arithmetic while C runs (in the host's own flags while guest code runs). IF is
+ * a byte of its own, so that translated CLI and STI are one store. Everything else of RFLAGS is in flags_system. Use
  * cpu_rflags() and cpu_rflags_set().
  *
- * Faults. A function that can fault returns false after cpu_fault() has filled `pending`; the caller returns at once, having
- * changed no architectural state (or only such as hardware would have). The engine then calls cpu_deliver_pending().
+ * Faults. A function that can fault returns false after cpu_fault() has filled `pending`; the caller returns at once,
+ * having changed no architectural state (or only such as hardware would have). The engine then calls
+ * cpu_deliver_pending().
  *
  * Events. Any thread sets bits in `requests` and then clears `run`; translated code polls `run` at back-edges,
- * indirect branches and in REP loops and leaves when it is zero. The vCPU's thread sets `run` to 1 before it reads `requests`.
+ * indirect branches and in REP loops and leaves when it is zero. The vCPU's thread sets `run` to 1 before it reads
+ * `requests`.
  *
  * Threading: everything else in here belongs to the vCPU's thread.
  */
@@ -46,8 +48,22 @@
 #include "memory/memory.h"
 
 enum cpu_gpr {
-	CPU_RAX, CPU_RCX, CPU_RDX, CPU_RBX, CPU_RSP, CPU_RBP, CPU_RSI, CPU_RDI,
-	CPU_R8, CPU_R9, CPU_R10, CPU_R11, CPU_R12, CPU_R13, CPU_R14, CPU_R15
+	CPU_RAX,
+	CPU_RCX,
+	CPU_RDX,
+	CPU_RBX,
+	CPU_RSP,
+	CPU_RBP,
+	CPU_RSI,
+	CPU_RDI,
+	CPU_R8,
+	CPU_R9,
+	CPU_R10,
+	CPU_R11,
+	CPU_R12,
+	CPU_R13,
+	CPU_R14,
+	CPU_R15
 };
 
 /* In the encoding's order. */
@@ -115,9 +131,24 @@ enum cpu_segment_name { CPU_ES, CPU_CS, CPU_SS, CPU_DS, CPU_FS, CPU_GS, CPU_SEGM
 #define EFER_NXE BIT64(11)
 
 enum cpu_vector {
-	VECTOR_DE = 0, VECTOR_DB = 1, VECTOR_NMI = 2, VECTOR_BP = 3, VECTOR_OF = 4, VECTOR_BR = 5, VECTOR_UD = 6,
-	VECTOR_NM = 7, VECTOR_DF = 8, VECTOR_TS = 10, VECTOR_NP = 11, VECTOR_SS = 12, VECTOR_GP = 13,
-	VECTOR_PF = 14, VECTOR_MF = 16, VECTOR_AC = 17, VECTOR_MC = 18, VECTOR_XM = 19
+	VECTOR_DE = 0,
+	VECTOR_DB = 1,
+	VECTOR_NMI = 2,
+	VECTOR_BP = 3,
+	VECTOR_OF = 4,
+	VECTOR_BR = 5,
+	VECTOR_UD = 6,
+	VECTOR_NM = 7,
+	VECTOR_DF = 8,
+	VECTOR_TS = 10,
+	VECTOR_NP = 11,
+	VECTOR_SS = 12,
+	VECTOR_GP = 13,
+	VECTOR_PF = 14,
+	VECTOR_MF = 16,
+	VECTOR_AC = 17,
+	VECTOR_MC = 18,
+	VECTOR_XM = 19
 };
 
 /* Page-fault error code */
@@ -151,12 +182,12 @@ struct cpu_pending {
 	bool valid;
 	uint8_t vector;
 	bool has_error_code;
-	bool software;   /* INT n, INT3, INTO: gate DPL is checked, no EXT bit, the saved IP is the next one */
+	bool software;		  /* INT n, INT3, INTO: gate DPL is checked, no EXT bit, the saved IP is the next one */
 	bool privileged_software; /* INT1 (ICEBP): as an event, but the saved IP is the next one */
 	uint32_t error_code;
-	uint64_t cr2;         /* for VECTOR_PF */
-	uint64_t dr6;         /* for VECTOR_DB: bits to set */
-	uint64_t next_rip;    /* software: the return address */
+	uint64_t cr2;	   /* for VECTOR_PF */
+	uint64_t dr6;	   /* for VECTOR_DB: bits to set */
+	uint64_t next_rip; /* software: the return address */
 };
 
 #define CPU_XSAVE_SIZE 4096 /* at least what the host's XSAVE of the components we use needs */
@@ -167,8 +198,9 @@ struct cpu_model;
 struct cpu {
 	/* --- addressed by translated code --- */
 	uint64_t gpr[16];
-	uint64_t rip; /* the current instruction while C runs on its behalf; offset from CS.base, as the guest sees it */
-	uint32_t run; /* 0: leave guest code at the next poll */
+	uint64_t
+	    rip; /* the current instruction while C runs on its behalf; offset from CS.base, as the guest sees it */
+	uint32_t run;	   /* 0: leave guest code at the next poll */
 	uint32_t requests; /* enum cpu_request, atomic */
 	uint32_t flags_arithmetic;
 	uint32_t flags_system;
@@ -176,7 +208,7 @@ struct cpu {
 	uint8_t interrupt_shadow; /* 0 or CPU_SHADOW_*: the next instruction comes before any interrupt */
 	uint8_t cpl;
 	uint8_t fpu_live; /* guest vector state is in the host's registers, not in xsave */
-	uint32_t mode;    /* cpu_mode(), kept current by cpu_mode_update() */
+	uint32_t mode;	  /* cpu_mode(), kept current by cpu_mode_update() */
 	struct cpu_segment segment[CPU_SEGMENT_COUNT];
 	uint64_t tsc_offset; /* guest TSC = host TSC + this (CLOCK_REAL) */
 	struct tlb tlb;
@@ -186,22 +218,23 @@ struct cpu {
 	struct cpu_table gdtr, idtr;
 	uint64_t cr0, cr2, cr3, cr4, xcr0;
 	uint64_t pdpte[4]; /* PAE: loaded with CR3 */
-	uint64_t dr[8];    /* 4 and 5 unused */
+	uint64_t dr[8];	   /* 4 and 5 unused */
 	uint64_t efer, star, lstar, cstar, sfmask, kernel_gs_base;
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
 	uint64_t pat, misc_enable, tsc_aux, tsc_adjust, mtrr_def_type, debugctl, spec_ctrl, bios_sign_id;
 	uint64_t mtrr_fixed[11], mtrr_variable[16];
 	bool halted, nmi_blocked, wait_for_sipi, shutdown; /* shutdown: triple fault */
-	bool debug_trap;   /* a single-step or data breakpoint trap is due after the current instruction (bits in debug_dr6) */
+	bool debug_trap; /* a single-step or data breakpoint trap is due after the current instruction (bits in
+			    debug_dr6) */
 	uint64_t debug_dr6;
 	struct cpu_pending pending;
 	/* x87 error pointers as the guest loaded them; those that the host's FPU records are its own and never shown
 	 * (cpu/x87.h). */
 	uint64_t fpu_ip, fpu_dp;
 	uint16_t fpu_opcode;
-	uint32_t index; /* of this vCPU; its APIC ID */
+	uint32_t index;		/* of this vCPU; its APIC ID */
 	uint8_t startup_vector; /* written before CPU_REQUEST_STARTUP is set */
-	uint64_t host_xstate;   /* XSAVE components saved and loaded for the guest; 0: the host has FXSAVE only */
+	uint64_t host_xstate;	/* XSAVE components saved and loaded for the guest; 0: the host has FXSAVE only */
 
 	/* --- owners and neighbours, set at wiring time --- */
 	const struct cpu_model *model;
@@ -213,10 +246,12 @@ struct cpu {
 	void (*device_lock)(void *opaque);
 	void (*device_unlock)(void *opaque);
 	void *device_lock_opaque;
-	/* Set by the engine. Called by the cpu layer when a mapping or a mode that the engine caches may have changed. */
-	void (*flush_all)(void *opaque, bool global);             /* after the TLB itself was flushed */
+	/* Set by the engine. Called by the cpu layer when a mapping or a mode that the engine caches may have changed.
+	 */
+	void (*flush_all)(void *opaque, bool global); /* after the TLB itself was flushed */
 	void (*flush_page)(void *opaque, uint64_t linear);
-	/* Called before the cpu layer's own stores, page-walk A/D updates included, change bytes of a PAGE_CODE page. */
+	/* Called before the cpu layer's own stores, page-walk A/D updates included, change bytes of a PAGE_CODE page.
+	 */
 	void (*code_write)(void *opaque, uint64_t gpa, uint64_t size);
 	void *engine_opaque;
 
@@ -229,10 +264,12 @@ _Static_assert(offsetof(struct cpu, gpr) == 0, "spilled registers are addressed 
 
 static inline uint64_t cpu_rflags(const struct cpu *cpu)
 {
-	return (uint64_t)cpu->flags_arithmetic | cpu->flags_system | ((uint64_t)cpu->interrupt_enable << 9) | FLAG_FIXED;
+	return (uint64_t)cpu->flags_arithmetic | cpu->flags_system | ((uint64_t)cpu->interrupt_enable << 9) |
+	       FLAG_FIXED;
 }
 
-/* Sets all of RFLAGS. The caller has applied the privilege rules; the caller calls cpu_mode_update() when TF, AC or VM changed. */
+/* Sets all of RFLAGS. The caller has applied the privilege rules; the caller calls cpu_mode_update() when TF, AC or VM
+ * changed. */
 static inline void cpu_rflags_set(struct cpu *cpu, uint64_t value)
 {
 	cpu->flags_arithmetic = (uint32_t)value & FLAGS_ARITHMETIC;
@@ -272,30 +309,30 @@ void cpu_init_signal(struct cpu *cpu);
 #define MODE_CODE32 1u
 #define MODE_CODE64 2u
 #define MODE_CODE_MASK 3u
-#define MODE_CPL_SHIFT 2 /* bits 3:2 */
-#define MODE_STACK32 BIT32(4)     /* SS.B; always set in 64-bit mode */
-#define MODE_TF BIT32(5)          /* single-step: one instruction a block */
-#define MODE_VIEW_SHIFT 6         /* bits 7:6: enum tlb_view of data accesses */
-#define MODE_ALIGN BIT32(8)       /* #AC is on: CR0.AM, EFLAGS.AC, CPL 3 */
-#define MODE_FPU_TS BIT32(9)      /* CR0.TS */
-#define MODE_FPU_EM BIT32(10)     /* CR0.EM */
-#define MODE_FPU_MP BIT32(11)     /* CR0.MP */
-#define MODE_SSE BIT32(12)        /* CR4.OSFXSR */
-#define MODE_AVX BIT32(13)        /* CR4.OSXSAVE and XCR0 has SSE and AVX */
-#define MODE_REAL BIT32(14)       /* CR0.PE clear */
+#define MODE_CPL_SHIFT 2      /* bits 3:2 */
+#define MODE_STACK32 BIT32(4) /* SS.B; always set in 64-bit mode */
+#define MODE_TF BIT32(5)      /* single-step: one instruction a block */
+#define MODE_VIEW_SHIFT 6     /* bits 7:6: enum tlb_view of data accesses */
+#define MODE_ALIGN BIT32(8)   /* #AC is on: CR0.AM, EFLAGS.AC, CPL 3 */
+#define MODE_FPU_TS BIT32(9)  /* CR0.TS */
+#define MODE_FPU_EM BIT32(10) /* CR0.EM */
+#define MODE_FPU_MP BIT32(11) /* CR0.MP */
+#define MODE_SSE BIT32(12)    /* CR4.OSFXSR */
+#define MODE_AVX BIT32(13)    /* CR4.OSXSAVE and XCR0 has SSE and AVX */
+#define MODE_REAL BIT32(14)   /* CR0.PE clear */
 #define MODE_VM86 BIT32(15)
-#define MODE_FLAT_DS BIT32(16)    /* base 0, limit 4 GiB, readable and writable: no check needed */
+#define MODE_FLAT_DS BIT32(16) /* base 0, limit 4 GiB, readable and writable: no check needed */
 #define MODE_FLAT_ES BIT32(17)
 #define MODE_FLAT_SS BIT32(18)
-#define MODE_FLAT_CS BIT32(19)    /* base 0, limit 4 GiB, readable */
-#define MODE_FLAT_FS BIT32(20)    /* as FLAT_DS but with any base: only the base need be added */
+#define MODE_FLAT_CS BIT32(19) /* base 0, limit 4 GiB, readable */
+#define MODE_FLAT_FS BIT32(20) /* as FLAT_DS but with any base: only the base need be added */
 #define MODE_FLAT_GS BIT32(21)
-#define MODE_DEBUG BIT32(22)      /* DR7 has an instruction breakpoint, or I/O ones: one instruction a block, checked */
+#define MODE_DEBUG BIT32(22) /* DR7 has an instruction breakpoint, or I/O ones: one instruction a block, checked */
 #define MODE_OSXMMEXCPT BIT32(23)
-#define MODE_NE BIT32(24)         /* CR0.NE */
+#define MODE_NE BIT32(24) /* CR0.NE */
 #define MODE_OSXSAVE BIT32(25)
-#define MODE_IOPL_OK BIT32(26)    /* CPL <= IOPL: CLI and STI are allowed */
-#define MODE_TSC_OK BIT32(27)     /* RDTSC is allowed */
+#define MODE_IOPL_OK BIT32(26)	     /* CPL <= IOPL: CLI and STI are allowed */
+#define MODE_TSC_OK BIT32(27)	     /* RDTSC is allowed */
 #define MODE_ENGINE_MASK 0xf0000000u /* left to the engine */
 
 /* Recomputes cpu->mode from the state. Every function that changes an input calls it. */
@@ -335,9 +372,9 @@ void cpu_nmi(struct cpu *cpu);
 
 /*
  * What the dispatcher does before it enters guest code: takes debug traps that are due, then NMI, then the
- * highest interrupt if IF is set and no shadow holds. Clears INIT, SIPI and NMI requests it served. Returns true when the vCPU may run
- * guest code, false when it is halted, shut down, waiting for SIPI or has CPU_REQUEST_STOP set. Parks the
- * FPU where it calls the interrupt controller. A shadow is left set: the engine clears it after the one instruction
+ * highest interrupt if IF is set and no shadow holds. Clears INIT, SIPI and NMI requests it served. Returns true when
+ * the vCPU may run guest code, false when it is halted, shut down, waiting for SIPI or has CPU_REQUEST_STOP set. Parks
+ * the FPU where it calls the interrupt controller. A shadow is left set: the engine clears it after the one instruction
  * it covers, and then asks again.
  */
 bool cpu_service_events(struct cpu *cpu);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cpu/cpuid.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "cpu/cpu.h"
@@ -519,7 +520,7 @@ bool cpu_model_build(struct cpu_model *model, const char *name, unsigned vcpu_co
 	if (level == NULL)
 		return false;
 	*model = (struct cpu_model){.tsc_hz = tsc_hz, .physical_bits = PHYSICAL_BITS, .vcpu_count = vcpu_count};
-	strcpy(model->vendor, vendor_of(host));
+	(void)snprintf(model->vendor, sizeof model->vendor, "%s", vendor_of(host));
 	if (!choose_features(model, level, host, error))
 		return false;
 	choose_control_bits(model);

@@ -44,7 +44,8 @@ static uint32_t serve_signals(struct cpu *cpu, uint32_t requests)
 /* Takes one event. False when there is none to take now. */
 static bool serve_one(struct cpu *cpu, uint32_t requests)
 {
-	bool shadow = cpu->interrupt_shadow != 0 && !cpu->halted; /* HLT was the instruction that the shadow of STI covers */
+	bool shadow =
+	    cpu->interrupt_shadow != 0 && !cpu->halted; /* HLT was the instruction that the shadow of STI covers */
 	if (shadow && cpu->interrupt_shadow == CPU_SHADOW_SS)
 		return false;
 	if (cpu->debug_trap) {

@@ -7,7 +7,7 @@
 
 /* What is to be pushed and checked; everything else is the processor's state. */
 struct gate_event {
-	uint64_t rip;   /* to save */
+	uint64_t rip;	/* to save */
 	uint64_t flags; /* to save */
 	uint32_t error_code;
 	uint8_t vector;
@@ -36,7 +36,8 @@ static inline void code_target_enter(struct cpu *cpu, const struct code_target *
 /* Is rip within the limit of a legacy or compatibility segment, or canonical in a 64-bit one? Else #GP(0). */
 bool code_target_check_rip(struct cpu *cpu, const struct code_target *target);
 
-/* The stack that the TSS holds for an inner privilege level: SS:ESP outside long mode. #TS where the TSS is too small. */
+/* The stack that the TSS holds for an inner privilege level: SS:ESP outside long mode. #TS where the TSS is too small.
+ */
 bool tss_stack(struct cpu *cpu, unsigned cpl, uint16_t *selector, uint64_t *pointer);
 /* RSP0-RSP2, or IST1-IST7 for index 4 + n, of a 64-bit TSS. */
 bool tss_stack64(struct cpu *cpu, unsigned index, uint64_t *pointer);

@@ -18,8 +18,8 @@ struct mmu_page {
 };
 
 /*
- * Translates for one access of a view, sets A and D bits as that access would (by compare-and-exchange), and fills the TLB
- * for it where plain RAM allows. On a fault records it and returns false. `linear` need not be canonical: #GP, or
+ * Translates for one access of a view, sets A and D bits as that access would (by compare-and-exchange), and fills the
+ * TLB for it where plain RAM allows. On a fault records it and returns false. `linear` need not be canonical: #GP, or
  * #SS when `stack`. TLB_FETCH uses SMEP, NX and the view's privilege, and fills the fetch entry.
  */
 bool mmu_translate(struct cpu *cpu, uint64_t linear, enum tlb_access access, enum tlb_view view, bool stack,
@@ -28,7 +28,8 @@ bool mmu_translate(struct cpu *cpu, uint64_t linear, enum tlb_access access, enu
 /* The same without faults, A/D bits or TLB: for debuggers and tests. */
 bool mmu_probe(const struct cpu *cpu, uint64_t linear, uint64_t *gpa);
 
-/* The view of ordinary data accesses in the current mode, and that of implicit supervisor ones (descriptor tables, TSS). */
+/* The view of ordinary data accesses in the current mode, and that of implicit supervisor ones (descriptor tables,
+ * TSS). */
 static inline enum tlb_view cpu_view(const struct cpu *cpu)
 {
 	return (enum tlb_view)((cpu->mode >> MODE_VIEW_SHIFT) & 3);
@@ -36,8 +37,9 @@ static inline enum tlb_view cpu_view(const struct cpu *cpu)
 #define CPU_VIEW_IMPLICIT(cpu) (((cpu)->cr4 & CR4_SMAP) ? TLB_VIEW_SUPERVISOR : TLB_VIEW_SUPERVISOR_AC)
 
 /*
- * Reads and writes of 1 to 64 bytes at a linear address: TLB hit, walk, page-crossing (both pages are checked before a byte
- * moves), MMIO (parks the FPU and takes the device lock), code pages and data breakpoints all handled. False: fault recorded.
+ * Reads and writes of 1 to 64 bytes at a linear address: TLB hit, walk, page-crossing (both pages are checked before a
+ * byte moves), MMIO (parks the FPU and takes the device lock), code pages and data breakpoints all handled. False:
+ * fault recorded.
  */
 bool cpu_read(struct cpu *cpu, uint64_t linear, void *to, unsigned size, enum tlb_view view);
 bool cpu_write(struct cpu *cpu, uint64_t linear, const void *from, unsigned size, enum tlb_view view);
@@ -54,7 +56,8 @@ void cpu_physical_write(struct cpu *cpu, uint64_t gpa, const void *from, unsigne
 
 /*
  * The linear address of offset in a segment for an access, with the segment's checks in the current mode: type, limit,
- * canonical form. False: #GP(0), or #SS(0) for SS. In 64-bit mode only FS and GS have a base and only canonical form is checked.
+ * canonical form. False: #GP(0), or #SS(0) for SS. In 64-bit mode only FS and GS have a base and only canonical form is
+ * checked.
  */
 bool cpu_linear(struct cpu *cpu, enum cpu_segment_name segment, uint64_t offset, unsigned size, enum tlb_access access,
 		uint64_t *linear);

@@ -36,8 +36,8 @@ enum descriptor_type {
 	DESCRIPTOR_TRAP = 15,
 };
 
-#define SELECTOR_RPL(selector) ((selector) & 3u)
-#define SELECTOR_IS_NULL(selector) (((selector) & 0xfffcu) == 0)
+#define SELECTOR_RPL(selector) ((selector)&3u)
+#define SELECTOR_IS_NULL(selector) (((selector)&0xfffcu) == 0)
 
 /* Access bits of a raw descriptor, in struct cpu_segment's form. */
 static inline uint16_t descriptor_access(uint64_t raw)
@@ -72,7 +72,8 @@ static inline bool address_is_canonical(uint64_t address)
 	return sign_extend(address, 48) == address;
 }
 
-/* Reads the descriptor of a selector from GDT or LDT. Beyond the table's limit: `vector` with the selector as error code. */
+/* Reads the descriptor of a selector from GDT or LDT. Beyond the table's limit: `vector` with the selector as error
+ * code. */
 bool descriptor_read(struct cpu *cpu, uint16_t selector, enum cpu_vector vector, uint64_t *raw);
 /* As before, and the second half of a 16-byte system descriptor: bits 63:32 of the base. Long mode only. */
 bool descriptor_read_high(struct cpu *cpu, uint16_t selector, enum cpu_vector vector, uint64_t *raw, uint64_t *high);
@@ -90,8 +91,8 @@ void segment_set_real(struct cpu *cpu, enum cpu_segment_name name, uint16_t sele
 /* What MOV, POP and LDS..LGS do: every check of the current mode; not for CS. Does not update the mode. */
 bool segment_load(struct cpu *cpu, enum cpu_segment_name name, uint16_t selector);
 
-/* Loads a stack segment for privilege `cpl`; faults are #TS or #GP as `vector` says (not present: #SS). A null selector is
- * refused. Fills *segment, changes nothing else but the accessed bit. */
+/* Loads a stack segment for privilege `cpl`; faults are #TS or #GP as `vector` says (not present: #SS). A null selector
+ * is refused. Fills *segment, changes nothing else but the accessed bit. */
 bool segment_check_stack(struct cpu *cpu, uint16_t selector, unsigned cpl, enum cpu_vector vector,
 			 struct cpu_segment *segment);
 

@@ -2,13 +2,15 @@
 /*
  * The soft TLB: linear to host addresses, used by translated code inline and by C.
  *
- * Direct-mapped, one array for each view. A view is a kind of access right: what an entry of a view permits, every access made
- * under that view may do. Translated code knows its view statically, so a change of privilege or of EFLAGS.AC (SMAP) flushes nothing.
+ * Direct-mapped, one array for each view. A view is a kind of access right: what an entry of a view permits, every
+ * access made under that view may do. Translated code knows its view statically, so a change of privilege or of
+ * EFLAGS.AC (SMAP) flushes nothing.
  *
  * An entry has a read tag and a write tag, each the linear page address or TLB_EMPTY(i), the address of a page of
- * another index. `linear - tag` is then below 4096 exactly for a hit, and one unsigned comparison with 4096 - size also sends
- * accesses that cross the page to the slow path. Tags are set only for plain RAM: MMIO pages, watched pages, pages
- * that need an A or D bit set first, pages with translated code (write tag) and ROM (write tag) stay out, so that the slow path sees every access.
+ * another index. `linear - tag` is then below 4096 exactly for a hit, and one unsigned comparison with 4096 - size also
+ * sends accesses that cross the page to the slow path. Tags are set only for plain RAM: MMIO pages, watched pages,
+ * pages that need an A or D bit set first, pages with translated code (write tag) and ROM (write tag) stay out, so that
+ * the slow path sees every access.
  *
  * Fetch entries say which physical page the code at a linear page comes from, packed with the linear page in
  * one word, so that a guarded link is one comparison. There are two fetch views: user and supervisor.
@@ -28,8 +30,8 @@
 #define TLB_FETCH_SIZE (1u << TLB_FETCH_BITS)
 
 enum tlb_view {
-	TLB_VIEW_USER,          /* CPL 3 */
-	TLB_VIEW_SUPERVISOR,    /* CPL 0-2, SMAP in force */
+	TLB_VIEW_USER,		/* CPL 3 */
+	TLB_VIEW_SUPERVISOR,	/* CPL 0-2, SMAP in force */
 	TLB_VIEW_SUPERVISOR_AC, /* CPL 0-2, SMAP off, not enabled or suspended by EFLAGS.AC */
 	TLB_VIEW_COUNT
 };
@@ -37,7 +39,8 @@ enum tlb_view {
 struct tlb_entry {
 	uint64_t read_tag;
 	uint64_t write_tag;
-	uint64_t host; /* host address of the page; meaningful when a tag is set. An access goes to host + (linear - tag) */
+	uint64_t
+	    host; /* host address of the page; meaningful when a tag is set. An access goes to host + (linear - tag) */
 	uint64_t info; /* guest-physical page | TLB_GLOBAL | TLB_LARGE | TLB_HUGE; valid when a tag is set */
 };
 
@@ -47,10 +50,10 @@ struct tlb_entry {
 
 struct tlb {
 	struct tlb_entry entry[TLB_VIEW_COUNT][TLB_SIZE];
-	uint64_t fetch[2][TLB_FETCH_SIZE]; /* tlb_fetch_word() or 0; [0] user, [1] supervisor */
+	uint64_t fetch[2][TLB_FETCH_SIZE];     /* tlb_fetch_word() or 0; [0] user, [1] supervisor */
 	uint8_t fetch_info[2][TLB_FETCH_SIZE]; /* TLB_GLOBAL | TLB_LARGE | TLB_HUGE */
-	uint64_t used[TLB_VIEW_COUNT]; /* one bit for a group of 16 entries */
-	uint64_t fetch_used[2];        /* the same for fetch entries */
+	uint64_t used[TLB_VIEW_COUNT];	       /* one bit for a group of 16 entries */
+	uint64_t fetch_used[2];		       /* the same for fetch entries */
 	/* The linear range that large pages were filled from, for each half of the address space; low > high: none. */
 	uint64_t large_low[2], large_high[2];
 };
@@ -59,8 +62,8 @@ struct tlb {
 #define TLB_EMPTY(index) (((uint64_t)(index) ^ 1u) << 12)
 #define TLB_FETCH_INDEX(linear) (((linear) >> 12) & (TLB_FETCH_SIZE - 1))
 
-/* 36 bits of linear page (48-bit canonical addresses) and 28 bits of physical page: guest RAM below 1 TiB. Never 0 for a page
- * that can hold code at linear 0 of physical 0: bit 0 of the low half is the page number + 1. */
+/* 36 bits of linear page (48-bit canonical addresses) and 28 bits of physical page: guest RAM below 1 TiB. Never 0 for
+ * a page that can hold code at linear 0 of physical 0: bit 0 of the low half is the page number + 1. */
 static inline uint64_t tlb_fetch_word(uint64_t linear, uint64_t gpa)
 {
 	return ((linear >> 12) << 28) | (((gpa >> 12) + 1) & 0xfffffff);

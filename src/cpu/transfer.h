@@ -11,7 +11,8 @@ static inline bool code_target_is_64(const struct cpu *cpu, const struct code_ta
 	return cpu_long_mode(cpu) && (target->segment.access & SEGMENT_L) != 0;
 }
 
-/* Presence, the L and D bits, the accessed bit, and the segment itself with `cpl` as its privilege. Privilege checks have been made. */
+/* Presence, the L and D bits, the accessed bit, and the segment itself with `cpl` as its privilege. Privilege checks
+ * have been made. */
 bool code_target_from_descriptor(struct cpu *cpu, uint16_t selector, uint64_t raw, unsigned cpl,
 				 struct code_target *target);
 
