@@ -63,7 +63,7 @@ struct engine *engine_create(struct memory *memory, const struct cpu_model *mode
 	engine->model = model;
 	engine->mode_count = 1; /* mode 0 is none */
 	__builtin_cpu_init();
-	engine->has_bmi2 = __builtin_cpu_supports("bmi2");
+	engine->has_bmi2 = __builtin_cpu_supports("bmi2") && (options == NULL || !options->without_bmi2);
 	size_t code_bytes =
 	    options != NULL && options->code_cache_bytes != 0 ? options->code_cache_bytes : DEFAULT_CODE_BYTES;
 	if (!make_tables(engine, error) || !code_cache_init(&engine->cache, code_bytes, ARENA_BYTES, error) ||

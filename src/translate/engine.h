@@ -20,6 +20,7 @@ struct engine_vcpu;
 
 struct engine_options {
 	uint64_t code_cache_bytes; /* 0: default */
+	bool without_bmi2;         /* as on a host that lacks it: for tests */
 };
 
 enum engine_exit {

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The engine as a component: what guests cannot show from inside. Code that devices write, caches and tables that run
+ * full, loops that must be left when the machine wants the vCPU, a host without BMI2.
+ */
+#include "translate/engine.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#include "cpu/cpuid.h"
+#include "memory/memory.h"
+
+#define RAM_SIZE (4u << 20)
+#define CODE 0x1000u
+#define STACK 0x80000u
+
+struct world {
+	struct memory memory;
+	struct io_map ports, mmio;
+	struct cpu_model model;
+	struct clock clock;
+	struct ledger *ledger;
+	int ledger_fd;
+	struct engine *engine;
+	struct engine_vcpu *vcpu;
+	struct cpu *cpu;
+};
+
+static void no_lock(void *opaque)
+{
+	(void)opaque;
+}
+
+static int no_interrupt(void *opaque)
+{
+	(void)opaque;
+	return -1;
+}
+
+static void set_segment(struct cpu_segment *segment, uint16_t selector, uint16_t access, uint64_t base, uint32_t limit)
+{
+	*segment = (struct cpu_segment){.base = base, .limit = limit, .selector = selector, .access = access};
+}
+
+/* 32-bit protected mode without paging, flat, privilege 0. */
+static void protected_mode(struct cpu *cpu)
+{
+	cpu_reset(cpu);
+	cpu->cr0 |= CR0_PE;
+	set_segment(&cpu->segment[CPU_CS], 8, SEGMENT_G | SEGMENT_DB | 0x9b, 0, UINT32_MAX);
+	for (unsigned i = 0; i < CPU_SEGMENT_COUNT; i++) {
+		if (i != CPU_CS)
+			set_segment(&cpu->segment[i], 16, SEGMENT_G | SEGMENT_DB | 0x93, 0, UINT32_MAX);
+	}
+	cpu->cpl = 0;
+	cpu->gpr[CPU_RSP] = STACK;
+	cpu->rip = CODE;
+	cpu_mode_update(cpu);
+}
+
+static void start(struct world *world, const struct engine_options *options)
+{
+	struct error error = {0};
+	memset(world, 0, sizeof *world);
+	assert_true(memory_init(&world->memory, RAM_SIZE, &error));
+	assert_true(memory_add_region(&world->memory, 0, RAM_SIZE, 0, false, &error));
+	io_map_init(&world->ports, 0x10000);
+	io_map_init(&world->mmio, 0);
+	assert_true(cpu_model_init(&world->model, "max", 1, 1000000000, &error));
+	clock_init(&world->clock, CLOCK_MANUAL);
+	world->ledger = ledger_create(1, &world->ledger_fd, &error);
+	assert_non_null(world->ledger);
+	world->engine = engine_create(&world->memory, &world->model, options, &error);
+	assert_non_null(world->engine);
+	world->vcpu = engine_vcpu_create(world->engine, 0, &error);
+	assert_non_null(world->vcpu);
+	struct cpu *cpu = world->cpu = engine_vcpu_cpu(world->vcpu);
+	cpu->ports = &world->ports;
+	cpu->mmio = &world->mmio;
+	cpu->ledger = &world->ledger->vcpu[0];
+	cpu->clock = &world->clock;
+	cpu->device_lock = cpu->device_unlock = no_lock;
+	cpu->controller.acknowledge = no_interrupt;
+	assert_true(engine_vcpu_attach(world->vcpu, &error));
+	protected_mode(cpu);
+}
+
+static void end(struct world *world)
+{
+	engine_vcpu_detach(world->vcpu);
+	engine_vcpu_destroy(world->vcpu);
+	engine_destroy(world->engine);
+	ledger_close(world->ledger, world->ledger_fd);
+	memory_destroy(&world->memory);
+}
+
+static void put(struct world *world, uint64_t gpa, const void *bytes, size_t size)
+{
+	assert_true(memory_write(&world->memory, gpa, bytes, size));
+}
+
+/* Runs from an address to its HLT and gives EAX. */
+static uint32_t run_to_halt(struct world *world, uint64_t rip)
+{
+	world->cpu->rip = rip;
+	world->cpu->halted = false;
+	assert_int_equal(engine_run(world->vcpu), ENGINE_HALTED);
+	return (uint32_t)world->cpu->gpr[CPU_RAX];
+}
+
+static void test_device_writes_code(void **state)
+{
+	(void)state;
+	struct world world;
+	uint8_t code[] = {0xb8, 0, 0, 0, 0, 0xf4}; /* mov eax, imm32; hlt */
+	start(&world, NULL);
+	for (uint8_t value = 1; value < 200; value++) {
+		code[1] = value;
+		put(&world, CODE, code, sizeof code);
+		assert_int_equal(run_to_halt(&world, CODE), value);
+	}
+	end(&world);
+}
+
+/* More writes to one page of code than the queue holds, between two runs. */
+static void test_device_writes_overflow_the_queue(void **state)
+{
+	(void)state;
+	struct world world;
+	uint8_t code[] = {0xb8, 0, 0, 0, 0, 0xf4};
+	start(&world, NULL);
+	for (unsigned i = 0; i < 300; i++)
+		put(&world, CODE + i * 8, code, sizeof code);
+	for (unsigned i = 0; i < 300; i++)
+		assert_int_equal(run_to_halt(&world, CODE + i * 8), 0);
+	code[1] = 7;
+	for (unsigned i = 0; i < 300; i++)
+		put(&world, CODE + i * 8, code, sizeof code);
+	for (unsigned i = 0; i < 300; i++)
+		assert_int_equal(run_to_halt(&world, CODE + i * 8), 7);
+	end(&world);
+}
+
+/* add eax, 1 over and over in blocks that a jump ends: far more code than the cache holds, run twice. */
+static void test_full_code_cache(void **state)
+{
+	(void)state;
+	struct world world;
+	struct engine_options options = {.code_cache_bytes = 256 << 10};
+	static const uint8_t piece[] = {0x83, 0xc0, 0x01, 0xeb, 0x00}; /* add eax, 1; jmp to the next */
+	static const uint8_t halt = 0xf4;
+	unsigned count = 0x30000;
+	start(&world, &options);
+	for (unsigned i = 0; i < count; i++)
+		put(&world, 0x100000 + i * sizeof piece, piece, sizeof piece);
+	put(&world, 0x100000 + count * sizeof piece, &halt, 1);
+	for (unsigned round = 0; round < 2; round++) {
+		world.cpu->gpr[CPU_RAX] = 0;
+		assert_int_equal(run_to_halt(&world, 0x100000), count);
+	}
+	struct ledger_reading reading;
+	ledger_read(world.ledger, 0, &reading);
+	assert_true(reading.count[LEDGER_COUNT_CACHE_FLUSH] >= 2);
+	end(&world);
+}
+
+/* Each base of CS is a mode of its own; there are more than the engine has numbers for. */
+static void test_more_modes_than_numbers(void **state)
+{
+	(void)state;
+	struct world world;
+	static const uint8_t code[] = {0x83, 0xc0, 0x01, 0xeb, 0x00, 0xf4}; /* add eax, 1; jmp +0; hlt */
+	start(&world, NULL);
+	for (unsigned i = 0; i < 10000; i++) {
+		uint64_t base = (uint64_t)i * 16;
+		put(&world, base + CODE, code, sizeof code);
+		set_segment(&world.cpu->segment[CPU_CS], 8, SEGMENT_G | SEGMENT_DB | 0x9b, base, UINT32_MAX);
+		cpu_mode_update(world.cpu);
+		world.cpu->gpr[CPU_RAX] = i;
+		assert_int_equal(run_to_halt(&world, CODE), i + 1);
+	}
+	end(&world);
+}
+
+static void *ask_to_stop(void *opaque)
+{
+	struct cpu *cpu = opaque;
+	nanosleep(&(struct timespec){.tv_nsec = 30 * 1000 * 1000}, NULL);
+	__atomic_or_fetch(&cpu->requests, CPU_REQUEST_STOP, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&cpu->run, 0, __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+struct loop {
+	const char *name;
+	uint8_t code[32];
+	unsigned size;
+};
+
+/* Interrupts are off in all of them. A loop that is never left hangs the test, and its time limit ends it. */
+static const struct loop loops[] = {
+    {"jmp to itself", {0xeb, 0xfe}, 2},
+    {"jmp forth and back", {0xeb, 0x01, 0x90, 0xeb, 0xfb}, 5},
+    {"jmp eax", {0xb8, 0x00, 0x10, 0x00, 0x00, 0xff, 0xe0}, 7},
+    {"push and ret", {0x68, 0x00, 0x10, 0x00, 0x00, 0xc3}, 6},
+    {"call and pop", {0xe8, 0x00, 0x00, 0x00, 0x00, 0x58, 0xeb, 0xf8}, 8},
+    {"loop", {0x31, 0xc9, 0xe2, 0xfe, 0xeb, 0xfa}, 6},
+    {"jecxz", {0x31, 0xc9, 0xe3, 0xfc}, 4},
+    {"jz", {0x31, 0xc0, 0x74, 0xfc}, 4},
+    {"rep movsb onto itself", {0xbe, 0, 0, 8, 0, 0xbf, 0, 0, 8, 0, 0x83, 0xc9, 0xff, 0xf3, 0xa4, 0xeb, 0xef}, 17},
+    {"iret to itself", {0x9c, 0x0e, 0x68, 0x00, 0x10, 0x00, 0x00, 0xcf}, 8},
+    {"across the end of a page", {0xe9, 0xf9, 0x0f, 0x00, 0x00}, 5},
+};
+
+static void test_loops_can_be_left(void **state)
+{
+	(void)state;
+	static const uint8_t back[] = {0xe9, 0xfd, 0xef, 0xff, 0xff}; /* at 1FFEh, over the page's end: jmp 1000h */
+	/* A code descriptor for IRET at 8. */
+	static const uint8_t table[] = {0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0x9b, 0xcf, 0};
+	for (size_t i = 0; i < sizeof loops / sizeof loops[0]; i++) {
+		struct world world;
+		pthread_t thread;
+		start(&world, NULL);
+		put(&world, 0x500, table, sizeof table);
+		world.cpu->gdtr = (struct cpu_table){.base = 0x500, .limit = sizeof table - 1};
+		put(&world, CODE, loops[i].code, loops[i].size);
+		put(&world, 0x1ffe, back, sizeof back);
+		assert_int_equal(pthread_create(&thread, NULL, ask_to_stop, world.cpu), 0);
+		assert_int_equal(engine_run(world.vcpu), ENGINE_STOPPED);
+		pthread_join(thread, NULL);
+		end(&world);
+	}
+}
+
+/* Recursion and returns, with and without the forms that need BMI2. */
+static void test_without_bmi2(void **state)
+{
+	(void)state;
+	/* mov ecx, 1000; f: push ecx; dec ecx; jz done; call f; done: pop ecx; add eax, ecx; ret, entered by a call;
+	 * hlt */
+	static const uint8_t code[] = {0xb9, 0xe8, 0x03, 0,    0,    0x31, 0xc0, 0xe8, 0x01, 0,	   0,	 0,    0xf4,
+				       0x51, 0x49, 0x74, 0x05, 0xe8, 0xf7, 0xff, 0xff, 0xff, 0x59, 0x01, 0xc8, 0xc3};
+	for (unsigned without = 0; without < 2; without++) {
+		struct world world;
+		struct engine_options options = {.without_bmi2 = without != 0};
+		start(&world, &options);
+		put(&world, CODE, code, sizeof code);
+		assert_int_equal(run_to_halt(&world, CODE), 1000 * 1001 / 2);
+		end(&world);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_device_writes_code), cmocka_unit_test(test_device_writes_overflow_the_queue),
+	    cmocka_unit_test(test_full_code_cache),    cmocka_unit_test(test_more_modes_than_numbers),
+	    cmocka_unit_test(test_loops_can_be_left),  cmocka_unit_test(test_without_bmi2),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
