@@ -31,6 +31,7 @@
 #include "cli/terminal.h"
 #include "control/report.h"
 #include "control/runtime.h"
+#include "control/signals.h"
 
 #define INPUT_MAX 65536
 #define GRACE_MS 800
@@ -129,13 +130,8 @@ static void become_vm(const struct child_request *request, pid_t parent, const s
 static bool block_signals(struct child *child, sigset_t *before)
 {
 	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD, SIGTSTP, SIGCONT};
-	sigset_t set;
-	sigemptyset(&set);
-	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-		sigaddset(&set, numbers[i]);
-	(void)sigprocmask(SIG_BLOCK, &set, before);
 	(void)signal(SIGPIPE, SIG_IGN);
-	child->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	child->signals = signals_open(numbers, sizeof numbers / sizeof numbers[0], before);
 	return child->signals >= 0;
 }
 

@@ -111,6 +111,10 @@ static void tsc_move(struct cpu *cpu, uint64_t by)
 {
 	cpu->tsc_offset += by;
 	cpu->tsc_adjust += by;
+	if (cpu->controller.tsc_changed == NULL)
+		return;
+	cpu_fpu_park(cpu);
+	cpu->controller.tsc_changed(cpu->controller.opaque);
 }
 
 static bool read_tsc(struct cpu *cpu, const struct msr *msr, uint32_t number, uint64_t *value)

@@ -114,6 +114,7 @@ void lapic_timer_set_divide(struct lapic *lapic, uint32_t divide);
 void lapic_timer_set_lvt(struct lapic *lapic, uint32_t lvt);
 void lapic_timer_set_deadline(struct lapic *lapic, uint64_t deadline);
 void lapic_timer_fire(void *opaque);
+void lapic_tsc_changed(void *opaque);
 void lapic_lvt_fire(struct lapic *lapic, enum lapic_register entry);
 
 /* lapic-registers.c */

@@ -130,7 +130,11 @@ void lapic_timer_set_deadline(struct lapic *lapic, uint64_t deadline)
 		lapic_timer_arm(lapic);
 }
 
-void lapic_tsc_changed(struct lapic *lapic)
+/* The deadline is a value of the vCPU's TSC: when that jumps, the time of the deadline does. */
+void lapic_tsc_changed(void *opaque)
 {
+	struct lapic *lapic = opaque;
+	device_lock_take(&lapic->config.lock);
 	lapic_timer_set_deadline(lapic, lapic->tsc_deadline);
+	device_lock_drop(&lapic->config.lock);
 }

@@ -255,6 +255,7 @@ struct interrupt_controller lapic_controller(struct lapic *lapic)
 	    .cr8_write = lapic_cr8_write,
 	    .msr_read = lapic_msr_read,
 	    .msr_write = lapic_msr_write,
+	    .tsc_changed = lapic_tsc_changed,
 	    .opaque = lapic,
 	};
 }

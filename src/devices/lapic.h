@@ -81,7 +81,4 @@ void lapic_lint(void *opaque, int input, bool level);
 /* What firmware leaves for an operating system: enabled, LINT0 ExtINT (8259), LINT1 NMI. For direct kernel boot. */
 void lapic_virtual_wire(struct lapic *lapic);
 
-/* The vCPU's TSC was written: an armed deadline moves. */
-void lapic_tsc_changed(struct lapic *lapic);
-
 #endif

@@ -111,6 +111,8 @@ struct interrupt_controller {
 	/* IA32_APIC_BASE, x2APIC registers (0x800-0x8ff) and IA32_TSC_DEADLINE. False: the guest gets #GP. */
 	bool (*msr_read)(void *opaque, uint32_t msr, uint64_t *value);
 	bool (*msr_write)(void *opaque, uint32_t msr, uint64_t value);
+	/* The vCPU's TSC jumped: the guest wrote IA32_TSC or IA32_TSC_ADJUST. */
+	void (*tsc_changed)(void *opaque);
 	void *opaque;
 };
 

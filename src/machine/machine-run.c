@@ -182,7 +182,7 @@ static void serve_requests(struct machine *machine)
 		end(machine, MACHINE_DEBUG_EXIT);
 	else if ((bits & REQUEST_POWER_OFF) != 0)
 		end(machine, MACHINE_POWERED_OFF);
-	else if ((bits & REQUEST_GUEST_RESET) != 0 && no_reboot)
+	else if ((bits & (REQUEST_GUEST_RESET | REQUEST_USER_RESET)) != 0 && no_reboot)
 		end(machine, MACHINE_REBOOTED);
 	else if ((bits & REQUEST_TRIPLE_FAULT) != 0 && no_reboot)
 		end(machine, MACHINE_SHUTDOWN);

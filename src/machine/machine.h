@@ -42,7 +42,7 @@ struct machine_config {
 
 enum machine_end {
 	MACHINE_POWERED_OFF, /* ACPI S5 */
-	MACHINE_REBOOTED,    /* a reset with no_reboot */
+	MACHINE_REBOOTED,    /* a reset with no_reboot, whoever asked for it */
 	MACHINE_SHUTDOWN,    /* triple fault with no_reboot */
 	MACHINE_DEBUG_EXIT,  /* machine_debug_exit_code() has the status */
 	MACHINE_KILLED,	     /* by the user */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "cpu/cpuid.h"
 #include "devices/debugexit.h"
 #include "devices/i440fx.h"
 #include "devices/i8042.h"
@@ -26,6 +27,8 @@
 #define KEYBOARD_IRQ 1
 #define AUXILIARY_IRQ 12
 #define TIMER_IRQ 0
+
+_Static_assert(CPU_APIC_TIMER_HZ == LAPIC_TIMER_HZ, "what CPUID 15h says of the local APIC's timer is true");
 
 struct pc {
 	struct pc_config config;

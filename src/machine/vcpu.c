@@ -254,8 +254,10 @@ void vcpu_start(struct vcpu *vcpu)
 	(void)pthread_mutex_unlock(&vcpu->mutex);
 }
 
+/* What came in before the reset is of the past. The interrupt request is the local APIC's, which has been reset. */
 void vcpu_plan_reset(struct vcpu *vcpu, const struct boot_state *boot)
 {
+	vcpu_withdraw(vcpu, CPU_REQUEST_NMI | CPU_REQUEST_INIT | CPU_REQUEST_STARTUP | CPU_REQUEST_SMI);
 	(void)pthread_mutex_lock(&vcpu->mutex);
 	vcpu->reset_wanted = true;
 	vcpu->boot = boot;

@@ -2,9 +2,9 @@
 /*
  * nfold-vm: one guest. Started by nfold, with the guest's options as `nfold run` takes them.
  *
- * Order of events, each undone in reverse when a later one fails: the options are checked, the name is claimed, the
- * control socket opened, the machine made, the parent told, the guest run. Files that belong to the user are opened by
- * machine_create, the last step that can fail.
+ * Order of events, each undone in reverse when a later one fails: the options are checked, signals are blocked, the
+ * name is claimed, the control socket opened, the machine made, the parent told, the guest run. Files that belong to
+ * the user are opened by machine_create, the last step that can fail.
  */
 #include <errno.h>
 #include <signal.h>
@@ -21,6 +21,7 @@
 #include "control/guest_options.h"
 #include "control/report.h"
 #include "control/runtime.h"
+#include "control/signals.h"
 #include "kvm/probe.h"
 #include "vm/server.h"
 
@@ -114,18 +115,13 @@ static void stop_timer_expired(void *opaque, int fd, uint32_t events)
 		machine_kill(vm->machine);
 }
 
-/* Blocked before the machine's threads exist, so that none of them ever takes one. */
+/* Before a name is claimed, so that it is always given back, and before there are threads that could take a signal. */
 static bool block_signals(struct vm *vm, struct error *error)
 {
 	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
-	sigset_t set;
-	sigemptyset(&set);
-	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-		sigaddset(&set, numbers[i]);
-	(void)sigprocmask(SIG_BLOCK, &set, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGTTOU, SIG_IGN); /* terminal_restore may come after the shell took the terminal back */
-	vm->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	vm->signals = signals_open(numbers, sizeof numbers / sizeof numbers[0], NULL);
 	if (vm->signals < 0)
 		return error_set_errno(error, "cannot create a signalfd");
 	return true;
@@ -230,7 +226,7 @@ static int run_claimed(struct vm *vm)
 {
 	struct error error = {0};
 	make_config(vm);
-	if (!block_signals(vm, &error) || !open_control(vm, &error))
+	if (!open_control(vm, &error))
 		return (int)report_error(&error);
 	terminal_save(vm);
 	int status = run_machine(vm);
@@ -257,7 +253,7 @@ static int run_vm(struct vm *vm)
 	struct error error = {0};
 	pid_t parent = getppid();
 	explain_engine(&vm->options);
-	if (!runtime_open(&vm->runtime, true, &error) || !claim_name(vm, &error))
+	if (!block_signals(vm, &error) || !runtime_open(&vm->runtime, true, &error) || !claim_name(vm, &error))
 		return (int)report_error(&error);
 	int status = run_claimed(vm);
 	terminal_restore(vm, parent);

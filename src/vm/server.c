@@ -91,27 +91,27 @@ static bool client_answer(struct client *client, char *answer)
 	return client_flush(client);
 }
 
-/* Serves the complete lines in the buffer until answers pile up. Returns false when the client is gone. */
+static size_t client_line_length(const struct client *client)
+{
+	const char *end = memchr(client->in, '\n', client->in_used);
+	return end != NULL ? (size_t)(end - client->in) + 1 : 0;
+}
+
+/* Serves the first line in the buffer if it is complete. Returns false when the client is gone. */
 static bool client_serve(struct client *client)
 {
-	size_t served = 0;
-	bool good = true;
-	while (good && client->out == NULL) {
-		char *line = client->in + served;
-		char *end = memchr(line, '\n', client->in_used - served);
-		if (end == NULL)
-			break;
+	size_t length = client_line_length(client);
+	if (length > 0) {
+		char *answer = rpc_answer(client->server->context, client->in, length - 1);
 		client->last_heard = ++client->server->heard;
-		served += (size_t)(end - line) + 1;
-		good = client_answer(client, rpc_answer(client->server->context, line, (size_t)(end - line)));
+		client->in_used -= length;
+		memmove(client->in, client->in + length, client->in_used);
+		return client_answer(client, answer);
 	}
-	client->in_used -= served;
-	memmove(client->in, client->in + served, client->in_used);
-	if (good && client->out == NULL && client->in_used == sizeof client->in) {
-		client->closing = true;
-		good = client_answer(client, rpc_too_long(SERVER_REQUEST_MAX));
-	}
-	return good;
+	if (client->in_used < sizeof client->in)
+		return true;
+	client->closing = true;
+	return client_answer(client, rpc_too_long(SERVER_REQUEST_MAX));
 }
 
 static bool client_read(struct client *client)
@@ -133,31 +133,37 @@ static void client_ready(void *opaque, int fd, uint32_t events)
 		return;
 	if (client->out != NULL)
 		good = client_flush(client);
-	else if ((events & EPOLLIN) != 0)
-		good = client_read(client);
-	else if ((events & (EPOLLERR | EPOLLHUP)) != 0)
-		good = false;
+	else if (client_line_length(client) == 0)
+		good = (events & EPOLLIN) != 0 ? client_read(client) : (events & (EPOLLERR | EPOLLHUP)) == 0;
 	if (good && client->out == NULL)
 		good = client_serve(client);
 	if (!good)
 		client_close(client);
 	else
-		client_watch(client, client->out != NULL ? EPOLLOUT : EPOLLIN);
+		client_watch(client, client->out != NULL || client_line_length(client) > 0 ? EPOLLOUT : EPOLLIN);
+}
+
+/* The client that has been silent for longest, or NULL if there is none. */
+static struct client *server_oldest(struct server *server)
+{
+	struct client *best = NULL;
+	for (unsigned i = 0; i < SERVER_CLIENTS_MAX; i++) {
+		struct client *client = &server->client[i];
+		if (client->fd >= 0 && (best == NULL || client->last_heard < best->last_heard))
+			best = client;
+	}
+	return best;
 }
 
 /* A free place, or that of the client that has been silent for longest. */
 static struct client *server_place(struct server *server)
 {
-	struct client *best = &server->client[0];
-	for (unsigned i = 0; i < SERVER_CLIENTS_MAX; i++) {
-		struct client *client = &server->client[i];
-		if (client->fd < 0)
-			return client;
-		if (client->last_heard < best->last_heard)
-			best = client;
-	}
-	client_close(best);
-	return best;
+	for (unsigned i = 0; i < SERVER_CLIENTS_MAX; i++)
+		if (server->client[i].fd < 0)
+			return &server->client[i];
+	struct client *oldest = server_oldest(server);
+	client_close(oldest);
+	return oldest;
 }
 
 /* The directory already keeps others out; root may look after everybody's guests. */
@@ -173,8 +179,13 @@ static void server_ready(void *opaque, int listener, uint32_t events)
 	struct server *server = opaque;
 	(void)events;
 	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0)
+	if (fd < 0) {
+		/* Out of descriptors: the next try has the oldest client's. */
+		struct client *oldest = errno == EMFILE || errno == ENFILE ? server_oldest(server) : NULL;
+		if (oldest != NULL)
+			client_close(oldest);
 		return;
+	}
 	if (!peer_is_allowed(fd)) {
 		close(fd);
 		return;

@@ -2,7 +2,8 @@
 /*
  * The control socket: JSON-RPC 2.0 over a Unix stream socket, one message a line (docs/control-protocol.md).
  *
- * Theory of operation. Everything happens on the machine's event loop and nothing in here ever waits. A client
+ * Theory of operation. Everything happens on the machine's event loop, one request in a turn, so that the guest's
+ * timers wait for one request at most; and nothing in here ever waits. A client
  * has one buffer for a request that has not ended and one for answers it has not read. While answers wait, the client
  * is not read: a slow client stops itself and costs at most SERVER_REQUEST_MAX plus one request's answers. A line that
  * does not end is answered with an error and the connection closed. When all places are taken, a new client replaces

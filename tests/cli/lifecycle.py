@@ -193,6 +193,36 @@ class Signals(CliTest):
         self.assertEqual(process.wait(SECONDS), STATUS_KILLED)
         self.assertEqual(self.leftovers(), [])
 
+    def test_what_was_ignored_before_stays_ignored(self):
+        """nohup, and shells with background jobs."""
+        ignored = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+        process = self.start("--kernel", self.file("k", "spin"), "--name", "one",
+                             preexec_fn=lambda: [signal.signal(number, signal.SIG_IGN) for number in ignored])
+        vm = int(self.guests()["one"]["PID"])
+        for number in ignored:
+            process.send_signal(number)
+            os.kill(vm, number)
+        time.sleep(0.3)
+        self.assert_runs(process)
+        self.assertEqual(self.guests()["one"]["STATE"], "running")
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(SECONDS), STATUS_KILLED)
+
+    def test_a_parent_that_ignores_sigchld_changes_nothing(self):
+        process = self.start("--kernel", self.file("k", "exit:3"),
+                             preexec_fn=lambda: [signal.signal(number, signal.SIG_IGN)
+                                                 for number in (signal.SIGCHLD, signal.SIGTERM)])
+        self.assertEqual(process.wait(SECONDS), 7)
+
+    def test_a_signal_at_any_moment_of_the_start_leaves_nothing(self):
+        kernel = self.file("k", "spin")
+        for delay in range(40):
+            process = self.start("--kernel", kernel)
+            time.sleep(delay / 2000)
+            process.send_signal(signal.SIGTERM)
+            self.assertIn(process.wait(SECONDS), (STATUS_KILLED, -signal.SIGTERM, STATUS_HOST), delay)
+            wait_for(lambda: self.leftovers() == [])
+
     def test_the_guest_does_not_outlive_a_killed_nfold(self):
         process = self.start("--kernel", self.file("k", "spin"), "--name", "one")
         process.kill()

@@ -130,6 +130,17 @@ class Hostile(CliTest):
         self.assertLess(time.monotonic() - started, 2)
         self.assert_runs(self.process)
 
+    def test_a_client_with_many_requests_does_not_delay_others(self):
+        """One request in a turn: another client has its answer while most of the many wait."""
+        many = b'{"jsonrpc":"2.0","method":"guest.stats"}\n' * 1000
+        with self.connect("one") as busy:
+            busy.send(many + STATUS + b"\n")
+            self.assert_served()
+            busy.socket.setblocking(False)
+            self.assertRaises(BlockingIOError, busy.socket.recv, 1)
+            busy.socket.settimeout(20)
+            self.assertIn("result", json.loads(busy.line()))
+
     def test_silent_clients_do_not_lock_others_out(self):
         silent = [self.connect("one") for _ in range(3 * CLIENTS_MAX)]
         self.assert_served()

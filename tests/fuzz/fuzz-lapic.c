@@ -98,7 +98,7 @@ static void act(struct fuzz_rig *rig, struct lapic_bus *bus, struct vcpu *vcpu)
 	else if (action == 0xd9)
 		lapic_reset(vcpu->lapic);
 	else if (action == 0xda)
-		lapic_tsc_changed(vcpu->lapic);
+		vcpu->controller.tsc_changed(vcpu->controller.opaque);
 	else
 		check_acknowledge(vcpu);
 }

@@ -22,6 +22,7 @@ ANSWER_SECONDS = 1.0
 ENDS = {0, 1, 6, 8, 10}  # power off, debug exit, triple fault, reset, killed
 GUEST_RAM = "memfd:guest-ram"
 LOWEST = 1 << 32  # host mappings below are not told from guest numbers
+LARGEST = 1 << 40  # above, it is a sanitizer's shadow, which spans most numbers there are
 
 
 class Failed(Exception):
@@ -95,7 +96,8 @@ def mappings(pid):
 def scan(pid):
     """Guest memory must hold no address inside the process. Returns how many bytes were searched."""
     regions = mappings(pid)
-    ranges = [(low, high) for low, high, _, name in regions if low >= LOWEST and "vsyscall" not in name]
+    ranges = [(low, high) for low, high, _, name in regions
+              if low >= LOWEST and high - low < LARGEST and "vsyscall" not in name]
     lowest, highest = min(low for low, _ in ranges), max(high for _, high in ranges)
     ram = [(low, high) for low, high, mode, name in regions if GUEST_RAM in name and mode.startswith("rw")]
     if not ram:

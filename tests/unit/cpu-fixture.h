@@ -64,6 +64,7 @@ struct fixture {
 	uint64_t code_writes, code_write_gpa;
 	unsigned flushes, lock_depth;
 	int vector; /* what the interrupt controller offers, or -1 */
+	unsigned tsc_changes;
 	uint64_t device_value, device_offset;
 	unsigned device_size, device_accesses;
 };

@@ -381,18 +381,26 @@ static void test_efer(void **state)
 	assert_true(fixture->flushes > flushes);
 }
 
-/* IA32_TSC and IA32_TSC_ADJUST move together. */
+static void count_tsc_change(void *opaque)
+{
+	struct fixture *fixture = opaque;
+	fixture->tsc_changes++;
+}
+
+/* IA32_TSC and IA32_TSC_ADJUST move together, and the interrupt controller hears of it. */
 static void test_tsc(void **state)
 {
 	struct fixture *fixture = with_model(*state, "max", "GenuineIntel");
 	struct cpu *cpu = fixture->cpu;
 
 	clock_advance(&fixture->clock, 1000000);
+	cpu->controller.tsc_changed = count_tsc_change;
 	uint64_t before = rdmsr(fixture, 0x10);
 	wrmsr(fixture, 0x3b, 5000);
 	assert_int_equal(rdmsr(fixture, 0x10), before + 5000);
 	wrmsr(fixture, 0x10, 77);
 	assert_int_equal(rdmsr(fixture, 0x3b), 77 - before);
+	assert_int_equal(fixture->tsc_changes, 2);
 	op_succeeds(fixture, CPU_OP_rdtsc, INSN(0));
 	assert_int_equal(cpu->gpr[CPU_RAX], 77);
 	wrmsr(fixture, 0xc0000103, 42);

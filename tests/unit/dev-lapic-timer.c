@@ -118,7 +118,7 @@ static void tsc_deadline_timer(void **state)
 	assert_false(interrupted(v));
 	assert_true(wrmsr(v, MSR_DEADLINE, UINT64_MAX));
 	v->tsc_offset = -1 - (int64_t)clock_tsc(&f->rig.clock) - 100;
-	lapic_tsc_changed(v->lapic);
+	v->controller.tsc_changed(v->controller.opaque);
 	clock_advance(&f->rig.clock, 99);
 	assert_false(interrupted(v));
 	clock_advance(&f->rig.clock, 1);

@@ -369,10 +369,12 @@ static void pin_to_one_processor(void)
 
 static pid_t start_hog(void)
 {
+	volatile unsigned work = 0;
 	pid_t pid = fork();
-	for (volatile unsigned i = 0; pid == 0; i++)
-		;
-	return pid;
+	if (pid != 0)
+		return pid;
+	for (;;)
+		work++;
 }
 
 /* Works and sleeps as a vCPU's thread does, beside a hog on its processor. */

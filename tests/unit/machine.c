@@ -3,6 +3,7 @@
 #include "boot-images.h"
 #include "double-engine.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -114,6 +115,22 @@ static enum engine_exit guest_waits_for_button(struct guest *guest, struct cpu *
 			guest_power_off(cpu);
 	}
 	return ENGINE_STOPPED;
+}
+
+/* Leaves an NMI and an INIT behind for itself, then resets. */
+static enum engine_exit guest_resets_with_signals_pending(struct guest *guest, struct cpu *cpu)
+{
+	if (guest->resets > 1) {
+		guest->ticks = __atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST);
+		return guest_powers_off(guest, cpu);
+	}
+	guest_write_mmio(cpu, LAPIC_ICR_HIGH, 0);
+	guest_write_mmio(cpu, LAPIC_ICR_LOW, 0x4400); /* NMI */
+	guest_write_mmio(cpu, LAPIC_ICR_LOW, 0x4500); /* INIT, asserted */
+	assert_int_equal(__atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST), CPU_REQUEST_NMI | CPU_REQUEST_INIT);
+	guest_out(cpu, 0xcf9, 1, 0x02);
+	guest_out(cpu, 0xcf9, 1, 0x06);
+	return guest_spin(guest, cpu);
 }
 
 /* The first processor starts the second, which ends the machine. */
@@ -267,6 +284,23 @@ static void no_reboot_ends_instead(void **state)
 	f->machine = NULL;
 	f->guest = (struct guest){0};
 	assert_int_equal(run(f, guest_triple_faults), MACHINE_SHUTDOWN);
+	machine_destroy(f->machine);
+	f->machine = NULL;
+	f->guest = (struct guest){0};
+	pthread_t thread = run_beside(f, guest_spin);
+	await_past(&f->guest.spins, 0);
+	machine_reset(f->machine);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(f->end, MACHINE_REBOOTED);
+	assert_int_equal(f->guest.resets, 1);
+}
+
+static void signals_do_not_outlive_a_reset(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(run(f, guest_resets_with_signals_pending), MACHINE_POWERED_OFF);
+	assert_int_equal(f->guest.resets, 2);
+	assert_int_equal(f->guest.ticks, 0);
 }
 
 static void debug_exit_has_a_code(void **state)
@@ -373,6 +407,40 @@ static void power_button_reaches_the_guest(void **state)
 	machine_power_button(f->machine);
 	assert_int_equal(pthread_join(thread, NULL), 0);
 	assert_int_equal(f->end, MACHINE_POWERED_OFF);
+}
+
+static unsigned open_descriptors(void)
+{
+	unsigned count = 0;
+	for (int fd = 0; fd < 1024; fd++)
+		count += fcntl(fd, F_GETFD) != -1;
+	return count;
+}
+
+/* Kills at every moment of a start, and descriptors are all given back. */
+static void machines_can_be_killed_at_any_moment(void **state)
+{
+	struct fixture *f = *state;
+	unsigned before = open_descriptors();
+	f->config.serial = SERIAL_UNIX;
+	f->config.serial_path = f->path;
+	for (unsigned i = 0; i < 40; i++) {
+		f->guest = (struct guest){0};
+		pthread_t thread = run_beside(f, i % 2 == 0 ? guest_halts_for_ticks : guest_spin);
+		struct timespec wait = {.tv_nsec = (long)(i * i * 1000)};
+		(void)nanosleep(&wait, NULL);
+		if (i % 3 == 0)
+			machine_pause(f->machine);
+		if (i % 4 == 0)
+			machine_reset(f->machine);
+		machine_kill(f->machine);
+		assert_int_equal(pthread_join(thread, NULL), 0);
+		assert_true(f->end == MACHINE_KILLED || f->end == MACHINE_POWERED_OFF);
+		machine_destroy(f->machine);
+		f->machine = NULL;
+	}
+	assert_int_equal(open_descriptors(), before);
+	assert_int_not_equal(access(f->path, F_OK), 0);
 }
 
 /* ---- streams and watches ---- */
@@ -597,6 +665,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(guest_can_power_off, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(every_way_to_reset_starts_over, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(no_reboot_ends_instead, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(signals_do_not_outlive_a_reset, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(debug_exit_has_a_code, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(kernel_is_read_again_at_reset, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(failing_to_attach_ends_the_machine, set_up, tear_down),
@@ -604,6 +673,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(pausing_stops_guest_and_clock, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(idle_guests_can_be_killed, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(a_machine_can_start_paused, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(machines_can_be_killed_at_any_moment, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(power_button_reaches_the_guest, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(serial_goes_through_descriptors, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(serial_goes_through_a_socket, set_up, tear_down),

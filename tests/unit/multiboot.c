@@ -156,7 +156,7 @@ static void bad_headers_are_named(void **state)
 	}
 	make_multiboot(f->bytes);
 	store_le(f->bytes + 0x44, 0x10008, 4);
-	store_le(f->bytes + 0x48, -(0x1badb002u + 0x10008u), 4);
+	store_le(f->bytes + 0x48, 0u - (0x1badb002u + 0x10008u), 4);
 	assert_refused(f, "requires");
 	make_multiboot(f->bytes);
 	f->bytes[0x48]++;

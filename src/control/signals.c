@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+#include "control/signals.h"
+
+#include <stdbool.h>
+#include <sys/signalfd.h>
+
+static bool stays_ignored(int number)
+{
+	struct sigaction action;
+	return (number == SIGINT || number == SIGQUIT || number == SIGHUP) && sigaction(number, NULL, &action) == 0 &&
+	       action.sa_handler == SIG_IGN;
+}
+
+int signals_open(const int *number, size_t count, sigset_t *before)
+{
+	sigset_t set;
+	(void)sigemptyset(&set);
+	for (size_t i = 0; i < count; i++) {
+		if (stays_ignored(number[i]))
+			continue;
+		/* An inherited SIG_IGN for SIGCHLD would keep from us that a child ended. */
+		(void)signal(number[i], SIG_DFL);
+		(void)sigaddset(&set, number[i]);
+	}
+	(void)sigprocmask(SIG_BLOCK, &set, before);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
