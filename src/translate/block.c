@@ -47,6 +47,18 @@ static bool needs_second_link(const struct engine *engine, const struct block *b
 	return block->gpa2 != NO_PAGE && ram_page(engine, block->gpa2) != ram_page(engine, block->gpa);
 }
 
+void page_trace(struct engine *engine, uint64_t gpa)
+{
+	uint8_t *flags = memory_page_flags(engine->memory, gpa);
+	if (flags == NULL || (*flags & (PAGE_CODE | PAGE_SELF_CHECK)) != 0)
+		return;
+	__atomic_or_fetch(flags, PAGE_CODE, __ATOMIC_SEQ_CST);
+	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
+		if (engine->vcpu[i] != NULL)
+			tlb_revoke_write(&engine->vcpu[i]->cpu.tlb, align_down(gpa, PAGE_SIZE));
+	}
+}
+
 static void page_link(struct engine *engine, struct block *block, unsigned which, uint64_t gpa)
 {
 	size_t number = ram_page(engine, gpa);
@@ -55,14 +67,7 @@ static void page_link(struct engine *engine, struct block *block, unsigned which
 	struct code_page *page = &engine->pages[number];
 	block->next_page[which] = page->blocks;
 	page->blocks = block;
-	uint8_t *flags = &engine->memory->page_flags[number];
-	if ((*flags & (PAGE_CODE | PAGE_SELF_CHECK)) != 0)
-		return;
-	__atomic_or_fetch(flags, PAGE_CODE, __ATOMIC_SEQ_CST);
-	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
-		if (engine->vcpu[i] != NULL)
-			tlb_revoke_write(&engine->vcpu[i]->cpu.tlb, align_down(gpa, PAGE_SIZE));
-	}
+	page_trace(engine, gpa); /* a page walk may have written to it since the bytes were read */
 }
 
 void block_publish(struct engine *engine, struct block *block)
@@ -111,6 +116,13 @@ static void set_target(struct engine *engine, uint32_t field, uint32_t target)
 	__atomic_store_n((uint32_t *)(void *)(engine->cache.write + field), distance, __ATOMIC_RELEASE);
 }
 
+/* A link that is not guarded relies on its source's guard: both must lie in the physical page that this one checked.
+ * The guest may have changed the mapping since, without a flush so far. */
+static bool same_page(const struct block *a, const struct block *b)
+{
+	return align_down(a->gpa, PAGE_SIZE) == align_down(b->gpa, PAGE_SIZE);
+}
+
 void link_connect(struct engine *engine, struct link *link, struct block *to)
 {
 	if (link->to != NULL || to->dead)
@@ -118,7 +130,7 @@ void link_connect(struct engine *engine, struct link *link, struct block *to)
 	link->to = to;
 	link->next_in = to->incoming;
 	to->incoming = link;
-	bool guarded = link->guarded || to->gpa2 != NO_PAGE || to->self_check;
+	bool guarded = link->guarded || to->gpa2 != NO_PAGE || to->self_check || !same_page(link->source, to);
 	set_target(engine, link->field, guarded ? to->guarded_entry : to->entry);
 }
 
@@ -160,6 +172,18 @@ static void unlink_page(struct engine *engine, struct block *block, unsigned whi
 		*place = block->next_page[which];
 }
 
+static void jump_line_clear(const struct engine *engine, struct engine_vcpu *vcpu, unsigned line)
+{
+	vcpu->jump_key[line] = 0;
+	vcpu->jump_host[line] = (uint64_t)(uintptr_t)engine->thunks.next;
+}
+
+void jump_cache_clear(const struct engine *engine, struct engine_vcpu *vcpu)
+{
+	for (unsigned line = 0; line < JUMP_CACHE_LINES; line++)
+		jump_line_clear(engine, vcpu, line);
+}
+
 static void block_remove(struct engine *engine, struct block *block)
 {
 	struct block **place = &engine->hash[hash_of(block->rip, block->gpa, block->mode_id)];
@@ -172,14 +196,13 @@ static void block_remove(struct engine *engine, struct block *block)
 		unlink_page(engine, block, 1, block->gpa2);
 	unlink_incoming(engine, block);
 	unlink_outgoing(block);
-	uint64_t key = -jump_key(block->rip, block->mode_id);
-	unsigned index = jump_index(block->rip);
+	unsigned line = jump_line(block->rip, block->mode_id);
 	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
 		struct engine_vcpu *vcpu = engine->vcpu[i];
 		if (vcpu == NULL)
 			continue;
-		if (vcpu->jump_key[index] == key)
-			vcpu->jump_key[index] = 0;
+		if (vcpu->jump_key[line] == -block->rip)
+			jump_line_clear(engine, vcpu, line);
 		vcpu->code_changed = 1;
 		ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_BLOCK_INVALIDATED);
 	}
@@ -322,7 +345,7 @@ void blocks_flush(struct engine *engine)
 	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
 		if (engine->vcpu[i] == NULL)
 			continue;
-		fill_bytes(engine->vcpu[i]->jump_key, 0, sizeof engine->vcpu[i]->jump_key);
+		jump_cache_clear(engine, engine->vcpu[i]);
 		engine->vcpu[i]->code_changed = 1;
 		ledger_count(engine->vcpu[i]->cpu.ledger, LEDGER_COUNT_CACHE_FLUSH);
 	}

@@ -41,6 +41,7 @@
 #define MODE_STEP BIT32(29)    /* one instruction, then back to the dispatcher */
 
 #define BLOCK_MAX_INSNS 48
+#define BLOCK_MAX_BYTES (BLOCK_MAX_INSNS * 15) /* of guest code */
 #define NO_PAGE UINT64_MAX
 
 struct mode_key {
@@ -48,13 +49,12 @@ struct mode_key {
 	uint32_t cs_limit;
 	uint64_t cs_base;
 };
-#define MODE_MAX 4096
 
 /* Where an instruction's host code starts and where its guest bytes start. */
 struct block_insn {
 	uint16_t host_offset;
-	uint8_t guest_offset;
-	uint8_t flags_saved;  /* at its faulting host instruction, RAX holds the flags rather than EFLAGS */
+	uint16_t guest_offset : 15;
+	uint16_t flags_saved : 1; /* at its faulting host instruction, RAX holds the flags rather than EFLAGS */
 	int32_t stack_change; /* of a branch: what it has added to RSP when its target is found to be non-canonical */
 };
 
@@ -143,6 +143,10 @@ uint32_t mode_intern(struct engine *engine, uint32_t bits, uint64_t cs_base, uin
 struct block *block_find(const struct engine *engine, uint64_t rip, uint64_t gpa, uint32_t mode_id);
 /* Enters a finished block into all tables and sets PAGE_CODE. */
 void block_publish(struct engine *engine, struct block *block);
+/* Makes writes to the page seen from now on. Called before the bytes are read that a block is made from. */
+void page_trace(struct engine *engine, uint64_t gpa);
+/* Empties the jump cache. */
+void jump_cache_clear(const struct engine *engine, struct engine_vcpu *vcpu);
 /* The block whose code holds a run address, or NULL. */
 struct block *block_at(const struct engine *engine, uint64_t run_address);
 /* The instruction whose host code holds the address (within the block's main part). */

@@ -14,7 +14,7 @@ static bool single(const struct translation *t)
 
 static void leave_shadow(struct translation *t)
 {
-	if (t->clear_shadow)
+	if (t->clear_shadow && !t->sets_shadow)
 		asm_store_byte_immediate(&t->as, rm_frame(FRAME(cpu.interrupt_shadow)), 0);
 }
 
@@ -40,14 +40,14 @@ static uint64_t linear_of(const struct translation *t, uint64_t rip)
 
 static void align_field(struct assembler *as)
 {
-	while (((uintptr_t)(as->next + 1) & 3) != 0)
+	while (!as->full && ((uintptr_t)(as->next + 1) & 3) != 0)
 		asm_byte(as, 0x90); /* so that patching the rel32 is one atomic store */
 }
 
 void emit_link(struct translation *t, uint64_t target)
 {
 	flags_restore(t);
-	if (single(t)) {
+	if (single(t) || t->sets_shadow) { /* an open shadow: the dispatcher runs the one instruction that it covers */
 		emit_next(t, target);
 		return;
 	}
@@ -132,18 +132,14 @@ static void emit_indirect(struct translation *t, int32_t stack_change)
 	for (size_t i = 0; i < sizeof pext; i++)
 		asm_byte(as, pext[i]);
 	asm_modrm(as, REG_INDEX, rm_frame(FRAME(jump_mask)));
-	asm_mov_immediate(as, HOST_RAX, (uint64_t)t->mode_id << 48);
-	asm_lea(as, HOST_RAX, rm_indexed(HOST_RAX, REG_ADDRESS, 1, 0), 8);
-	asm_store(as, rm_frame(FRAME(cpu.rip)), REG_ADDRESS);
-	asm_load(as, REG_ADDRESS, rm_indexed(HOST_RSP, REG_INDEX, 8, (int32_t)FRAME(jump_host)));
-	asm_load(as, REG_INDEX, rm_indexed(HOST_RSP, REG_INDEX, 8, (int32_t)FRAME(jump_key)));
-	asm_lea(as, REG_INDEX, rm_indexed(REG_INDEX, HOST_RAX, 1, 0), 8);
+	asm_load(as, HOST_RAX, rm_indexed(HOST_RSP, REG_INDEX, 8, (int32_t)FRAME(jump_host[t->mode_id])));
+	asm_load(as, REG_INDEX, rm_indexed(HOST_RSP, REG_INDEX, 8, (int32_t)FRAME(jump_key[t->mode_id])));
+	asm_lea(as, REG_INDEX, rm_indexed(REG_INDEX, REG_ADDRESS, 1, 0), 8);
 	uint8_t *hit = asm_jrcxz(as);
-	asm_load(as, REG_ADDRESS, rm_frame(FRAME(cpu.rip)));
 	asm_patch8_here(as, event);
 	emit_indirect_exit(t);
 	asm_patch8_here(as, hit);
-	asm_op(as, 0, false, 0xff, 4, rm_register(REG_ADDRESS)); /* jmp r12 */
+	asm_op(as, 0, false, 0xff, 4, rm_register(HOST_RAX)); /* jmp rax; an empty line's thunk wants R12 */
 	t->flags = FLAGS_HOST;
 }
 
@@ -269,6 +265,12 @@ void lower_jcxz(struct translation *t)
 
 void lower_loop(struct translation *t)
 {
+	if (beyond_limit(t, branch_target(t))) { /* the fault comes before the count changes */
+		lower_c(t, t->insn.mnemonic == ZYDIS_MNEMONIC_LOOPE    ? CPU_OP_loope
+			   : t->insn.mnemonic == ZYDIS_MNEMONIC_LOOPNE ? CPU_OP_loopne
+								       : CPU_OP_loop);
+		return;
+	}
 	flags_restore(t);
 	unsigned bytes = t->insn.address_width / 8u;
 	if (bytes == 2) {

@@ -76,17 +76,18 @@ struct fetch {
 };
 
 /* The bytes of an instruction that goes on in the next page. */
-static bool fetch_second_page(struct cpu *cpu, struct fetch *fetch, bool *fault)
+static bool fetch_second_page(struct engine_vcpu *vcpu, struct fetch *fetch)
 {
+	struct cpu *cpu = &vcpu->cpu;
 	struct translate_request *request = &fetch->request;
 	unsigned first = PAGE_SIZE - (unsigned)(request->linear & PAGE_MASK);
 	uint64_t linear = align_down(request->linear, PAGE_SIZE) + PAGE_SIZE;
 	struct mmu_page page;
 	if (!cpu_code64(cpu))
 		linear = (uint32_t)linear;
-	*fault = !mmu_translate(cpu, linear, TLB_FETCH, cpu_view(cpu), false, &page);
-	if (*fault)
+	if (!mmu_translate(cpu, linear, TLB_FETCH, cpu_view(cpu), false, &page))
 		return false;
+	page_trace(vcpu->engine, page.gpa);
 	copy_bytes(fetch->buffer, request->bytes, first);
 	if (page.host != NULL)
 		copy_bytes(fetch->buffer + first, page.host, 16);
@@ -111,22 +112,15 @@ static enum translate_result translate_parked(struct engine_vcpu *vcpu, const st
 	return result;
 }
 
-static bool make_block(struct engine_vcpu *vcpu, struct fetch *fetch, struct block **block)
+/* TRANSLATE_NEEDS_SECOND_PAGE: it cannot be fetched, and the fault is pending. */
+static enum translate_result make_block(struct engine_vcpu *vcpu, struct fetch *fetch, struct block **block)
 {
-	for (;;) {
-		bool fault;
-		switch (translate_parked(vcpu, &fetch->request, block)) {
-		case TRANSLATE_DONE:
-			return true;
-		case TRANSLATE_FULL:
-			blocks_flush(vcpu->engine);
-			break;
-		case TRANSLATE_NEEDS_SECOND_PAGE:
-			if (!fetch_second_page(&vcpu->cpu, fetch, &fault))
-				return false;
-			break;
-		}
-	}
+	enum translate_result result = translate_parked(vcpu, &fetch->request, block);
+	if (result == TRANSLATE_NEEDS_SECOND_PAGE && fetch_second_page(vcpu, fetch))
+		result = translate_parked(vcpu, &fetch->request, block);
+	if (result == TRANSLATE_FULL)
+		blocks_flush(vcpu->engine);
+	return result;
 }
 
 /* A block found in the tables may have been made for another second page, or for bytes that are not traced. */
@@ -154,7 +148,7 @@ static struct block *find_existing(struct engine_vcpu *vcpu, uint64_t gpa, bool 
 			return block;
 		if (*fault)
 			return NULL;
-		blocks_invalidate(vcpu->engine, block->gpa, 1);
+		block_discard(vcpu->engine, block);
 	}
 }
 
@@ -172,7 +166,6 @@ static bool find_block(struct engine_vcpu *vcpu, uint32_t mode, struct block **r
 		return cpu_fault_code(cpu, VECTOR_GP, 0);
 	if (!mmu_translate(cpu, linear, TLB_FETCH, cpu_view(cpu), false, &page))
 		return false;
-	const uint8_t *flags = memory_page_flags(cpu->memory, page.gpa);
 	if (page.host == NULL)
 		mode |= MODE_STEP;
 	select_mode(vcpu, mode);
@@ -190,8 +183,8 @@ static bool find_block(struct engine_vcpu *vcpu, uint32_t mode, struct block **r
 						   .gpa = page.gpa,
 						   .gpa2 = NO_PAGE,
 						   .bytes = page.host,
-						   .available = left,
-						   .self_check = flags != NULL && (*flags & PAGE_SELF_CHECK) != 0};
+						   .available = left};
+	page_trace(vcpu->engine, page.gpa);
 	if (page.host == NULL) { /* code in MMIO or nowhere: read as data, run once */
 		unsigned size = left < 16 ? left : 16;
 		cpu_physical_read(cpu, page.gpa, fetch.buffer, size);
@@ -199,7 +192,10 @@ static bool find_block(struct engine_vcpu *vcpu, uint32_t mode, struct block **r
 		fetch.request.available = size;
 		*temporary = true;
 	}
-	return make_block(vcpu, &fetch, result);
+	enum translate_result made = make_block(vcpu, &fetch, result);
+	if (made == TRANSLATE_FULL) /* everything was dropped, the tracing of this page too */
+		return find_block(vcpu, mode, result, temporary);
+	return made == TRANSLATE_DONE;
 }
 
 static enum exit_code enter(struct engine_vcpu *vcpu, const uint8_t *code)
@@ -232,9 +228,10 @@ static const uint8_t *find_code(struct engine_vcpu *vcpu, bool step, struct turn
 	*temporary = NULL;
 	if (turn->link == NULL && mode == vcpu->mode_bits) {
 		select_mode(vcpu, mode);
-		unsigned index = jump_index(cpu->rip);
-		if (vcpu->jump_key[index] == -jump_key(cpu->rip, vcpu->mode_id) && !turn->retry)
-			return (const uint8_t *)(uintptr_t)vcpu->jump_host[index];
+		unsigned line = jump_line(cpu->rip, vcpu->mode_id);
+		const uint8_t *host = (const uint8_t *)(uintptr_t)vcpu->jump_host[line];
+		if (vcpu->jump_key[line] == -cpu->rip && host != engine->thunks.next && !turn->retry)
+			return host;
 	}
 	if (!find_block(vcpu, mode, &block, &is_temporary))
 		return NULL;
@@ -242,9 +239,9 @@ static const uint8_t *find_code(struct engine_vcpu *vcpu, bool step, struct turn
 	if (is_temporary) {
 		*temporary = block;
 	} else {
-		unsigned index = jump_index(block->rip);
-		vcpu->jump_key[index] = -jump_key(block->rip, block->mode_id);
-		vcpu->jump_host[index] = (uint64_t)(uintptr_t)(engine->cache.run + block->guarded_entry);
+		unsigned line = jump_line(block->rip, block->mode_id);
+		vcpu->jump_key[line] = -block->rip;
+		vcpu->jump_host[line] = (uint64_t)(uintptr_t)(engine->cache.run + block->guarded_entry);
 	}
 	return engine->cache.run + block->entry;
 }
@@ -263,7 +260,9 @@ static bool refuses_target(struct engine_vcpu *vcpu)
 		return false;
 	const struct block *block = vcpu->engine->list[INDIRECT_BLOCK(vcpu->exit_index)];
 	const struct block_insn *insn = &block->insns[INDIRECT_INSN(vcpu->exit_index)];
-	cpu->gpr[CPU_RSP] -= (uint64_t)(int64_t)insn->stack_change;
+	uint64_t counts = cpu_code64(cpu) ? UINT64_MAX : (cpu->mode & MODE_STACK32) != 0 ? UINT32_MAX : UINT16_MAX;
+	uint64_t before = cpu->gpr[CPU_RSP] - (uint64_t)(int64_t)insn->stack_change;
+	cpu->gpr[CPU_RSP] = (cpu->gpr[CPU_RSP] & ~counts) | (before & counts);
 	cpu->rip = block->rip + insn->guest_offset;
 	cpu_fault_code(cpu, VECTOR_GP, 0);
 	return true;

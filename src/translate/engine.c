@@ -133,6 +133,7 @@ struct engine_vcpu *engine_vcpu_create(struct engine *engine, unsigned index, st
 	cpu->code_write = hook_code_write;
 	cpu->engine_opaque = vcpu;
 	tlb_init(&cpu->tlb);
+	jump_cache_clear(engine, vcpu);
 	engine->vcpu[index] = vcpu;
 	return vcpu;
 }

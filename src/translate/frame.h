@@ -35,8 +35,17 @@
 
 #define HELPER_STACK_SIZE (256u * 1024)
 
+/* Modes that may be known at once; mode 0 is none. */
+#define MODE_MAX 1024
+
+/*
+ * The jump cache, for indirect branches. A line is found by bits of the guest PC plus the number of the mode, and its
+ * key is the whole guest PC. So a line and a key name one PC in one mode: no value that a guest puts into a register
+ * can lead to the code of another mode. An empty line has the key of PC 0 and leads to the dispatcher.
+ */
 #define JUMP_CACHE_BITS 12
 #define JUMP_CACHE_SIZE (1u << JUMP_CACHE_BITS)
+#define JUMP_CACHE_LINES (JUMP_CACHE_SIZE + MODE_MAX)
 
 /* Why translated code came back. */
 enum exit_code {
@@ -83,13 +92,13 @@ struct engine_vcpu {
 	uint64_t saved_flags;	/* RAX across a helper */
 	uint32_t exit_code;	/* enum exit_code */
 	uint32_t exit_index;
-	uint8_t helper_failed;		     /* the helper asks for exit_code instead of going on */
-	uint8_t code_changed;		     /* translated code was invalidated since the dispatcher last looked */
-	uint8_t trap_suppressed;	     /* the last C instruction is followed by no single-step trap */
-	uint8_t segment_fault;		     /* pending, and to be deferred: ACCESS_RESULT_FIRST */
-	uint64_t jump_mask;		     /* for PEXT: the bits of a guest PC that select a jump cache line */
-	uint64_t jump_key[JUMP_CACHE_SIZE];  /* -(rip + (mode << 48)); 0: empty */
-	uint64_t jump_host[JUMP_CACHE_SIZE]; /* the block's guarded entry */
+	uint8_t helper_failed;		      /* the helper asks for exit_code instead of going on */
+	uint8_t code_changed;		      /* translated code was invalidated since the dispatcher last looked */
+	uint8_t trap_suppressed;	      /* the last C instruction is followed by no single-step trap */
+	uint8_t segment_fault;		      /* pending, and to be deferred: ACCESS_RESULT_FIRST */
+	uint64_t jump_mask;		      /* for PEXT: the bits of a guest PC that select a jump cache line */
+	uint64_t jump_key[JUMP_CACHE_LINES];  /* -rip */
+	uint64_t jump_host[JUMP_CACHE_LINES]; /* the block's guarded entry, or thunks.next: empty */
 	struct bounce bounce[2];
 	struct cpu_pending deferred_fault;
 	uint8_t deferred_state[CPU_XSAVE_SIZE]; /* vector state before the operation */
@@ -108,15 +117,9 @@ struct engine_vcpu {
 
 #define FRAME(field) offsetof(struct engine_vcpu, field)
 
-/* The linear address that a mode's block key adds to a guest PC. */
-static inline uint64_t jump_key(uint64_t rip, uint32_t mode_id)
+static inline unsigned jump_line(uint64_t rip, uint32_t mode_id)
 {
-	return rip + ((uint64_t)mode_id << 48);
-}
-
-static inline unsigned jump_index(uint64_t rip)
-{
-	return (unsigned)(rip >> 1) & (JUMP_CACHE_SIZE - 1);
+	return ((unsigned)(rip >> 1) & (JUMP_CACHE_SIZE - 1)) + mode_id;
 }
 #define JUMP_MASK ((uint64_t)(JUMP_CACHE_SIZE - 1) << 1)
 

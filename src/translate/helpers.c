@@ -249,9 +249,9 @@ uint64_t helper_self_check(struct engine_vcpu *vcpu, uint64_t address, uint32_t 
 	(void)return_address;
 	if (block_is_current(engine, block))
 		return address;
-	blocks_invalidate(engine, block->gpa, block->guest_length);
-	vcpu->cpu.rip = block->rip;
-	return give_up(vcpu, EXIT_NEXT);
+	block_discard(engine, block);
+	vcpu->exit_index = number;
+	return give_up(vcpu, EXIT_GUARD); /* nothing has run yet: the same again, without events or traps */
 }
 
 static uint64_t next_rip(const struct cpu *cpu, const struct c_insn *record)

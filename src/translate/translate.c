@@ -103,7 +103,7 @@ static bool decode(struct translation *t, const uint8_t *bytes, unsigned availab
 static void begin_insn(struct translation *t, unsigned offset)
 {
 	t->insns[t->insn_index] = (struct block_insn){.host_offset = (uint16_t)(cache_offset_of(t) - t->block->entry),
-						      .guest_offset = (uint8_t)offset};
+						      .guest_offset = offset & 0x7fff};
 	t->clear_shadow = t->sets_shadow || (t->mode & (MODE_STEP | MODE_CAREFUL)) != 0;
 	t->opened_by_sti = t->opened_by_sti && t->sets_shadow;
 	t->sets_shadow = false;
@@ -137,7 +137,8 @@ static unsigned translate_insns(struct translation *t, const uint8_t *bytes, uns
 		int exception;
 		if (t->cs_limit != UINT32_MAX && t->code_bytes != 8 && t->rip > t->cs_limit)
 			break;
-		if (!decode(t, bytes + offset, offset == 0 ? available : page_left - offset, &exception))
+		if (!decode(t, bytes + offset, (offset == 0 || available < page_left ? available : page_left) - offset,
+			    &exception))
 			break; /* goes on beyond the page: a block of its own */
 		begin_insn(t, offset);
 		if (t->code_bytes != 8 && t->rip + t->insn.length - 1 > t->cs_limit)
@@ -173,6 +174,12 @@ static bool keep_tables(struct translation *t, const uint8_t *bytes)
 	return true;
 }
 
+static bool self_checks(const struct engine *engine, uint64_t gpa)
+{
+	const uint8_t *flags = gpa == NO_PAGE ? NULL : memory_page_flags(engine->memory, gpa);
+	return flags != NULL && (*flags & PAGE_SELF_CHECK) != 0;
+}
+
 static bool lists_full(const struct engine *engine)
 {
 	return engine->block_count >= BLOCK_LIST_MAX || engine->link_count + 8 >= LINK_LIST_MAX ||
@@ -195,23 +202,27 @@ enum translate_result translate_block(struct engine *engine, const struct transl
 	block->gpa = request->gpa;
 	block->gpa2 = request->gpa2;
 	block->mode_id = request->mode_id;
-	block->self_check = request->self_check;
 	block->guarded_entry = cache_offset_of(&t);
 	unsigned page_left = PAGE_SIZE - (unsigned)(request->linear & PAGE_MASK);
+	/* A copy: a device may write to the page meanwhile, and the block must be of one mind about its bytes. */
+	uint8_t bytes[BLOCK_MAX_BYTES];
+	unsigned available = request->available < sizeof bytes ? request->available : sizeof bytes;
+	memcpy(bytes, request->bytes, available);
 	/* Whether the first instruction lies across the edge is known only after decoding it. */
 	int exception;
-	if (!decode(&t, request->bytes, request->available, &exception))
+	if (!decode(&t, bytes, available, &exception))
 		return TRANSLATE_NEEDS_SECOND_PAGE;
 	if (t.insn.length <= page_left)
 		block->gpa2 = NO_PAGE;
+	block->self_check = self_checks(engine, block->gpa) || self_checks(engine, block->gpa2);
 	emit_guard(&t);
 	block->entry = cache_offset_of(&t);
-	block->guest_length = (uint16_t)translate_insns(&t, request->bytes, request->available, page_left);
+	block->guest_length = (uint16_t)translate_insns(&t, bytes, available, page_left);
 	if (!t.ended)
 		emit_link(&t, t.insn_index == 0 ? t.rip : t.next_rip);
 	emit_link_stubs(&t);
 	emit_slow_stubs(&t);
-	if (t.failed || t.as.full || !keep_tables(&t, request->bytes))
+	if (t.failed || t.as.full || !keep_tables(&t, bytes))
 		return TRANSLATE_FULL;
 	for (unsigned i = 0; i < t.link_count; i++)
 		engine->links[engine->link_count++] = &block->links[i];

@@ -13,7 +13,6 @@ struct translate_request {
 	uint64_t gpa;	      /* of the first byte */
 	uint64_t gpa2;	      /* of the next linear page, or NO_PAGE while it was not looked up */
 	const uint8_t *bytes; /* from the first on */
-	bool self_check;      /* the page is PAGE_SELF_CHECK */
 	unsigned available;   /* to the end of the page, or of the first instruction's reach into the next */
 };
 
