@@ -165,4 +165,8 @@ class CliTest(unittest.TestCase):
 
 
 def main():
+    # Under nohup or in a shell's background we were told to ignore these, and nfold would be too.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     unittest.main(verbosity=2)

@@ -22,7 +22,7 @@ ANSWER_SECONDS = 1.0
 ENDS = {0, 1, 6, 8, 10}  # power off, debug exit, triple fault, reset, killed
 GUEST_RAM = "memfd:guest-ram"
 LOWEST = 1 << 32  # host mappings below are not told from guest numbers
-LARGEST = 1 << 40  # above, it is a sanitizer's shadow, which spans most numbers there are
+LARGEST = 1 << 33  # above, it is address space that a sanitizer keeps for itself, which spans most numbers there are
 
 
 class Failed(Exception):

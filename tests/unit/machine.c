@@ -19,9 +19,12 @@
 #include <cmocka.h>
 
 #include "cpu/cpuid.h"
+#include "cpu/msr.h"
 #include "machine/machine.h"
 
 #define DEBUG_EXIT 0xf4
+#define LAPIC_SVR 0xfee000f0u
+#define LAPIC_LVT_TIMER 0xfee00320u
 #define LAPIC_ICR_LOW 0xfee00300u
 #define LAPIC_ICR_HIGH 0xfee00310u
 #define BOOT_RIP 0x200010u
@@ -115,6 +118,19 @@ static enum engine_exit guest_waits_for_button(struct guest *guest, struct cpu *
 			guest_power_off(cpu);
 	}
 	return ENGINE_STOPPED;
+}
+
+/* Has its local APIC wait for a time-stamp an hour from now, then writes it into the counter. */
+static enum engine_exit guest_moves_its_tsc(struct guest *guest, struct cpu *cpu)
+{
+	uint64_t deadline = ledger_tsc() + cpu->tsc_offset + 3600 * cpu->clock->tsc_hz;
+	guest_write_mmio(cpu, LAPIC_SVR, 0x1ff);
+	guest_write_mmio(cpu, LAPIC_LVT_TIMER, 0x40040);
+	assert_true(cpu_msr_write(cpu, 0x6e0, deadline));
+	assert_int_equal(guest_take_interrupt(cpu), -1);
+	assert_true(cpu_msr_write(cpu, 0x10, deadline));
+	guest->ticks = guest_take_interrupt(cpu) == 0x40;
+	return guest_powers_off(guest, cpu);
 }
 
 /* Leaves an NMI and an INIT behind for itself, then resets. */
@@ -328,6 +344,13 @@ static void failing_to_attach_ends_the_machine(void **state)
 	assert_int_equal(run(f, guest_powers_off), MACHINE_FAILED);
 	assert_string_equal(machine_failure(f->machine), "no stack for signals");
 	assert_int_equal(f->guest.entries, 0);
+}
+
+static void a_written_tsc_meets_its_deadline(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(run(f, guest_moves_its_tsc), MACHINE_POWERED_OFF);
+	assert_int_equal(f->guest.ticks, 1);
 }
 
 /* ---- halting, pausing, killing ---- */
@@ -665,6 +688,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(guest_can_power_off, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(every_way_to_reset_starts_over, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(no_reboot_ends_instead, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(a_written_tsc_meets_its_deadline, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(signals_do_not_outlive_a_reset, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(debug_exit_has_a_code, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(kernel_is_read_again_at_reset, set_up, tear_down),
