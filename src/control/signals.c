@@ -4,10 +4,11 @@
 #include <stdbool.h>
 #include <sys/signalfd.h>
 
+/* SIGTERM must end us, and an ignored SIGCHLD would keep from us that a child ended. */
 static bool stays_ignored(int number)
 {
 	struct sigaction action;
-	return (number == SIGINT || number == SIGQUIT || number == SIGHUP) && sigaction(number, NULL, &action) == 0 &&
+	return number != SIGTERM && number != SIGCHLD && sigaction(number, NULL, &action) == 0 &&
 	       action.sa_handler == SIG_IGN;
 }
 
@@ -18,7 +19,6 @@ int signals_open(const int *number, size_t count, sigset_t *before)
 	for (size_t i = 0; i < count; i++) {
 		if (stays_ignored(number[i]))
 			continue;
-		/* An inherited SIG_IGN for SIGCHLD would keep from us that a child ended. */
 		(void)signal(number[i], SIG_DFL);
 		(void)sigaddset(&set, number[i]);
 	}

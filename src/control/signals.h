@@ -8,8 +8,8 @@
 
 /*
  * Blocks the signals for this thread and returns a signalfd that has them, or -1 with errno. *before, if not NULL, is
- * the mask as it was. SIGINT, SIGQUIT and SIGHUP stay out of it if our parent had us ignore them, as nohup and shells
- * with background jobs do: a blocked signal would arrive all the same. All others get back their default action.
+ * the mask as it was. Signals that our parent had us ignore, as nohup and shells with background jobs do, stay ignored:
+ * blocked, they would arrive all the same. Only SIGTERM and SIGCHLD get back their default action.
  */
 int signals_open(const int *number, size_t count, sigset_t *before);
 

@@ -4,6 +4,7 @@
 
 import json
 import random
+import resource
 import time
 
 from support import CliTest, main, wait_for
@@ -147,6 +148,15 @@ class Hostile(CliTest):
         for connection in silent:
             connection.socket.close()
         self.assert_served()
+
+    def test_silent_clients_that_take_all_descriptors(self):
+        self.start("--kernel", self.file("k2", "spin"), "--name", "two",
+                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20)))
+        silent = [self.connect("two") for _ in range(CLIENTS_MAX)]
+        with self.connect("two") as connection:
+            self.assertIn("result", connection.call("guest.status"))
+        for connection in silent:
+            connection.socket.close()
 
     def test_a_client_that_never_reads_costs_little(self):
         """It sends requests until its answers back up; then it is not read any more, and memory does not grow."""
