@@ -21,16 +21,16 @@
 #include "base/error.h"
 
 /* X(name): features an instruction or a control bit can depend on. */
-#define CPU_FEATURES(X)                                                                                                \
-	X(FPU)                                                                                                         \
-	X(VME)                                                                                                         \
-	X(DE) X(PSE) X(TSC) X(MSR) X(PAE) X(CX8) X(APIC) X(SEP) X(MTRR) X(PGE) X(CMOV) X(PAT) X(PSE36) X(CLFSH) X(MMX) \
-	    X(FXSR) X(SSE) X(SSE2) X(SSE3) X(PCLMULQDQ) X(SSSE3) X(FMA) X(CX16) X(PCID) X(SSE41) X(SSE42) X(X2APIC)    \
-		X(MOVBE) X(POPCNT) X(TSC_DEADLINE) X(AES) X(XSAVE) X(AVX) X(F16C) X(RDRAND) X(HYPERVISOR) X(FSGSBASE)  \
-		    X(TSC_ADJUST) X(BMI1) X(AVX2) X(SMEP) X(BMI2) X(ERMS) X(INVPCID) X(RDSEED) X(ADX) X(SMAP)          \
-			X(CLFLUSHOPT) X(CLWB) X(SHA) X(UMIP) X(RDPID) X(GFNI) X(VAES) X(VPCLMULQDQ) X(FSRM)            \
-			    X(XSAVEOPT) X(XSAVEC) X(LAHF_LM) X(LZCNT) X(PREFETCHW) X(SYSCALL) X(NX) X(PAGE1G)          \
-				X(RDTSCP) X(LM) X(SSE4A) X(ARAT) X(INVARIANT_TSC) X(MCE) X(MCA)
+/* clang-format off */
+#define CPU_FEATURES(X) \
+	X(FPU) X(VME) X(DE) X(PSE) X(TSC) X(MSR) X(PAE) X(CX8) X(APIC) X(SEP) X(MTRR) X(PGE) X(CMOV) X(PAT) X(PSE36) \
+	X(CLFSH) X(MMX) X(FXSR) X(SSE) X(SSE2) X(SSE3) X(PCLMULQDQ) X(SSSE3) X(FMA) X(CX16) X(PCID) X(SSE41) \
+	X(SSE42) X(X2APIC) X(MOVBE) X(POPCNT) X(TSC_DEADLINE) X(AES) X(XSAVE) X(AVX) X(F16C) X(RDRAND) X(HYPERVISOR) \
+	X(FSGSBASE) X(TSC_ADJUST) X(BMI1) X(AVX2) X(SMEP) X(BMI2) X(ERMS) X(INVPCID) X(RDSEED) X(ADX) X(SMAP) \
+	X(CLFLUSHOPT) X(CLWB) X(SHA) X(UMIP) X(RDPID) X(GFNI) X(VAES) X(VPCLMULQDQ) X(FSRM) X(XSAVEOPT) X(XSAVEC) \
+	X(LAHF_LM) X(LZCNT) X(PREFETCHW) X(SYSCALL) X(NX) X(PAGE1G) X(RDTSCP) X(LM) X(SSE4A) X(ARAT) \
+	X(INVARIANT_TSC) X(MCE) X(MCA)
+/* clang-format on */
 
 enum cpu_feature {
 #define X(name) CPU_FEATURE_##name,
@@ -51,12 +51,12 @@ struct cpu_cpuid_leaf {
 #define CPU_APIC_TIMER_HZ 1000000000u
 
 /* X(name, leaf, subleaf, register): the CPUID words that features live in. */
-#define CPU_CPUID_WORDS(X)                                                                                             \
-	X(1_ECX, 1, 0, ecx)                                                                                            \
-	X(1_EDX, 1, 0, edx)                                                                                            \
-	X(6_EAX, 6, 0, eax) X(7_EBX, 7, 0, ebx) X(7_ECX, 7, 0, ecx) X(7_EDX, 7, 0, edx) X(D1_EAX, 0xd, 1, eax)         \
-	    X(80000001_ECX, 0x80000001, 0, ecx) X(80000001_EDX, 0x80000001, 0, edx)                                    \
-		X(80000007_EDX, 0x80000007, 0, edx)
+/* clang-format off */
+#define CPU_CPUID_WORDS(X) \
+	X(1_ECX, 1, 0, ecx) X(1_EDX, 1, 0, edx) X(6_EAX, 6, 0, eax) X(7_EBX, 7, 0, ebx) X(7_ECX, 7, 0, ecx) \
+	X(7_EDX, 7, 0, edx) X(D1_EAX, 0xd, 1, eax) X(80000001_ECX, 0x80000001, 0, ecx) \
+	X(80000001_EDX, 0x80000001, 0, edx) X(80000007_EDX, 0x80000007, 0, edx)
+/* clang-format on */
 
 enum cpu_cpuid_word {
 #define X(name, leaf, subleaf, register) CPUID_WORD_##name,
