@@ -54,22 +54,26 @@ enum cpu_bit_kind { CPU_BIT_TEST, CPU_BIT_SET, CPU_BIT_RESET, CPU_BIT_COMPLEMENT
 /*
  * What the fields mean where the encoding does not say it, by operation.
  *
- * mov_from_cr, mov_to_cr, mov_from_dr, mov_to_dr: `reg` is the control or debug register, `rm` the general one,
- * whatever ModRM.mod says; operand sizes are ignored. lmsw, lldt, ltr: 16 bits of `rm` or memory. smsw, sldt, str: `rm`
- * by operand_size, or 16 bits of memory. lgdt, lidt: operand_size 2 outside 64-bit mode loads 24 bits of base. invpcid:
- * `reg` is the type. rdfsbase and its kin: `rm` by operand_size. rdpid: `rm`. pushf, popf, pusha, popa, enter, leave:
- * operand_size is that of one push: 2, 4, or 8 in 64-bit mode. enter: immediate is the frame's size. loop, loope,
- * loopne, jcxz: immediate is the signed distance from the next instruction, address_size the width of the count,
- * operand_size 2 cuts the target to 16 bits. in, out: operand_size, and `reg`: CPU_RDX for DX, CPU_NO_REGISTER for a
- * port in the immediate. String instructions: operand_size is the element's; `rep` is F3 (REP, REPE), `repne` F2, at
- * most one of them. With EFLAGS.TF each CPU_RESTART has recorded the single-step trap. aam, aad: immediate is the base.
- * xlat: segment and address_size only. bound: operand_size of one bound. bit_memory: immediate is enum cpu_bit_kind,
- * `reg` holds the bit offset, operand_size that of the element. fnstenv, fldenv, fnsave, frstor: operand_size 2 for the
- * 16-bit formats, otherwise 4. fxsave to xrstor: rex_w. maskmovq, maskmovdqu: `reg` is the data, `rm` the mask; the
- * address is (R)DI in `segment` by address_size. vmaskmov, vpmaskmov: operand_size is the element's (4, 8), `vvvv` the
- * mask, `reg` the data; immediate 0 loads, 1 stores. gather: operand_size is the element's, immediate the size of one
- * index (4, 8), `index` the index register, `vvvv` the mask, `reg` the destination. nop: hints and prefetches: the
- * memory operand, if any, is not touched.
+ * - mov_from_cr, mov_to_cr, mov_from_dr, mov_to_dr: `reg` is the control or debug register, `rm` the general one,
+ *   whatever ModRM.mod says; operand sizes are ignored.
+ * - lmsw, lldt, ltr: 16 bits of `rm` or memory. smsw, sldt, str: `rm` by operand_size, or 16 bits of memory.
+ * - lgdt, lidt: operand_size 2 outside 64-bit mode loads 24 bits of base.
+ * - invpcid: `reg` is the type. rdfsbase and its kin: `rm` by operand_size. rdpid: `rm`.
+ * - pushf, popf, pusha, popa, enter, leave: operand_size is that of one push: 2, 4, or 8 in 64-bit mode.
+ * - enter: immediate is the frame's size.
+ * - loop, loope, loopne: immediate is the signed distance from the next instruction, address_size the width of the
+ *   count, operand_size 2 cuts the target to 16 bits.
+ * - in, out: operand_size, and `reg`: CPU_RDX for DX, CPU_NO_REGISTER for a port in the immediate.
+ * - String instructions: operand_size is the element's; `rep` is F3 (REP, REPE), `repne` F2, at most one of them. With
+ *   EFLAGS.TF each CPU_RESTART has recorded the single-step trap.
+ * - aam, aad: immediate is the base. xlat: segment and address_size only. bound: operand_size of one bound.
+ * - bit_memory: immediate is enum cpu_bit_kind, `reg` holds the bit offset, operand_size that of the element.
+ * - fnstenv, fldenv, fnsave, frstor: operand_size 2 for the 16-bit formats, otherwise 4. fxsave to xrstor: rex_w.
+ * - maskmovq, maskmovdqu: `reg` is the data, `rm` the mask; the address is (R)DI in `segment` by address_size.
+ * - vmaskmov, vpmaskmov: operand_size is the element's (4, 8), `vvvv` the mask, `reg` the data; immediate 0 loads, 1
+ *   stores.
+ * - gather: operand_size is the element's, immediate the size of one index (4, 8), `index` the index register, `vvvv`
+ *   the mask, `reg` the destination.
  */
 
 /* The address of the instruction that follows. */
@@ -90,35 +94,34 @@ uint64_t cpu_register(const struct cpu *cpu, const struct cpu_insn *insn, unsign
 void cpu_register_set(struct cpu *cpu, const struct cpu_insn *insn, unsigned number, unsigned size, uint64_t value);
 
 /* X(NAME): every operation in C. CPU_OP_NAME runs cpu_op_name, which does what its mnemonic says in all modes. */
-#define CPU_OPS_CONTROL(X) /* cpu/control.c, cpu/debug.c, cpu/table.c, cpu/flags.c: system registers */                \
-	X(mov_from_cr)                                                                                                 \
-	X(mov_to_cr) X(mov_from_dr) X(mov_to_dr) X(lmsw) X(smsw) X(clts) X(invlpg) X(invpcid) X(invd) X(wbinvd)        \
-	    X(lgdt) X(lidt) X(sgdt) X(sidt) X(lldt) X(ltr) X(sldt) X(str) X(hlt) X(rdpmc) X(xgetbv) X(xsetbv)          \
-		X(rdfsbase) X(rdgsbase) X(wrfsbase) X(wrgsbase)
-#define CPU_OPS_FLAGS(X) /* cpu/flags.c: what kernels do at each entry and around each critical section */             \
+/* clang-format off */
+#define CPU_OPS_CONTROL(X) /* cpu/control.c, cpu/debug.c, cpu/table.c, cpu/flags.c: system registers */ \
+	X(mov_from_cr) X(mov_to_cr) X(mov_from_dr) X(mov_to_dr) X(lmsw) X(smsw) X(clts) X(invlpg) X(invpcid) X(invd) \
+	X(wbinvd) X(lgdt) X(lidt) X(sgdt) X(sidt) X(lldt) X(ltr) X(sldt) X(str) X(hlt) X(rdpmc) X(xgetbv) X(xsetbv) \
+	X(rdfsbase) X(rdgsbase) X(wrfsbase) X(wrgsbase)
+#define CPU_OPS_FLAGS(X) /* cpu/flags.c: what kernels do at each entry and around each critical section */ \
 	X(stac) X(clac) X(swapgs) X(cli) X(sti) X(pushf) X(popf)
-#define CPU_OPS_MODEL(X) /* cpu/msr.c */ X(cpuid) X(rdmsr) X(wrmsr) X(rdtsc) X(rdtscp) X(rdpid)
-#define CPU_OPS_TRANSFER(                                                                                              \
-    X) /* cpu/transfer.c, cpu/syscall.c, cpu/segment.c: far control transfers and segment loads */                     \
-	X(int_n)                                                                                                       \
-	X(int3) X(int1) X(into) X(iret) X(syscall) X(sysret) X(sysenter) X(sysexit) X(call_far) X(jmp_far) X(ret_far)  \
-	    X(mov_to_segment) X(mov_from_segment) X(pop_segment) X(push_segment) X(load_far_pointer) X(lar) X(lsl)     \
-		X(verr) X(verw) X(arpl) X(ud)
-#define CPU_OPS_STRING(X) /* cpu/string.c */ X(movs) X(cmps) X(stos) X(lods) X(scas)
-#define CPU_OPS_PORT(X) /* cpu/port.c, cpu/string.c */ X(ins) X(outs) X(in) X(out)
-#define CPU_OPS_LEGACY(X) /* cpu/legacy.c, cpu/atomic.c: what 64-bit mode dropped, and rare integer instructions */    \
-	X(daa)                                                                                                         \
-	X(das) X(aaa) X(aas) X(aam) X(aad) X(bound) X(enter) X(leave) X(pusha) X(popa) X(salc) X(xlat) X(cmpxchg8b)    \
-	    X(cmpxchg16b) X(bit_memory) X(lahf) X(sahf) X(loop) X(loope) X(loopne) X(jcxz)
-#define CPU_OPS_VECTOR(X) /* cpu/xsave.c, cpu/x87.c, cpu/vector.c: state save areas, masked and gathered accesses */   \
-	X(fxsave)                                                                                                      \
-	X(fxrstor) X(xsave) X(xsaveopt) X(xsavec) X(xrstor) X(fnstenv) X(fldenv) X(fnsave) X(frstor) X(ldmxcsr)        \
-	    X(stmxcsr) X(fwait) X(maskmovq) X(maskmovdqu) X(vmaskmov) X(vpmaskmov) X(gather) X(clflush) X(nop)
+#define CPU_OPS_MODEL(X) /* cpu/msr.c */ \
+	X(cpuid) X(rdmsr) X(wrmsr) X(rdtsc) X(rdtscp) X(rdpid)
+#define CPU_OPS_TRANSFER(X) /* cpu/transfer.c, cpu/syscall.c, cpu/segment.c: far transfers and segment loads */ \
+	X(int_n) X(int3) X(int1) X(into) X(iret) X(syscall) X(sysret) X(sysenter) X(sysexit) X(call_far) X(jmp_far) \
+	X(ret_far) X(mov_to_segment) X(mov_from_segment) X(pop_segment) X(push_segment) X(load_far_pointer) X(lar) \
+	X(lsl) X(verr) X(verw) X(arpl) X(ud)
+#define CPU_OPS_STRING(X) /* cpu/string.c */ \
+	X(movs) X(cmps) X(stos) X(lods) X(scas)
+#define CPU_OPS_PORT(X) /* cpu/port.c, cpu/string.c */ \
+	X(ins) X(outs) X(in) X(out)
+#define CPU_OPS_LEGACY(X) /* cpu/legacy.c, cpu/atomic.c: what 64-bit mode dropped, and rare integer instructions */ \
+	X(daa) X(das) X(aaa) X(aas) X(aam) X(aad) X(bound) X(enter) X(leave) X(pusha) X(popa) X(salc) X(xlat) \
+	X(bit_memory) X(lahf) X(sahf) X(loop) X(loope) X(loopne)
+#define CPU_OPS_VECTOR(X) /* cpu/xsave.c, cpu/x87.c, cpu/vector.c: state save areas, masked and gathered accesses */ \
+	X(fxsave) X(fxrstor) X(xsave) X(xsaveopt) X(xsavec) X(xrstor) X(fnstenv) X(fldenv) X(fnsave) X(frstor) \
+	X(ldmxcsr) X(stmxcsr) X(fwait) X(maskmovq) X(maskmovdqu) X(vmaskmov) X(vpmaskmov) X(gather) X(clflush)
 
-#define CPU_OPS(X)                                                                                                     \
-	CPU_OPS_CONTROL(X)                                                                                             \
-	CPU_OPS_FLAGS(X) CPU_OPS_MODEL(X) CPU_OPS_TRANSFER(X) CPU_OPS_STRING(X) CPU_OPS_PORT(X) CPU_OPS_LEGACY(X)      \
-	    CPU_OPS_VECTOR(X)
+#define CPU_OPS(X) \
+	CPU_OPS_CONTROL(X) CPU_OPS_FLAGS(X) CPU_OPS_MODEL(X) CPU_OPS_TRANSFER(X) CPU_OPS_STRING(X) CPU_OPS_PORT(X) \
+	CPU_OPS_LEGACY(X) CPU_OPS_VECTOR(X)
+/* clang-format on */
 
 enum cpu_op {
 #define X(name) CPU_OP_##name,

@@ -211,7 +211,7 @@ enum cpu_next cpu_op_popa(struct cpu *cpu, const struct cpu_insn *insn)
 	return CPU_CONTINUE;
 }
 
-/* ---- LOOP and JCXZ ---- */
+/* ---- LOOP ---- */
 
 static enum cpu_next branch(struct cpu *cpu, const struct cpu_insn *insn)
 {
@@ -255,11 +255,4 @@ enum cpu_next cpu_op_loope(struct cpu *cpu, const struct cpu_insn *insn)
 enum cpu_next cpu_op_loopne(struct cpu *cpu, const struct cpu_insn *insn)
 {
 	return loop(cpu, insn, (cpu->flags_arithmetic & FLAG_ZF) == 0);
-}
-
-enum cpu_next cpu_op_jcxz(struct cpu *cpu, const struct cpu_insn *insn)
-{
-	if ((cpu->gpr[CPU_RCX] & size_mask(insn->address_size)) != 0)
-		return CPU_CONTINUE;
-	return branch(cpu, insn);
 }

@@ -290,10 +290,3 @@ enum cpu_next cpu_op_clflush(struct cpu *cpu, const struct cpu_insn *insn)
 	return op_result(cpu_operand_linear(cpu, insn, 1, TLB_READ, &linear) &&
 			 mmu_translate(cpu, linear, TLB_READ, cpu_view(cpu), insn->segment == CPU_SS, &page));
 }
-
-enum cpu_next cpu_op_nop(struct cpu *cpu, const struct cpu_insn *insn)
-{
-	(void)cpu;
-	(void)insn;
-	return CPU_CONTINUE;
-}

@@ -134,9 +134,12 @@ static bool first_piece(const struct memory *memory, uint64_t gpa, uint64_t size
 	return true;
 }
 
+/* After the bytes: an engine marks a page before it reads code from it. So either it reads the new bytes, or the mark
+ * is seen here and what was made of the old ones is dropped. */
 static void notify_code(const struct memory *memory, const struct piece *piece, uint64_t gpa)
 {
 	uint64_t page = (uint64_t)(piece->host - memory->host) >> PAGE_SHIFT;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	uint8_t flags = __atomic_load_n(&memory->page_flags[page], __ATOMIC_RELAXED);
 	if ((flags & PAGE_CODE) != 0 && memory->code_notifier != NULL)
 		memory->code_notifier(memory->code_notifier_opaque, gpa, piece->size);
@@ -164,8 +167,8 @@ bool memory_write(struct memory *memory, uint64_t gpa, const void *from, uint64_
 		if (!first_piece(memory, gpa, size, &piece))
 			return false;
 		if (!piece.region->read_only) {
-			notify_code(memory, &piece, gpa);
 			memcpy(piece.host, at, piece.size);
+			notify_code(memory, &piece, gpa);
 		}
 		at += piece.size;
 		gpa += piece.size;
@@ -180,8 +183,8 @@ bool memory_fill(struct memory *memory, uint64_t gpa, uint8_t value, uint64_t si
 		if (!first_piece(memory, gpa, size, &piece))
 			return false;
 		if (!piece.region->read_only) {
-			notify_code(memory, &piece, gpa);
 			memset(piece.host, value, piece.size);
+			notify_code(memory, &piece, gpa);
 		}
 		gpa += piece.size;
 	}
@@ -195,8 +198,8 @@ bool memory_load(struct memory *memory, uint64_t gpa, const void *from, uint64_t
 	for (; size > 0; size -= piece.size) {
 		if (!first_piece(memory, gpa, size, &piece))
 			return false;
-		notify_code(memory, &piece, gpa);
 		memcpy(piece.host, at, piece.size);
+		notify_code(memory, &piece, gpa);
 		at += piece.size;
 		gpa += piece.size;
 	}

@@ -9,7 +9,7 @@
  * Addresses are guest-physical bytes; sizes are bytes; a page is 4096 bytes.
  *
  * Page flags. One byte per RAM page. PAGE_CODE says that an engine keeps translations of the page:
- * every write through the gate to such a page calls the code notifier first, and engines must not keep
+ * every write through the gate to such a page calls the code notifier afterwards, and engines must not keep
  * a direct write path to it. Flags are read without a lock and written by the engine only.
  *
  * Threading: any thread may read and write guest bytes at any time, as DMA does on hardware. Regions are
@@ -41,7 +41,7 @@ struct memory_region {
 	bool read_only;	 /* ROM: guest and device writes are dropped */
 };
 
-/* Called before bytes of a PAGE_CODE page change through the gate. */
+/* Called after bytes of a PAGE_CODE page have changed through the gate, by the thread that wrote them. */
 typedef void memory_code_notifier(void *opaque, uint64_t gpa, uint64_t size);
 
 struct memory {

@@ -101,11 +101,6 @@ void asm_op(struct assembler *as, unsigned prefix, bool w, unsigned opcode, unsi
 	operation(as, prefix, asm_rex_bits(reg, rm) | (w ? 8u : 0u), opcode, reg, rm);
 }
 
-void asm_op_byte(struct assembler *as, unsigned opcode, unsigned reg, struct host_rm rm)
-{
-	operation(as, 0, asm_rex_bits(reg, rm) | 0x40, opcode, reg, rm);
-}
-
 void asm_mov(struct assembler *as, unsigned to, unsigned from)
 {
 	if (to != from)

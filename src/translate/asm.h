@@ -84,13 +84,12 @@ void asm_word64(struct assembler *as, uint64_t value);
 
 /* REX bits R, X, B as the operands want them; bit 3 is W. */
 unsigned asm_rex_bits(unsigned reg, struct host_rm rm);
-/* ModRM, SIB and displacement. `trailing` is not needed: nothing here is RIP-relative. */
+/* ModRM, SIB and displacement. Nothing here is RIP-relative. */
 void asm_modrm(struct assembler *as, unsigned reg, struct host_rm rm);
 
 /* One instruction `[prefix] [REX] opcode modrm`. opcode: one byte, or 0x0fxx, 0x0f38xx, 0x0f3axx. prefix: 0, 0x66,
- * 0xf2, 0xf3. byte_registers forces a REX so that registers 4-7 are SPL, BPL, SIL, DIL. */
+ * 0xf2, 0xf3. */
 void asm_op(struct assembler *as, unsigned prefix, bool w, unsigned opcode, unsigned reg, struct host_rm rm);
-void asm_op_byte(struct assembler *as, unsigned opcode, unsigned reg, struct host_rm rm);
 
 void asm_mov(struct assembler *as, unsigned to, unsigned from);	  /* 64 bits */
 void asm_mov32(struct assembler *as, unsigned to, unsigned from); /* 32 bits, clears the upper half */

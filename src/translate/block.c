@@ -79,7 +79,6 @@ void block_publish(struct engine *engine, struct block *block)
 	if (needs_second_link(engine, block))
 		page_link(engine, block, 1, block->gpa2);
 	engine->list[engine->block_count++] = block;
-	engine->blocks_translated++;
 }
 
 struct block *block_at(const struct engine *engine, uint64_t run_address)

@@ -133,7 +133,7 @@ struct engine {
 	struct code_page *pages; /* one for each RAM page, populated on demand */
 	size_t page_count;
 	struct engine_vcpu *vcpu[LEDGER_MAX_VCPUS];
-	uint64_t blocks_translated, flushes;
+	uint64_t flushes;
 	struct code_queue queue;
 	bool has_bmi2;
 };

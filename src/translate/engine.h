@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The translating engine as the machine sees it. How it works: translate/README section in docs/engine.md and the
- * theory of operation at the head of translate/block.h, emit.h and dispatch.c.
+ * The translating engine as the machine sees it. How it works: docs/engine.md.
  *
  * One engine serves one machine; each vCPU has its own `struct engine_vcpu`, which embeds its struct cpu. The code
  * cache is shared by all vCPUs: translated code reaches its vCPU through one reserved host register.
@@ -20,7 +19,7 @@ struct engine_vcpu;
 
 struct engine_options {
 	uint64_t code_cache_bytes; /* 0: default */
-	bool without_bmi2;         /* as on a host that lacks it: for tests */
+	bool without_bmi2;	   /* as on a host that lacks it: for tests */
 };
 
 enum engine_exit {

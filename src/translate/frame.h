@@ -5,12 +5,15 @@
  * Register assignment while guest code runs. It is the same at every instruction boundary, so a guest state can
  * be rebuilt from a host PC with little more than the guest PC.
  *
- *   host RSP            the frame (struct engine_vcpu, whose first member is struct cpu); below it, a stack for helpers
- *   host RAX            scratch; holds the guest's arithmetic flags as LAHF and SETO AL leave them where EFLAGS is
- * clobbered host RCX            scratch; index into the TLB; JRCXZ tests without touching flags host R12 scratch; the
- * address of a memory operand host R13, R14, R15  guest RCX, RSP, RAX host RDX RBX RBP RSI RDI R8-R11   the guest
- * registers of the same names cpu.gpr[12..15]     guest R12-R15: slots that an 8-bit displacement reaches host EFLAGS
- * the guest's arithmetic flags at every block boundary host x87, SSE, AVX  the guest's
+ * - host RSP: the frame (struct engine_vcpu, whose first member is struct cpu); below it, a stack for helpers
+ * - host RAX: scratch; holds the guest's arithmetic flags, as LAHF and SETO AL leave them, where EFLAGS is clobbered
+ * - host RCX: scratch; index into the TLB; JRCXZ tests without touching flags
+ * - host R12: scratch; the address of a memory operand
+ * - host R13, R14, R15: guest RCX, RSP, RAX
+ * - host RDX RBX RBP RSI RDI R8-R11: the guest registers of the same names
+ * - cpu.gpr[12..15]: guest R12-R15, slots that an 8-bit displacement reaches
+ * - host EFLAGS: the guest's arithmetic flags at every block boundary
+ * - host x87, SSE, AVX: the guest's
  *
  * The decision for several vCPUs: one code cache shared by all, since code never names a vCPU: all it touches is
  * relative to RSP.
@@ -110,9 +113,6 @@ struct engine_vcpu {
 	void *signal_stack;
 	void *allocation;
 	size_t allocation_size;
-	uint64_t careful_rip; /* instruction to run in careful mode next */
-	bool careful;
-	bool attached;
 };
 
 #define FRAME(field) offsetof(struct engine_vcpu, field)

@@ -78,8 +78,9 @@ static bool become_guest_exception(struct engine_vcpu *vcpu, ucontext_t *context
 
 static void on_signal(int number, siginfo_t *info, void *context)
 {
-	(void)info;
-	if (attached != NULL && become_guest_exception(attached, context))
+	/* One that another process sent says nothing about the instruction, and its trap number is an old one. */
+	bool by_instruction = info->si_code > 0;
+	if (by_instruction && attached != NULL && become_guest_exception(attached, context))
 		return;
 	signal(number, SIG_DFL); /* the instruction faults again, and the process ends with a core */
 }

@@ -15,7 +15,7 @@
 struct notes {
 	unsigned count;
 	uint64_t gpa[16], size[16];
-	uint8_t byte_before; /* what the first byte was when the notifier ran */
+	uint8_t byte; /* what the first byte was when the notifier ran */
 	const struct memory *memory;
 };
 
@@ -23,7 +23,7 @@ static void note_code(void *opaque, uint64_t gpa, uint64_t size)
 {
 	struct notes *notes = opaque;
 	assert_true(notes->count < 16);
-	assert_true(memory_read(notes->memory, gpa, &notes->byte_before, 1));
+	assert_true(memory_read(notes->memory, gpa, &notes->byte, 1));
 	notes->gpa[notes->count] = gpa;
 	notes->size[notes->count++] = size;
 }
@@ -155,7 +155,7 @@ static void rom_is_written_by_loaders_only(void **state)
 	assert_false(memory_load(memory, ROM_BASE + PAGE_MASK, "ab", 2));
 }
 
-static void writes_to_code_are_traced_before_they_happen(void **state)
+static void writes_to_code_are_traced_once_they_are_done(void **state)
 {
 	struct memory *memory = *state;
 	struct notes notes = {.memory = memory};
@@ -171,7 +171,7 @@ static void writes_to_code_are_traced_before_they_happen(void **state)
 	assert_int_equal(notes.count, 1);
 	assert_int_equal(notes.gpa[0], PAGE_SIZE);
 	assert_int_equal(notes.size[0], 6);
-	assert_int_equal(notes.byte_before, 0);
+	assert_int_equal(notes.byte, 0xcc);
 	assert_true(memory_fill(memory, PAGE_SIZE + 100, 1, sizeof bytes));
 	assert_int_equal(notes.count, 2);
 	assert_int_equal(notes.gpa[1], PAGE_SIZE + 100);
@@ -191,7 +191,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(gate_crosses_pages_and_stops_at_holes, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(gate_reaches_the_right_backing, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(rom_is_written_by_loaders_only, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(writes_to_code_are_traced_before_they_happen, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(writes_to_code_are_traced_once_they_are_done, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
