@@ -162,7 +162,7 @@ def run(options, folder):
             if took > ANSWER_SECONDS * 2:
                 raise Failed("nfold kill took %.1f s" % took)
         code = guest.process.returncode
-        wrote_to_debug_exit = self.options.chaos and code > 0 and code % 2 == 1  # whatever it wrote, the status is odd
+        wrote_to_debug_exit = options.chaos and code > 0 and code % 2 == 1  # whatever it wrote, the status is odd
         if code not in ENDS and not wrote_to_debug_exit:
             with open(guest.errors) as errors:
                 raise Failed("the host ended with status %s: %s" % (code, errors.read()[-400:]))
