@@ -93,10 +93,11 @@ static void random_mode(struct fixture *fixture, struct random *random)
 		break;
 	default:
 		start_long(fixture);
-		for (unsigned i = 0; i < 12; i++)
-			paging_map(fixture, PAGING_LONG, (5 + i % 6) * 0x1000u,
-				   (5 + random_below(random, 16)) * 0x1000u,
-				   random_next(random) & (PTE_W | PTE_U | PTE_NX), 12);
+		for (unsigned i = 0; i < 12; i++) {
+			uint64_t page = (5 + random_below(random, 16)) * 0x1000u;
+			uint64_t flags = random_next(random) & (PTE_W | PTE_U | PTE_NX);
+			paging_map(fixture, PAGING_LONG, (5 + i % 6) * 0x1000u, page, flags, 12);
+		}
 		mmu_flush_all(cpu, true);
 		break;
 	}
@@ -186,6 +187,7 @@ static void check_state(struct cpu *cpu)
 		assert_true(address_is_canonical(cpu->segment[i].base));
 }
 
+/* Compilers choose the order of operands: no expression here draws two numbers, so that all see the same test. */
 static void random_step(struct fixture *fixture, struct random *random, unsigned *successes)
 {
 	struct cpu *cpu = fixture->cpu;
@@ -195,8 +197,12 @@ static void random_step(struct fixture *fixture, struct random *random, unsigned
 	uint64_t rip = cpu->rip;
 	enum cpu_next next;
 
-	for (unsigned i = 0; i < 4; i++)
-		cpu->gpr[random_below(random, 16)] = random_value(random);
+	for (unsigned i = 0; i < 4; i++) {
+		size_t number = random_below(random, 16);
+		cpu->gpr[number] = random_value(random);
+	}
+	if (op == CPU_OP_ltr && random_below(random, 2)) /* the one selector that it takes */
+		cpu->gpr[insn.rm] = SEL_TSS;
 	if (op == CPU_OP_rdmsr || op == CPU_OP_wrmsr)
 		cpu->gpr[CPU_RCX] = random_msr(random);
 	if (op == CPU_OP_xrstor && random_below(random, 2)) { /* a valid area where the random ones never are */
@@ -213,8 +219,10 @@ static void random_step(struct fixture *fixture, struct random *random, unsigned
 		cpu->gpr[CPU_RCX] &= 0xfff; /* seldom more than the time allows */
 	else if (op >= CPU_OP_movs && op <= CPU_OP_outs)
 		cpu->run = 0; /* a long one must still come back */
-	for (unsigned i = 0; i < 64; i++)
-		cpu->xsave[XSAVE_XMM + random_below(random, 256)] = (uint8_t)random_next(random);
+	for (unsigned i = 0; i < 64; i++) {
+		size_t byte = random_below(random, 256);
+		cpu->xsave[XSAVE_XMM + byte] = (uint8_t)random_next(random);
+	}
 	next = cpu_ops[op](cpu, &insn);
 	assert_int_equal(next == CPU_FAULT, cpu->pending.valid);
 	if (next != CPU_EXIT)
