@@ -1,33 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* The machine on the double engine: threads, halting, pausing, resets and ends, without a line of translated code. */
-#include "boot-images.h"
-#include "double-engine.h"
+#include "machine-fixture.h"
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #include "cpu/cpuid.h"
 #include "cpu/msr.h"
-#include "machine/machine.h"
 
 #define DEBUG_EXIT 0xf4
 #define LAPIC_SVR 0xfee000f0u
 #define LAPIC_LVT_TIMER 0xfee00320u
 #define LAPIC_ICR_LOW 0xfee00300u
 #define LAPIC_ICR_HIGH 0xfee00310u
-#define BOOT_RIP 0x200010u
 
 static enum engine_exit guest_powers_off(struct guest *guest, struct cpu *cpu)
 {
@@ -160,111 +147,6 @@ static enum engine_exit guest_starts_another(struct guest *guest, struct cpu *cp
 	guest_write_mmio(cpu, LAPIC_ICR_LOW, 0x4500); /* INIT, asserted */
 	guest_write_mmio(cpu, LAPIC_ICR_LOW, 0x4600 | 0x9a);
 	return guest_spin(guest, cpu);
-}
-
-/* ---- fixture ---- */
-
-struct fixture {
-	char folder[32], kernel[64], path[64];
-	struct guest guest;
-	struct machine_config config;
-	struct machine *machine;
-	struct error error;
-	enum machine_end end;
-};
-
-static int set_up(void **state)
-{
-	struct fixture *f = calloc(1, sizeof *f);
-	uint8_t kernel[TEST_MULTIBOOT_SIZE];
-	strcpy(f->folder, "/tmp/nfold-machine-XXXXXX");
-	assert_non_null(mkdtemp(f->folder));
-	(void)snprintf(f->kernel, sizeof f->kernel, "%s/kernel", f->folder);
-	(void)snprintf(f->path, sizeof f->path, "%s/other", f->folder);
-	make_multiboot(kernel);
-	FILE *file = fopen(f->kernel, "wb");
-	assert_non_null(file);
-	assert_int_equal(fwrite(kernel, 1, sizeof kernel, file), sizeof kernel);
-	assert_int_equal(fclose(file), 0);
-	f->config = (struct machine_config){.name = "test",
-					    .memory_size = TEST_MEMORY,
-					    .cpus = 1,
-					    .cpu_model = "max",
-					    .kernel = f->kernel,
-					    .serial = SERIAL_NONE,
-					    .debug_exit_port = -1};
-	*state = f;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	struct fixture *f = *state;
-	machine_destroy(f->machine);
-	(void)unlink(f->kernel);
-	(void)unlink(f->path);
-	assert_int_equal(rmdir(f->folder), 0);
-	free(f);
-	return 0;
-}
-
-static void create(struct fixture *f)
-{
-	f->guest.boot_rip = BOOT_RIP;
-	double_engine_set_guest(&f->guest);
-	f->machine = machine_create(&f->config, &f->error);
-	if (f->machine == NULL)
-		fail_msg("%s", f->error.text);
-}
-
-static enum machine_end run(struct fixture *f, enum engine_exit (*guest)(struct guest *, struct cpu *))
-{
-	f->guest.run = guest;
-	create(f);
-	return machine_run(f->machine);
-}
-
-static void *run_thread(void *opaque)
-{
-	struct fixture *f = opaque;
-	f->end = machine_run(f->machine);
-	return NULL;
-}
-
-static pthread_t run_beside(struct fixture *f, enum engine_exit (*guest)(struct guest *, struct cpu *))
-{
-	pthread_t thread;
-	f->guest.run = guest;
-	create(f);
-	assert_int_equal(pthread_create(&thread, NULL, run_thread, f), 0);
-	return thread;
-}
-
-static void sleep_ms(long ms)
-{
-	struct timespec time = {.tv_nsec = ms * 1000000};
-	(void)nanosleep(&time, NULL);
-}
-
-/* Waits up to five seconds for a counter to move past a value. */
-static void await_past(const uint32_t *counter, uint32_t value)
-{
-	for (unsigned i = 0; i < 5000; i++) {
-		if (__atomic_load_n(counter, __ATOMIC_SEQ_CST) > value)
-			return;
-		sleep_ms(1);
-	}
-	fail_msg("nothing happened");
-}
-
-static void await_state(struct fixture *f, enum machine_state wanted)
-{
-	for (unsigned i = 0; i < 5000; i++) {
-		if (machine_state(f->machine) == wanted)
-			return;
-		sleep_ms(1);
-	}
-	fail_msg("the machine's state did not change");
 }
 
 /* ---- ends ---- */
@@ -582,88 +464,6 @@ static void processors_wait_for_their_start(void **state)
 	assert_true(reading.state_ns[LEDGER_GUEST] > 0);
 }
 
-/* ---- bad input ---- */
-
-static void assert_refused(struct fixture *f, const char *word)
-{
-	f->error = (struct error){0};
-	double_engine_set_guest(&f->guest);
-	assert_null(machine_create(&f->config, &f->error));
-	assert_null(strchr(f->error.text, '\n'));
-	if (strstr(f->error.text, word) == NULL)
-		fail_msg("\"%s\" does not say \"%s\"", f->error.text, word);
-}
-
-static void absurd_sizes_are_refused(void **state)
-{
-	struct fixture *f = *state;
-	static const uint64_t sizes[] = {0, 1, 4096, (2 << 20) - 4096, (32 << 20) + 1, UINT64_C(1) << 40, UINT64_MAX};
-	for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-		f->config.memory_size = sizes[i];
-		assert_refused(f, "memory");
-	}
-	f->config.memory_size = TEST_MEMORY;
-	f->config.cpus = 0;
-	assert_refused(f, "processors");
-	f->config.cpus = 9;
-	assert_refused(f, "processors");
-}
-
-static void write_file(const char *path, const char *text)
-{
-	FILE *file = fopen(path, "wb");
-	assert_non_null(file);
-	assert_true(fputs(text, file) >= 0);
-	assert_int_equal(fclose(file), 0);
-}
-
-static void bad_files_are_refused_and_nothing_is_made(void **state)
-{
-	struct fixture *f = *state;
-	f->config.serial = SERIAL_FILE;
-	f->config.serial_path = f->path;
-	f->config.kernel = "/nonexistent/kernel";
-	assert_refused(f, "there is no kernel");
-	f->config.kernel = f->folder;
-	assert_refused(f, "directory");
-	f->config.kernel = "/dev/null";
-	assert_refused(f, "regular");
-	assert_int_not_equal(access(f->path, F_OK), 0);
-
-	write_file(f->path, "");
-	f->config.kernel = f->path;
-	assert_refused(f, "empty");
-	write_file(f->path, "x");
-	assert_refused(f, "no kernel");
-	f->config.kernel = f->kernel;
-	f->config.initrd = f->path;
-	assert_refused(f, "--module");
-	f->config.initrd = "/nonexistent/initrd";
-	assert_refused(f, "there is no initrd");
-	f->config.initrd = NULL;
-	f->config.module[0] = "/nonexistent/module argument";
-	f->config.module_count = 1;
-	assert_refused(f, "there is no module /nonexistent/module");
-	assert_int_equal(truncate(f->path, 64 << 20), 0);
-	f->config.kernel = f->path;
-	assert_refused(f, "too big");
-	f->config.kernel = f->kernel;
-	f->config.module_count = 0;
-	f->config.cpu_model = "z80";
-	assert_refused(f, "z80");
-	f->config.cpu_model = "max";
-	f->config.serial_path = "/nonexistent/serial";
-	assert_refused(f, "/nonexistent/serial");
-	f->config.serial = SERIAL_UNIX;
-	f->config.serial_path = f->kernel;
-	assert_refused(f, "not a socket");
-	f->config.serial = SERIAL_NONE;
-	f->config.debug_exit_port = DOUBLE_COM1;
-	assert_refused(f, "0x3f8");
-	f->config.debug_exit_port = 0xffff;
-	assert_refused(f, "0xffff");
-}
-
 /* ---- two at once: nothing is global ---- */
 
 static void machines_do_not_know_each_other(void **state)
@@ -703,8 +503,6 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(serial_goes_through_a_socket, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(owners_watch_descriptors, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(processors_wait_for_their_start, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(absurd_sizes_are_refused, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(bad_files_are_refused_and_nothing_is_made, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(machines_do_not_know_each_other, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
