@@ -381,7 +381,7 @@ static unsigned extended(const struct translation *t, unsigned rex_bit, unsigned
 
 static void emit_operation(struct translation *t, const struct plan *plan)
 {
-	struct host_rm rm = rm_register(0);
+	struct host_rm rm;
 	unsigned reg = t->insn.raw.modrm.reg;
 	reg |= extended(t, t->insn.raw.rex.R, t->insn.raw.vex.R);
 	if (plan->role[ROLE_REG].present)
