@@ -89,7 +89,8 @@ static bool same_fault(const struct open_set *open, const struct insn_result *ex
 {
 	if (open->what & OPEN_WHICH)
 		return true;
-	/* An undefined opcode that would be longer than 15 bytes: the processor finds its length first (docs/engine.md). */
+	/* An undefined opcode that would be longer than 15 bytes: the processor finds its length first
+	 * (docs/engine.md). */
 	if (open->insn_case->decoded.insn.length == 0 && expected->vector == VECTOR_GP && got->vector == VECTOR_UD)
 		return true;
 	uint32_t error_mask = error_code_mask(open, expected);
