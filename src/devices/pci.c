@@ -18,6 +18,8 @@
 
 #define BAR_IO 1u
 #define BAR_64_BITS 4u
+#define ROM_ENABLE 1u
+#define ROM_SIZE_MIN 2048u
 #define HEADER_MULTIFUNCTION 0x80u
 #define STATUS_DEVSEL_MEDIUM 0x0200u
 
@@ -61,6 +63,11 @@ static struct io_map *bar_map(const struct pci_function *function, const struct 
 	return bar->io ? function->bus->config.ports : function->bus->config.mmio;
 }
 
+static unsigned bar_offset(unsigned index)
+{
+	return index == PCI_ROM ? PCI_ROM_ADDRESS : PCI_BAR0 + 4 * index;
+}
+
 /* Where the configuration space puts the BAR. False: nowhere, being disabled or at zero. */
 static bool bar_decode(const struct pci_function *function, unsigned index, uint64_t *base)
 {
@@ -68,7 +75,10 @@ static bool bar_decode(const struct pci_function *function, unsigned index, uint
 	uint64_t command = load_le(&function->config[PCI_COMMAND], 2);
 	if (bar->size == 0 || !(command & (bar->io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY)))
 		return false;
-	*base = load_le(&function->config[PCI_BAR0 + 4 * index], bar->wide ? 8 : 4) & ~(bar->size - 1);
+	uint64_t value = load_le(&function->config[bar_offset(index)], bar->wide ? 8 : 4);
+	if (index == PCI_ROM && !(value & ROM_ENABLE))
+		return false;
+	*base = value & ~(bar->size - 1);
 	return *base != 0;
 }
 
@@ -82,7 +92,7 @@ static void bar_unmap(struct pci_function *function, struct pci_bar *bar)
 /* Takes away what moved or went. */
 static void function_unmap_stale(struct pci_function *function)
 {
-	for (unsigned i = 0; i < PCI_BARS; i++) {
+	for (unsigned i = 0; i <= PCI_ROM; i++) {
 		struct pci_bar *bar = &function->bar[i];
 		uint64_t base;
 		if (bar->mapped && (!bar_decode(function, i, &base) || base != bar->base))
@@ -93,7 +103,7 @@ static void function_unmap_stale(struct pci_function *function)
 /* A range that does not fit, because the guest put it on another or the table is full, stays away until it does. */
 static void function_map(struct pci_function *function)
 {
-	for (unsigned i = 0; i < PCI_BARS; i++) {
+	for (unsigned i = 0; i <= PCI_ROM; i++) {
 		struct pci_bar *bar = &function->bar[i];
 		uint64_t base;
 		if (bar->mapped || !bar_decode(function, i, &base))
@@ -122,14 +132,15 @@ bool pci_bar_address(const struct pci_function *function, unsigned index, uint64
 
 void pci_function_set_bar(struct pci_function *function, unsigned index, const struct pci_bar *bar)
 {
-	assert(index + (bar->wide ? 2 : 1) <= PCI_BARS);
-	assert(bar->size >= (bar->io ? 4 : 16) && (bar->size & (bar->size - 1)) == 0);
+	bool rom = index == PCI_ROM;
+	assert(rom ? !bar->io && !bar->wide : index + (bar->wide ? 2 : 1) <= PCI_BARS);
+	assert(bar->size >= (rom ? ROM_SIZE_MIN : bar->io ? 4 : 16) && (bar->size & (bar->size - 1)) == 0);
 	function->bar[index] = *bar;
 	function->bar[index].mapped = false;
-	unsigned offset = PCI_BAR0 + 4 * index;
+	unsigned offset = bar_offset(index);
 	unsigned bytes = bar->wide ? 8 : 4;
 	store_le(&function->config[offset], bar->io ? BAR_IO : bar->wide ? BAR_64_BITS : 0, bytes);
-	store_le(&function->writable[offset], ~(bar->size - 1), bytes);
+	store_le(&function->writable[offset], ~(bar->size - 1) | (rom ? ROM_ENABLE : 0), bytes);
 }
 
 /* ---- functions ---- */
@@ -156,8 +167,9 @@ void pci_function_reset(struct pci_function *function)
 {
 	store_le(&function->config[PCI_COMMAND], 0, 2);
 	function->config[PCI_INTERRUPT_LINE] = 0;
-	for (unsigned i = 0; i < 4 * PCI_BARS; i++)
-		function->config[PCI_BAR0 + i] &= (uint8_t)~function->writable[PCI_BAR0 + i];
+	for (unsigned i = 0; i <= PCI_ROM; i++)
+		for (unsigned byte = bar_offset(i); byte < bar_offset(i) + 4; byte++)
+			function->config[byte] &= (uint8_t)~function->writable[byte];
 	function->interrupt = false;
 	function_update_interrupt(function);
 	if (function->bus != NULL)
@@ -230,7 +242,8 @@ void pci_config_write(struct pci_bus *bus, unsigned devfn, unsigned offset, unsi
 		return;
 	for (unsigned i = 0; i < size; i++)
 		function_write_byte(function, offset + i, (uint8_t)(value >> (8 * i)));
-	if (touches(offset, size, PCI_COMMAND, 2) || touches(offset, size, PCI_BAR0, 4 * PCI_BARS))
+	if (touches(offset, size, PCI_COMMAND, 2) || touches(offset, size, PCI_BAR0, 4 * PCI_BARS) ||
+	    touches(offset, size, PCI_ROM_ADDRESS, 4))
 		bus_remap(bus, function);
 	if (touches(offset, size, PCI_COMMAND, 2))
 		function_update_interrupt(function);

@@ -10,11 +10,11 @@
  * the contract between them. A function embeds `struct pci_function` and describes its configuration space by its bytes
  * and, for each byte, which bits the guest can write and which it clears by writing ones.
  *
- * Implemented: type 0 headers, memory (32 and 64 bits) and I/O BARs with sizing, command bits for decoding and INTx
- * disable, interrupt status, byte accesses to CF9h handed to whoever has the reset control register. Ranges that
- * overlap one another are resolved in favour of who was there first.
+ * Implemented: type 0 headers, memory (32 and 64 bits) and I/O BARs and the expansion ROM's with sizing, command bits
+ * for decoding and INTx disable, interrupt status, byte accesses to CF9h handed to whoever has the reset control
+ * register. Ranges that overlap one another are resolved in favour of who was there first.
  *
- * Not implemented: bridges to other buses, expansion ROMs, capabilities (a function may lay out its own), parity
+ * Not implemented: bridges to other buses, capabilities (a function may lay out its own), parity
  * and error reporting, master abort bits. The bus-master bit is kept; it gates nothing here.
  *
  * Source: PCI Local Bus Specification 2.3, chapter 6 and section 3.2.2.3.
@@ -31,6 +31,8 @@
 #define PCI_DEVICES 32u
 #define PCI_FUNCTIONS 8u
 #define PCI_BARS 6u
+#define PCI_ROM                                                                                                        \
+	PCI_BARS /* the expansion ROM's place among the BARs: 32 bits of memory, with an enable bit of its own */
 #define PCI_PINS 4u
 #define PCI_CONFIG_SIZE 256u
 #define PCI_DEVFN(device, function) ((device) << 3 | (function))
@@ -47,6 +49,7 @@ enum pci_config {
 	PCI_BAR0 = 0x10,
 	PCI_SUBSYSTEM_VENDOR = 0x2c,
 	PCI_SUBSYSTEM = 0x2e,
+	PCI_ROM_ADDRESS = 0x30,
 	PCI_INTERRUPT_LINE = 0x3c,
 	PCI_INTERRUPT_PIN = 0x3d,
 };
@@ -60,7 +63,7 @@ enum pci_config {
 struct pci_bus;
 
 struct pci_bar {
-	uint64_t size; /* a power of two; 0: no such BAR. At least 4 for I/O, 16 for memory */
+	uint64_t size; /* a power of two; 0: no such BAR. At least 4 for I/O, 16 for memory, 2048 for the ROM */
 	bool io;
 	bool wide; /* 64 bits: takes the next BAR's place too */
 	const struct io_ops *ops;
@@ -75,7 +78,7 @@ struct pci_function {
 	uint8_t config[PCI_CONFIG_SIZE];
 	uint8_t writable[PCI_CONFIG_SIZE]; /* bits that the guest writes */
 	uint8_t clears[PCI_CONFIG_SIZE];   /* bits that a written one clears */
-	struct pci_bar bar[PCI_BARS];
+	struct pci_bar bar[PCI_BARS + 1];  /* the last one is the expansion ROM */
 	/* Called after the guest wrote `size` bytes at `offset`; may be NULL. */
 	void (*config_written)(struct pci_function *function, unsigned offset, unsigned size);
 	/* Kept by the bus. */
