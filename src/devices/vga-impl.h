@@ -207,6 +207,7 @@ extern const struct display_source vga_display_source;
 void vga_frame_init(const struct vga *vga, struct vga_frame *frame);
 void vga_scan_start(const struct vga *vga, struct vga_scan *scan);
 void vga_scan_next(const struct vga *vga, struct vga_scan *scan);
+uint32_t vga_scan_counter(const struct vga *vga, const struct vga_scan *scan, unsigned column);
 uint32_t vga_scan_fetch(const struct vga *vga, const struct vga_scan *scan, unsigned column);
 uint8_t vga_planar_dot(uint32_t planes, unsigned bit);
 

@@ -78,7 +78,7 @@ static uint32_t memory_address(const struct vga *vga, uint32_t counter, unsigned
 	return address & VGA_PLANE_MASK;
 }
 
-uint32_t vga_scan_fetch(const struct vga *vga, const struct vga_scan *scan, unsigned column)
+uint32_t vga_scan_counter(const struct vga *vga, const struct vga_scan *scan, unsigned column)
 {
 	if (vga->crtc[CRTC_UNDERLINE] & CRTC_UNDERLINE_COUNT_BY_4)
 		column /= 4;
@@ -87,6 +87,12 @@ uint32_t vga_scan_fetch(const struct vga *vga, const struct vga_scan *scan, unsi
 	uint32_t counter = scan->address + column;
 	if (scan_pans(vga, scan))
 		counter += vga->crtc[CRTC_PRESET_ROW] >> 5 & 3u;
+	return counter & VGA_PLANE_MASK;
+}
+
+uint32_t vga_scan_fetch(const struct vga *vga, const struct vga_scan *scan, unsigned column)
+{
+	uint32_t counter = vga_scan_counter(vga, scan, column);
 	return (uint32_t)load_le(vga_planes(vga, memory_address(vga, counter, scan->row)), 4);
 }
 
@@ -188,7 +194,7 @@ static unsigned panned_dots(const struct vga *vga, const struct vga_frame *frame
 static void render_line(const struct vga *vga, const struct vga_frame *frame, const struct vga_scan *scan,
 			uint32_t *pixels, unsigned width)
 {
-	uint8_t dots[VGA_DOTS_MAX];
+	uint8_t dots[VGA_DOTS_MAX] = {0};
 	const uint8_t *dot = dots + panned_dots(vga, frame, scan);
 	unsigned doubled = (vga->sequencer[SEQ_CLOCKING] & SEQ_CLOCKING_HALF) ? 1 : 0;
 	if (vga_is_graphics(vga))

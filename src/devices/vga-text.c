@@ -82,7 +82,7 @@ static bool cursor_covers(const struct vga *vga, const struct vga_scan *scan, un
 {
 	return cursor_on(vga) && scan->row >= (vga->crtc[CRTC_CURSOR_START] & 0x1fu) &&
 	       scan->row <= (vga->crtc[CRTC_CURSOR_END] & 0x1fu) &&
-	       ((scan->address + column) & VGA_PLANE_MASK) == cursor_address(vga);
+	       vga_scan_counter(vga, scan, column) == cursor_address(vga);
 }
 
 /* ---- to dots ---- */
@@ -112,7 +112,7 @@ static void text_row(const struct vga *vga, const struct vga_scan *scan, struct 
 		uint32_t planes = vga_is_blank(vga) ? ' ' : vga_scan_fetch(vga, scan, column);
 		cell[column] = (struct display_cell){(uint8_t)planes, (uint8_t)(planes >> 8)};
 	}
-	unsigned column = (cursor_address(vga) - scan->address) & VGA_PLANE_MASK;
+	unsigned column = (cursor_address(vga) - vga_scan_counter(vga, scan, 0)) & VGA_PLANE_MASK;
 	if (cursor_on(vga) && !vga_is_blank(vga) && column < text->columns) {
 		text->cursor = true;
 		text->cursor_column = column;

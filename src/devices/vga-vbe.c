@@ -58,7 +58,7 @@ static void vbe_set_virtual_width(struct vga *vga, unsigned width)
 static void vbe_start_mode(struct vga *vga)
 {
 	vbe_set_virtual_width(vga, vga->vbe[VBE_XRES]);
-	vga->vbe[VBE_X_OFFSET] = vga->vbe[VBE_Y_OFFSET] = vga->vbe[VBE_BANK] = 0;
+	vga->vbe[VBE_X_OFFSET] = vga->vbe[VBE_Y_OFFSET] = 0;
 	if (!(vga->vbe[VBE_ENABLE] & VBE_NO_CLEAR))
 		memset(vga->memory, 0, vbe_memory_size(vga));
 }

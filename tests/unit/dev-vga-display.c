@@ -187,7 +187,7 @@ static void changes_are_counted(void **state)
 	set_vbe_mode(f, 320, 200, 8, 0);
 	assert_true(display_changes(&f->display) != after);
 	/* A frame of another size than the screen's is refused. */
-	uint32_t one;
+	uint32_t one = 0;
 	assert_false(display_render(&f->display, &one, (struct display_size){1, 1}));
 }
 
@@ -330,6 +330,124 @@ static void line_compare_splits_the_screen(void **state)
 				 mode_colour((x + 11) / 8 >> (7 - (x + 11) % 8) & 1 ? 0x3f : 0));
 }
 
+static void set_line_compare(struct vga_rig *f, const struct vga_mode *mode, unsigned line, unsigned max_row)
+{
+	put_crtc(f, 0x11, 0);
+	put_crtc(f, 0x18, line & 0xff);
+	put_crtc(f, 0x07, (mode->crtc[7] & 0xef) | (line >> 8 & 1) << 4);
+	put_crtc(f, 0x09, max_row | (line >> 9 & 1) << 6);
+}
+
+/* Lines that each have their own colour in the first pixel; the row at address 0 has colour 200. */
+static void mark_rows(struct vga_rig *f)
+{
+	set_mode(f, &mode_13);
+	for (unsigned row = 0; row < 204; row++)
+		put_memory(f, 0xa0000 + row * 320, 1, row == 0 ? 200 : row % 199);
+	put_crtc(f, 0x0d, 80); /* from the second row on */
+}
+
+static void line_compare_meets_doubled_lines(void **state)
+{
+	struct vga_rig *f = *state;
+	mark_rows(f);
+	set_line_compare(f, &mode_13, 101, 0x80); /* between the two lines of a row */
+	take_frame(f);
+	for (unsigned y = 0; y < 202; y++) {
+		unsigned row = y <= 101 ? 1 + y / 2 : (y - 102) / 2;
+		assert_int_equal(pixel(f, 0, y), mode_colour(row == 0 ? 200 : row));
+	}
+	set_line_compare(f, &mode_13, 100, 0x80);
+	take_frame(f);
+	for (unsigned y = 0; y < 202; y++) {
+		unsigned row = y <= 100 ? 1 + y / 2 : (y - 101) / 2;
+		assert_int_equal(pixel(f, 0, y), mode_colour(row == 0 ? 200 : row));
+	}
+	set_line_compare(f, &mode_13, 0x200 | 44, 0x01); /* below the screen */
+	take_frame(f);
+	assert_int_equal(pixel(f, 0, 390), mode_colour(196));
+}
+
+/* The vertical counter at half the rate: twice the lines, and the split at twice the count. */
+static void lines_count_by_two(void **state)
+{
+	struct vga_rig *f = *state;
+	mark_rows(f);
+	set_line_compare(f, &mode_13, 50, 0x03);
+	put_crtc(f, 0x17, 0xa7);
+	take_frame(f);
+	assert_int_equal(f->size.height, 800);
+	for (unsigned y = 0; y < 300; y++) {
+		unsigned row = y <= 101 ? 1 + y / 4 : (y - 102) / 4;
+		assert_int_equal(pixel(f, 0, y), mode_colour(row == 0 ? 200 : row));
+	}
+}
+
+/* High bits of the counter come in below: the other halves of memory, which the window of 128 KiB reaches. */
+static void counters_wrap_into_low_bits(void **state)
+{
+	struct vga_rig *f = *state;
+	set_mode(f, &mode_13);
+	put_graphics(f, 6, 0x01);
+	put_memory(f, 0xb0000, 8, UINT64_C(0x1817161514131211));
+	put_crtc(f, 0x0c, 0x40);
+	take_frame(f);
+	for (unsigned x = 0; x < 8; x++)
+		assert_int_equal(pixel(f, 2 * x, 0), mode_colour(0x11 + x));
+	start_text(f);
+	put_graphics(f, 6, 0x02);
+	put_memory(f, 0xb0000, 2, 0x0741);
+	put_crtc(f, 0x0c, 0x80);
+	assert_true(display_text(&f->display, &f->text));
+	assert_int_equal(f->text.cell[0][0].character, 'A');
+	put_crtc(f, 0x17, 0x83); /* bit 13 instead of bit 15 */
+	put_memory(f, 0xb4000, 2, 0x0742);
+	put_crtc(f, 0x0c, 0x20);
+	assert_true(display_text(&f->display, &f->text));
+	assert_int_equal(f->text.cell[0][0].character, 'B');
+}
+
+static void panning_in_text(void **state)
+{
+	struct vga_rig *f = *state;
+	start_text(f);
+	put_cell(f, 0, 0, 'P', 7);
+	put_cell(f, 3, 0, 'Q', 7);
+	put_attribute(f, 0x13, 0); /* of nine dots, one is gone */
+	take_frame(f);
+	for (unsigned x = 0; x < 7; x++)
+		assert_int_equal(pixel(f, x, 5), text_colour((font_pattern(0, 'P', 5) & 0x40 >> x) ? 7 : 0));
+	put_attribute(f, 0x13, 8);
+	put_crtc(f, 0x08, 3 << 5); /* three characters */
+	take_frame(f);
+	check_cell(f, 0, 0, 0, 'Q', text_colour(7), text_colour(0));
+	assert_true(display_text(&f->display, &f->text));
+	assert_int_equal(f->text.cell[0][0].character, 'Q');
+	put_crtc(f, 0x0a, 0); /* the cursor moves along */
+	put_crtc(f, 0x0f, 5);
+	assert_true(display_text(&f->display, &f->text));
+	assert_int_equal(f->text.cursor_column, 2);
+	take_frame(f);
+	for (unsigned x = 18; x < 27; x++)
+		assert_int_equal(pixel(f, x, 7), text_colour(7));
+}
+
+static void cursor_skew_and_doubled_rows(void **state)
+{
+	struct vga_rig *f = *state;
+	start_text(f);
+	put_crtc(f, 0x0a, 13);
+	put_crtc(f, 0x0b, 14 | 2 << 5);
+	put_crtc(f, 0x0f, 10);
+	put_crtc(f, 0x09, 0xc7); /* eight lines, each twice; line compare bit 9 as before */
+	assert_true(display_text(&f->display, &f->text));
+	assert_int_equal(f->text.rows, 25);
+	assert_int_equal(f->text.cursor_column, 12);
+	put_crtc(f, 0x0b, 12); /* ends before it starts */
+	assert_true(display_text(&f->display, &f->text));
+	assert_false(f->text.cursor);
+}
+
 /* A smooth scroll: the first text row begins at its third line; the cells are the same. */
 static void preset_row_scrolls_text(void **state)
 {
@@ -417,10 +535,10 @@ static void dispi_planar(void **state)
 	take_frame(f);
 	assert_int_equal(pixel(f, 799, 599), mode_colour(mode_12.attribute[5]));
 	assert_int_equal(pixel(f, 798, 599), mode_colour(0));
-	put_vbe(f, 8, 3);
+	put_vbe(f, 8, 13);
 	put_vbe(f, 9, 9);
 	take_frame(f);
-	assert_int_equal(pixel(f, 796, 590), mode_colour(mode_12.attribute[5]));
+	assert_int_equal(pixel(f, 786, 590), mode_colour(mode_12.attribute[5]));
 }
 
 /* Offsets may point anywhere: what is beyond the memory's end is its beginning. */
@@ -472,6 +590,11 @@ int main(void)
 	    VGA_TEST(cga_shows_four_colours),
 	    VGA_TEST(line_compare_splits_the_screen),
 	    VGA_TEST(preset_row_scrolls_text),
+	    VGA_TEST(line_compare_meets_doubled_lines),
+	    VGA_TEST(lines_count_by_two),
+	    VGA_TEST(counters_wrap_into_low_bits),
+	    VGA_TEST(panning_in_text),
+	    VGA_TEST(cursor_skew_and_doubled_rows),
 	    VGA_TEST(dispi_depths),
 	    VGA_TEST(dispi_8_bit_dac),
 	    VGA_TEST(dispi_planar),

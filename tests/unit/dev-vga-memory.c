@@ -34,7 +34,7 @@ static void randomize(struct vga_rig *f, struct model *m, uint64_t *seed)
 	m->compare = r >> 16 & 15;
 	m->rotate = r >> 20 & 31;
 	m->read_map = r >> 25 & 3;
-	m->mode = (r >> 27 & 3) | (r >> 29 & 1) << 3 | (r >> 30 & 1) << 4;
+	m->mode = (unsigned)((r >> 27 & 3) | (r >> 29 & 1) << 3 | (r >> 30 & 1) << 4);
 	m->misc = r >> 31 & 0x0f;
 	m->do_not_care = r >> 36 & 15;
 	m->bit_mask = r >> 40 & 255;

@@ -158,6 +158,8 @@ static void retrace_follows_the_clock(void **state)
 	/* 900 dots by 449 lines at 28.322 MHz: 70.09 Hz; the retrace is two lines. */
 	set_mode(f, &mode_03);
 	check_retrace(f, 14268060, 2 * 31777);
+	put_crtc(f, 0x11, 0x8c); /* it ends where it starts, four bits say: 16 lines later */
+	check_retrace(f, 14268060, 16 * 31777);
 	/* 800 by 525 at 25.175 MHz: 59.94 Hz. */
 	set_mode(f, &mode_12);
 	check_retrace(f, 16683217, 2 * 31777);
