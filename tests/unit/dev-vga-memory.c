@@ -251,6 +251,8 @@ static void planar_banks(void **state)
 	put_vbe(f, 4, 0);
 	put_memory(f, 0xa1234, 1, 0x33); /* the bank goes with the mode */
 	assert_int_equal(get_memory(f, FRAMEBUFFER + 4 * 0x1234 + 1, 1), 0x33);
+	set_vbe_mode(f, 800, 600, 4, 0);
+	assert_int_equal(get_vbe(f, 5), 0);
 }
 
 int main(void)
