@@ -4,7 +4,6 @@
 #include "ledger/line.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -198,6 +197,13 @@ static void line_load(const struct ledger_vcpu *line, struct ledger_line_copy *c
 	copy->now = ledger_tsc();
 }
 
+void ledger_read_pause(unsigned tries)
+{
+	struct timespec nap = {.tv_nsec = LEDGER_READ_NAP_NS};
+	if (tries >= LEDGER_READ_SPINS)
+		(void)nanosleep(&nap, NULL);
+}
+
 void ledger_line_copy(const struct ledger_vcpu *line, struct ledger_line_copy *copy)
 {
 	for (unsigned try = 0; try < LEDGER_READ_TRIES; try++) {
@@ -206,9 +212,7 @@ void ledger_line_copy(const struct ledger_vcpu *line, struct ledger_line_copy *c
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 		if ((before & 1) == 0 && __atomic_load_n(&line->sequence, __ATOMIC_RELAXED) == before)
 			break;
-		/* The writer may have lost its processor in the middle: let it finish. */
-		if (try % 64 == 63)
-			(void)sched_yield();
+		ledger_read_pause(try);
 	}
 	/* The object belongs to another process: never index with what it says. */
 	if (copy->state >= LEDGER_BOOKED_COUNT)
@@ -231,8 +235,7 @@ static void settled_copy(const struct ledger_settled *settled, struct ledger_set
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 		if ((before & 1) == 0 && __atomic_load_n(&settled->sequence, __ATOMIC_RELAXED) == before)
 			break;
-		if (try % 64 == 63)
-			(void)sched_yield();
+		ledger_read_pause(try);
 	}
 }
 

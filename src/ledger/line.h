@@ -5,8 +5,11 @@
 
 #include "ledger/ledger.h"
 
-/* A writer that died between its two sequence stores must not hang its readers. */
-#define LEDGER_READ_TRIES 100000
+/* A writer that lost its processor between its two sequence stores (to Linux, or with the whole virtual processor to
+ * the host below) is waited for in naps; one that died there must not hang its readers. */
+#define LEDGER_READ_TRIES 3000
+#define LEDGER_READ_SPINS 64
+#define LEDGER_READ_NAP_NS 50000
 
 /* The clocks of a line as they stood at `now`, in cycles, the open interval included. */
 struct ledger_line_copy {
@@ -14,6 +17,8 @@ struct ledger_line_copy {
 	uint64_t clock[LEDGER_BOOKED_COUNT];
 };
 
+/* Between two tries of a reader. */
+void ledger_read_pause(unsigned tries);
 void ledger_line_copy(const struct ledger_vcpu *line, struct ledger_line_copy *copy);
 
 static inline uint64_t ledger_scale(uint64_t value, uint64_t multiplier, uint64_t divisor)
