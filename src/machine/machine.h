@@ -19,6 +19,14 @@
 #include "ledger/ledger.h"
 
 #define MACHINE_MAX_MODULES 16
+#define MACHINE_MAX_DISKS 4
+#define MACHINE_MAX_FLOPPIES 2
+
+struct display;
+struct ps2keyboard;
+
+/* Kinds of device that firmware starts a system from. */
+enum machine_boot { BOOT_FROM_FLOPPY, BOOT_FROM_CDROM, BOOT_FROM_DISK, BOOT_KINDS };
 
 enum machine_serial { SERIAL_STDIO, SERIAL_FILE, SERIAL_UNIX, SERIAL_NONE };
 
@@ -28,11 +36,24 @@ struct machine_config {
 	uint64_t memory_size; /* bytes */
 	unsigned cpus;
 	const char *cpu_model; /* x86-64, x86-64-v2, x86-64-v3, max */
-	const char *kernel;    /* bzImage or Multiboot 1 ELF */
+	const char *kernel;    /* bzImage or Multiboot 1 ELF, entered without firmware; NULL: firmware boots */
 	const char *initrd;
 	const char *append;
 	const char *module[MACHINE_MAX_MODULES]; /* "FILE [ARGUMENTS]", Multiboot only */
 	unsigned module_count;
+
+	/* Raw images. The first disk is the primary master, then primary slave, secondary master and secondary slave;
+	 * the CD-ROM drive, there with or without a disc, takes the secondary master's place, or what is free. */
+	const char *disk[MACHINE_MAX_DISKS];
+	unsigned disk_count;
+	const char *cdrom; /* NULL: no disc */
+	const char *floppy[MACHINE_MAX_FLOPPIES];
+	unsigned floppy_count;
+	enum machine_boot boot[BOOT_KINDS]; /* in this order */
+	unsigned boot_count;		    /* 0: floppy, CD-ROM, disk, as far as there are any */
+	const char *firmware;		    /* a PC BIOS image; needed when there is no kernel */
+	const char *vga_firmware;	    /* the VGA BIOS; NULL: the graphics chip has no ROM */
+
 	enum machine_serial serial;
 	const char *serial_path;
 	int serial_fd_in, serial_fd_out; /* SERIAL_STDIO */
@@ -69,6 +90,15 @@ void machine_reset(struct machine *machine);
 void machine_power_button(struct machine *machine); /* ACPI power button */
 void machine_kill(struct machine *machine);
 enum machine_state machine_state(struct machine *machine);
+
+/*
+ * The screen and the keyboard (backend/display.h, devices/ps2keyboard.h): never NULL, and every call on them is made
+ * between machine_lock() and machine_unlock(), which are the device lock.
+ */
+void machine_lock(struct machine *machine);
+void machine_unlock(struct machine *machine);
+struct display *machine_display(struct machine *machine);
+struct ps2keyboard *machine_keyboard(struct machine *machine);
 
 struct ledger *machine_ledger(const struct machine *machine);
 int machine_ledger_fd(const struct machine *machine);
