@@ -45,9 +45,11 @@ struct machine_config {
 	/* Raw images. The first disk is the primary master, then primary slave, secondary master and secondary slave;
 	 * the CD-ROM drive, there with or without a disc, takes the secondary master's place, or what is free. */
 	const char *disk[MACHINE_MAX_DISKS];
+	bool disk_read_only[MACHINE_MAX_DISKS];
 	unsigned disk_count;
 	const char *cdrom; /* NULL: no disc */
 	const char *floppy[MACHINE_MAX_FLOPPIES];
+	bool floppy_read_only[MACHINE_MAX_FLOPPIES];
 	unsigned floppy_count;
 	enum machine_boot boot[BOOT_KINDS]; /* in this order */
 	unsigned boot_count;		    /* 0: floppy, CD-ROM, disk, as far as there are any */
