@@ -40,6 +40,7 @@ enum fwcfg_key {
 	FWCFG_MAX_CPU_COUNT = 0x0f,  /* 2 bytes */
 	FWCFG_FILE_DIRECTORY = 0x19, /* made by this device */
 	FWCFG_FILE_FIRST = 0x20,
+	FWCFG_IRQ0_OVERRIDE = 0x8002, /* 1 byte: IRQ 0 is the IOAPIC's input 2 */
 	FWCFG_E820 = 0x8003,
 };
 
@@ -55,7 +56,7 @@ void fwcfg_reset(struct fwcfg *fwcfg);
 
 /* Copies `size` bytes. Fails when the key is taken or reserved, the table is full, or the size is too large. */
 bool fwcfg_add(struct fwcfg *fwcfg, uint16_t key, const void *bytes, uint32_t size, struct error *error);
-/* The same with a number of 2, 4 or 8 bytes. */
+/* The same with a number of 1 to 8 bytes. */
 bool fwcfg_add_number(struct fwcfg *fwcfg, uint16_t key, uint64_t value, unsigned size, struct error *error);
 /* A file of the directory, such as "etc/acpi/tables". Its key is the next free one. */
 bool fwcfg_add_file(struct fwcfg *fwcfg, const char *name, const void *bytes, uint32_t size, bool writable,
