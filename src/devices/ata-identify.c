@@ -50,10 +50,15 @@ static void put_capacity(const struct ata *ata, uint8_t *page)
 	store_le(page + 2 * 100, sectors, 8);
 }
 
-/* The result of the hardware reset: where the drive is, that it is well, and an 80-wire cable. */
-static uint16_t reset_result(unsigned number)
+/*
+ * The result of the hardware reset (8.15.49): an 80-wire cable, jumpers, no failure. Drive 0 says whether it noticed
+ * drive 1 (bits 5:4) or answers in its place (bit 6).
+ */
+static uint16_t reset_result(const struct ide_drive *drive)
 {
-	return number == 0 ? 0x600b : 0x6b00;
+	if (drive->number != 0)
+		return 0x6b00;
+	return ide_has_other_drive(drive) ? 0x603b : 0x604b;
 }
 
 /* The sum of all bytes is zero. */
@@ -102,6 +107,6 @@ void ata_identify(const struct ata *ata, uint8_t *page)
 	put_word(page, 63, (uint64_t)ata->mode.multiword << 8 | 0x07);
 	put_word(page, 85, (ata->write_cache ? 0x20u : 0) | (ata->look_ahead ? 0x40u : 0) | 0x08);
 	put_word(page, 88, (uint64_t)ata->mode.ultra << 8 | (BIT32(ATA_UDMA_MODES) - 1));
-	put_word(page, 93, reset_result(ata->drive.number));
+	put_word(page, 93, reset_result(&ata->drive));
 	put_checksum(page);
 }

@@ -284,7 +284,7 @@ static const struct ide_drive_ops atapi_ops = {.command = atapi_command,
 					       .transferred = atapi_transferred,
 					       .reset = atapi_reset,
 					       .signature = {0x14, 0xeb},
-					       .device_reset = true};
+					       .packet = true};
 
 /* ---- life ---- */
 

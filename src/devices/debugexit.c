@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "devices/debugexit.h"
 
-#define DEBUGCON_PORT 0xe9
+#define DEBUGCON_READBACK 0xe9
 
 static uint64_t debugexit_read(void *opaque, uint64_t offset, unsigned size)
 {
@@ -24,7 +24,7 @@ static uint64_t debugcon_read(void *opaque, uint64_t offset, unsigned size)
 	(void)opaque;
 	(void)offset;
 	(void)size;
-	return DEBUGCON_PORT;
+	return DEBUGCON_READBACK;
 }
 
 static void debugcon_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
@@ -43,7 +43,7 @@ bool debugexit_map(struct debugexit *debugexit, struct io_map *ports, uint16_t b
 	return io_map_add(ports, base, DEBUGEXIT_PORTS, &debugexit_ops, debugexit, "debugexit", error);
 }
 
-bool debugcon_map(struct debugcon *debugcon, struct io_map *ports, struct error *error)
+bool debugcon_map(struct debugcon *debugcon, struct io_map *ports, uint16_t port, struct error *error)
 {
-	return io_map_add(ports, DEBUGCON_PORT, 1, &debugcon_ops, debugcon, "debugcon", error);
+	return io_map_add(ports, port, 1, &debugcon_ops, debugcon, "debugcon", error);
 }

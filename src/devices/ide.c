@@ -150,6 +150,11 @@ void ide_set_signature(struct ide_drive *drive)
 	drive->device &= IDE_DEVICE_DEV;
 }
 
+bool ide_has_other_drive(const struct ide_drive *drive)
+{
+	return drive->channel->drive[1 - drive->number] != NULL;
+}
+
 /* Ends whatever the drive is doing. It is busy from here on. */
 static void drive_abandon(struct ide_drive *drive)
 {
@@ -209,6 +214,16 @@ bool ide_host_end(struct ide_drive *drive)
 
 /* ---- the command block ---- */
 
+/*
+ * Drive 0 answers for a drive 1 that is not there: its registers, but a status of 0, and zeros throughout where drive 0
+ * is a PACKET device. Of commands it then executes the diagnostic only (9.16.1).
+ */
+static struct ide_drive *channel_responder(const struct ide_channel *channel)
+{
+	struct ide_drive *drive = channel_selected(channel);
+	return drive != NULL ? drive : channel->drive[0];
+}
+
 static void channel_diagnose(struct ide_channel *channel)
 {
 	channel_reset_drives(channel, false);
@@ -220,9 +235,13 @@ static void channel_diagnose(struct ide_channel *channel)
 static void channel_command(struct ide_channel *channel, uint8_t command)
 {
 	struct ide_drive *drive = channel_selected(channel);
-	if (drive == NULL || (channel->control & CONTROL_SRST))
+	if (channel->control & CONTROL_SRST)
 		return;
-	if (command == IDE_COMMAND_DEVICE_RESET && drive->ops->device_reset) {
+	if (drive == NULL && command == IDE_COMMAND_DIAGNOSTIC)
+		drive = channel_responder(channel);
+	if (drive == NULL)
+		return;
+	if (command == IDE_COMMAND_DEVICE_RESET && drive->ops->packet) {
 		uint8_t device = drive->device & IDE_DEVICE_DEV;
 		drive_reset(drive, false);
 		drive->device = device;
@@ -279,13 +298,6 @@ static void channel_write(struct ide_channel *channel, unsigned reg, uint8_t val
 	}
 }
 
-/* Drive 0 answers for a drive 1 that is not there, with a status of 0 (9.16.1). */
-static struct ide_drive *channel_responder(const struct ide_channel *channel)
-{
-	struct ide_drive *drive = channel_selected(channel);
-	return drive != NULL ? drive : channel->drive[0];
-}
-
 static uint8_t channel_status(const struct ide_channel *channel)
 {
 	if (channel_responder(channel) == NULL)
@@ -299,11 +311,14 @@ static uint8_t channel_read(struct ide_channel *channel, unsigned reg)
 	struct ide_drive *drive = channel_responder(channel);
 	if (drive == NULL)
 		return FLOATING;
+	bool absent = drive != channel_selected(channel);
 	if (reg == REG_COMMAND) {
-		if (drive == channel_selected(channel))
+		if (!absent)
 			drive_set_interrupt(drive, false);
 		return channel_status(channel);
 	}
+	if (absent && drive->ops->packet)
+		return 0;
 	if (reg == REG_FEATURES)
 		return drive->error;
 	if (reg == REG_DEVICE)

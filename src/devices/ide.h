@@ -84,7 +84,7 @@ struct ide_drive_ops {
 	void (*reset)(struct ide_drive *drive, bool power_on);
 	uint8_t idle_status;  /* after a reset and between commands */
 	uint8_t signature[2]; /* LBA mid and high after a reset */
-	bool device_reset;    /* executes DEVICE RESET at any time */
+	bool packet;	      /* a PACKET device: executes DEVICE RESET at any time */
 };
 
 struct ide_drive {
@@ -136,6 +136,9 @@ void ide_finish(struct ide_drive *drive, uint8_t error, bool interrupt);
 
 /* Puts the registers into the state after a reset that tells disks from CD-ROM drives. */
 void ide_set_signature(struct ide_drive *drive);
+
+/* Whether the channel has two drives: they notice each other by DASP- and PDIAG-. */
+bool ide_has_other_drive(const struct ide_drive *drive);
 
 void ide_host_begin(struct ide_drive *drive);
 bool ide_host_end(struct ide_drive *drive); /* false: forget the answer */

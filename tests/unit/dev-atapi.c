@@ -124,6 +124,22 @@ static void signature_tells_it_from_a_disk(void **state)
 	assert_int_equal(in8(&f->rig, COMMAND), 0x40);
 }
 
+/* Else a host that looks for drive 1 would find this one's signature there (9.16.1). */
+static void does_not_speak_for_drive_1(void **state)
+{
+	struct fixture *f = *state;
+	out8(&f->rig, DEVICE, 0x10);
+	out8(&f->rig, COUNT, 0x55);
+	for (uint16_t port = FEATURES; port <= COMMAND; port++)
+		assert_int_equal(in8(&f->rig, port), 0);
+	assert_int_equal(in8(&f->rig, CONTROL), 0);
+	out8(&f->rig, COMMAND, 0xa0);
+	assert_int_equal(in8(&f->rig, COMMAND), 0);
+	out8(&f->rig, DEVICE, 0);
+	assert_int_equal(in8(&f->rig, LBA_MID), 0x14);
+	assert_int_equal(in8(&f->rig, LBA_HIGH), 0xeb);
+}
+
 static void device_reset_works_at_any_time(void **state)
 {
 	struct fixture *f = *state;
@@ -295,6 +311,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(signature_tells_it_from_a_disk, setup, teardown),
+	    cmocka_unit_test_setup_teardown(does_not_speak_for_drive_1, setup, teardown),
 	    cmocka_unit_test_setup_teardown(device_reset_works_at_any_time, setup, teardown),
 	    cmocka_unit_test_setup_teardown(reads_blocks_in_pieces, setup, teardown),
 	    cmocka_unit_test_setup_teardown(odd_limits_are_rounded, setup, teardown),

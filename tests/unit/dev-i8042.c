@@ -212,7 +212,8 @@ static void debug_exit_and_console(void **state)
 	struct debugexit debugexit = {note_exit, f};
 	struct debugcon debugcon = {note_character, f};
 	assert_true(debugexit_map(&debugexit, &f->rig.ports, 0x501, NULL));
-	assert_true(debugcon_map(&debugcon, &f->rig.ports, NULL));
+	assert_true(debugcon_map(&debugcon, &f->rig.ports, DEBUGCON_PORT, NULL));
+	assert_true(debugcon_map(&debugcon, &f->rig.ports, DEBUGCON_FIRMWARE_PORT, NULL));
 	io_write(&f->rig.ports, 0x501, 4, 0x12345678);
 	assert_int_equal(f->exit_value, 0x12345678);
 	out8(&f->rig, 0x501, 0x42);
@@ -222,6 +223,11 @@ static void debug_exit_and_console(void **state)
 	out8(&f->rig, 0xe9, 'o');
 	out8(&f->rig, 0xe9, 'k');
 	assert_string_equal(f->console, "ok");
+	assert_int_equal(in8(&f->rig, 0x402), 0xe9);
+	f->console_count = 0;
+	out8(&f->rig, 0x402, 'O');
+	out8(&f->rig, 0x402, 'K');
+	assert_string_equal(f->console, "OK");
 }
 
 /* ---- with devices attached ---- */

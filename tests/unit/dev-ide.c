@@ -109,6 +109,27 @@ static void drive_0_answers_for_1(void **state)
 	assert_int_equal(f->toy[0].commands, 0);
 	out8(&f->rig, DEVICE, 0);
 	assert_int_equal(in8(&f->rig, COMMAND), 0x40);
+	assert_false(ide_has_other_drive(&f->toy[0].drive));
+	attach(f, 1);
+	assert_true(ide_has_other_drive(&f->toy[0].drive));
+	assert_true(ide_has_other_drive(&f->toy[1].drive));
+}
+
+/* Of all commands to a drive 1 that is not there (9.16.1). */
+static void drive_0_executes_the_diagnostic_for_1(void **state)
+{
+	struct fixture *f = *state;
+	attach(f, 0);
+	unsigned resets = f->toy[0].resets;
+	out8(&f->rig, DEVICE, 0x10);
+	out8(&f->rig, COUNT, 0x5a);
+	out8(&f->rig, COMMAND, 0x90);
+	assert_int_equal(f->toy[0].resets, resets + 1);
+	assert_int_equal(f->toy[0].commands, 0);
+	assert_true(f->irq.level);
+	assert_int_equal(in8(&f->rig, DEVICE), 0); /* selected again */
+	assert_int_equal(in8(&f->rig, COUNT), 1);
+	assert_int_equal(in8(&f->rig, FEATURES), 1);
 }
 
 static void drive_1_alone_does_not_answer_for_0(void **state)
@@ -239,6 +260,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(empty_channel_floats, setup, teardown),
 	    cmocka_unit_test_setup_teardown(drive_0_answers_for_1, setup, teardown),
+	    cmocka_unit_test_setup_teardown(drive_0_executes_the_diagnostic_for_1, setup, teardown),
 	    cmocka_unit_test_setup_teardown(drive_1_alone_does_not_answer_for_0, setup, teardown),
 	    cmocka_unit_test_setup_teardown(commands_go_to_the_selected_drive, setup, teardown),
 	    cmocka_unit_test_setup_teardown(data_port_moves_words, setup, teardown),
