@@ -99,6 +99,14 @@ static void ram_write(struct cpu *cpu, uint64_t gpa, uint8_t *host, const void *
 	copy_small(host, from, size);
 }
 
+/* RAM that a ROM hides holds no code that runs. */
+static void hidden_ram_write(struct cpu *cpu, uint64_t gpa, const uint8_t *from, unsigned size)
+{
+	uint8_t *to = memory_hidden_byte(cpu->memory, gpa);
+	if (to != NULL)
+		copy_small(to, from, size);
+}
+
 /* Records data breakpoints that an access touches. */
 static void watch_check(struct cpu *cpu, uint64_t linear, unsigned size, enum tlb_access access)
 {
@@ -172,6 +180,8 @@ static bool write_slow(struct cpu *cpu, uint64_t linear, const void *from, unsig
 			mmio_write_bytes(cpu, part->page.gpa, byte, part->size);
 		else if (!part->page.read_only_memory)
 			ram_write(cpu, part->page.gpa, part->page.host, byte, part->size);
+		else
+			hidden_ram_write(cpu, part->page.gpa, byte, part->size);
 		byte += part->size;
 	}
 	return true;
@@ -269,6 +279,8 @@ void cpu_physical_write(struct cpu *cpu, uint64_t gpa, const void *from, unsigne
 			mmio_write_bytes(cpu, gpa, byte, part);
 		else if (!read_only)
 			ram_write(cpu, gpa, page + (gpa & PAGE_MASK), byte, part);
+		else
+			hidden_ram_write(cpu, gpa, byte, part);
 		gpa += part;
 		byte += part;
 		size -= part;

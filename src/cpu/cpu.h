@@ -218,6 +218,7 @@ struct cpu {
 	struct cpu_table gdtr, idtr;
 	uint64_t cr0, cr2, cr3, cr4, xcr0;
 	uint64_t pdpte[4]; /* PAE: loaded with CR3 */
+	uint64_t a20_masked; /* bits of physical addresses that are forced to 0: bit 20 while A20 is off (mmu_set_a20()) */
 	uint64_t dr[8];	   /* 4 and 5 unused */
 	uint64_t efer, star, lstar, cstar, sfmask, kernel_gs_base;
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;

@@ -51,6 +51,7 @@ enum walk_result { WALK_FOUND, WALK_NOT_PRESENT, WALK_RESERVED, WALK_AGAIN };
 WALK_INLINE uint64_t slot_read(struct walk *walk, uint64_t gpa, unsigned size)
 {
 	const struct memory *memory = walk->cpu->memory;
+	gpa &= ~walk->cpu->a20_masked;
 	const struct memory_region *region = memory_find(memory, gpa);
 	walk->slot_gpa = gpa;
 	walk->slot_size = size;
@@ -216,7 +217,8 @@ WALK_INLINE enum walk_result walk_run(struct walk *walk)
 WALK_INLINE uint64_t walk_gpa(const struct walk *walk)
 {
 	uint64_t offset = BIT64(walk->shift) - 1;
-	return (walk->entry & ENTRY_ADDRESS & ~offset) | walk->high | (walk->linear & offset);
+	uint64_t gpa = (walk->entry & ENTRY_ADDRESS & ~offset) | walk->high | (walk->linear & offset);
+	return gpa & ~walk->cpu->a20_masked;
 }
 
 /* Whether supervisor stores to read-only pages pass. */
@@ -296,7 +298,7 @@ static void page_fill(struct cpu *cpu, uint64_t linear, enum tlb_access access, 
 static bool translate_unpaged(struct cpu *cpu, uint64_t linear, enum tlb_access access, enum tlb_view view,
 			      struct mmu_page *page)
 {
-	page->gpa = linear;
+	page->gpa = linear & ~cpu->a20_masked;
 	page->global = false;
 	page->large = false;
 	page_resolve(cpu, linear, true, page);
@@ -351,7 +353,7 @@ bool mmu_translate(struct cpu *cpu, uint64_t linear, enum tlb_access access, enu
 bool mmu_probe(const struct cpu *cpu, uint64_t linear, uint64_t *gpa)
 {
 	if (!(cpu->cr0 & CR0_PG)) {
-		*gpa = linear;
+		*gpa = linear & ~cpu->a20_masked;
 		return true;
 	}
 	if (cpu_long_mode(cpu) && !address_is_canonical(linear))
@@ -371,6 +373,15 @@ void mmu_flush_all(struct cpu *cpu, bool global)
 	cpu->flush_all(cpu->engine_opaque, global);
 }
 
+void mmu_set_a20(struct cpu *cpu, bool on)
+{
+	uint64_t masked = on ? 0 : BIT64(20);
+	if (cpu->a20_masked == masked)
+		return;
+	cpu->a20_masked = masked;
+	mmu_flush_all(cpu, true);
+}
+
 void mmu_flush_page(struct cpu *cpu, uint64_t linear)
 {
 	ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH_PAGE);
@@ -381,6 +392,7 @@ void mmu_flush_page(struct cpu *cpu, uint64_t linear)
 /* An entry outside RAM reads as all ones here too, which is one with reserved bits. */
 static uint64_t pdpte_read(const struct cpu *cpu, uint64_t gpa)
 {
+	gpa &= ~cpu->a20_masked;
 	const uint8_t *page = memory_page(cpu->memory, gpa, NULL);
 	return page == NULL ? ~UINT64_C(0) : load_le(page + (gpa & PAGE_MASK), 8);
 }

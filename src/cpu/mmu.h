@@ -64,6 +64,9 @@ bool cpu_linear(struct cpu *cpu, enum cpu_segment_name segment, uint64_t offset,
 
 /* After CR0, CR3, CR4 or EFER changed: flushes as the manual says. */
 void mmu_flush_all(struct cpu *cpu, bool global);
+/* Address line 20: while it is off, bit 20 of every physical address that the processor puts out is 0. Called by the
+ * vCPU's own thread, or while the vCPU is parked. */
+void mmu_set_a20(struct cpu *cpu, bool on);
 void mmu_flush_page(struct cpu *cpu, uint64_t linear);
 /* Loads the PAE page-directory pointers from CR3; false: #GP, reserved bits set. */
 bool mmu_load_pdpte(struct cpu *cpu, uint64_t cr3);

@@ -17,9 +17,39 @@ static const struct {
     {0x72, 1, 0x02}, /* SMRAM */
 };
 
+#define PAM_FIRST 0x59u
+#define PAM_LAST 0x5fu
+#define PAM_READ 1u
+#define PAM_WRITE 2u
+
 struct i440fx {
 	struct pci_function function;
+	struct i440fx_shadow shadow;
 };
+
+/* Two segments to a register, low half first; the first register has one, F0000h-FFFFFh, in its high half. */
+static void i440fx_tell_segment(const struct i440fx *host, unsigned segment)
+{
+	unsigned half = segment + 1;
+	uint8_t bits = host->function.config[PAM_FIRST + half / 2] >> (half % 2 * 4);
+	if (half == 1)
+		host->shadow.set(host->shadow.opaque, 0xf0000, 0x10000, bits & PAM_READ, bits & PAM_WRITE);
+	else
+		host->shadow.set(host->shadow.opaque, 0xc0000 + (segment - 1) * 0x4000, 0x4000, bits & PAM_READ,
+				 bits & PAM_WRITE);
+}
+
+static void i440fx_tell_shadow(const struct i440fx *host)
+{
+	for (unsigned segment = 0; host->shadow.set != NULL && segment < I440FX_SEGMENTS; segment++)
+		i440fx_tell_segment(host, segment);
+}
+
+static void i440fx_written(struct pci_function *function, unsigned offset, unsigned size)
+{
+	if (offset <= PAM_LAST && offset + size > PAM_FIRST)
+		i440fx_tell_shadow((const struct i440fx *)(const void *)function);
+}
 
 void i440fx_reset(struct i440fx *host)
 {
@@ -27,9 +57,11 @@ void i440fx_reset(struct i440fx *host)
 	for (unsigned i = 0; i < sizeof i440fx_registers / sizeof i440fx_registers[0]; i++)
 		memset(&host->function.config[i440fx_registers[i].first], i440fx_registers[i].value,
 		       i440fx_registers[i].count);
+	i440fx_tell_shadow(host);
 }
 
-struct i440fx *i440fx_create(struct pci_bus *bus, unsigned device, struct error *error)
+struct i440fx *i440fx_create(struct pci_bus *bus, unsigned device, const struct i440fx_shadow *shadow,
+			     struct error *error)
 {
 	static const struct pci_identity identity = {
 	    .vendor = 0x8086, .device = 0x1237, .class_code = 0x060000, .revision = 2};
@@ -38,7 +70,10 @@ struct i440fx *i440fx_create(struct pci_bus *bus, unsigned device, struct error 
 		error_set(error, ERROR_HOST, "out of memory for the host bridge");
 		return NULL;
 	}
+	if (shadow != NULL)
+		host->shadow = *shadow;
 	pci_function_init(&host->function, &identity);
+	host->function.config_written = i440fx_written;
 	for (unsigned i = 0; i < sizeof i440fx_registers / sizeof i440fx_registers[0]; i++)
 		memset(&host->function.writable[i440fx_registers[i].first], 0xff, i440fx_registers[i].count);
 	if (!pci_bus_attach(bus, &host->function, device, 0, error)) {

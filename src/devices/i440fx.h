@@ -2,11 +2,11 @@
 /*
  * Intel 82441FX (440FX) host bridge, by convention device 0 of bus 0.
  *
- * Implemented: the identity that guests look for (8086:1237), and the registers that firmware programs (PAM 59h-5Fh,
- * DRAM row boundaries 60h-67h, SMRAM 72h, and the configuration registers 50h-53h), kept and read back.
+ * Implemented: the identity that guests look for (8086:1237); the PAM registers 59h-5Fh, which say for each of 13
+ * segments from C0000h to FFFFFh whether reads and writes go to RAM or to what is behind (ROM); and the other registers
+ * that firmware programs (DRAM row boundaries 60h-67h, SMRAM 72h, 50h-53h), kept and read back.
  *
- * Not implemented: what those registers do: guest RAM between 640 KiB and 1 MiB is always readable and writable RAM or
- * always ROM, as the machine laid it out. There is no SMM, no AGP, no error reporting.
+ * Not implemented: what those others do. There is no SMM, no AGP, no error reporting.
  *
  * Source: 82441FX data sheet 290549-001.
  */
@@ -15,9 +15,19 @@
 
 #include "devices/pci.h"
 
+#define I440FX_SEGMENTS 13u /* 16 KiB each, but the one of 64 KiB at F0000h */
+
 struct i440fx;
 
-struct i440fx *i440fx_create(struct pci_bus *bus, unsigned device, struct error *error);
+/* Who lays out memory below 1 MiB: told of every segment at reset and when the guest wrote a PAM register. */
+struct i440fx_shadow {
+	void (*set)(void *opaque, uint32_t base, uint32_t size, bool ram_read, bool ram_write);
+	void *opaque;
+};
+
+/* shadow NULL: nobody. */
+struct i440fx *i440fx_create(struct pci_bus *bus, unsigned device, const struct i440fx_shadow *shadow,
+			     struct error *error);
 void i440fx_destroy(struct i440fx *host);
 void i440fx_reset(struct i440fx *host);
 

@@ -84,9 +84,12 @@ static bool bar_decode(const struct pci_function *function, unsigned index, uint
 
 static void bar_unmap(struct pci_function *function, struct pci_bar *bar)
 {
-	if (bar->mapped)
-		io_map_remove(bar_map(function, bar), bar->base);
+	if (!bar->mapped)
+		return;
+	io_map_remove(bar_map(function, bar), bar->base);
 	bar->mapped = false;
+	if (bar->placed != NULL)
+		bar->placed(bar->opaque, false, bar->base);
 }
 
 /* Takes away what moved or went. */
@@ -111,6 +114,8 @@ static void function_map(struct pci_function *function)
 		bar->mapped =
 		    io_map_add(bar_map(function, bar), base, bar->size, bar->ops, bar->opaque, bar->name, NULL);
 		bar->base = base;
+		if (bar->mapped && bar->placed != NULL)
+			bar->placed(bar->opaque, true, base);
 	}
 }
 

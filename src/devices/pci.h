@@ -69,6 +69,7 @@ struct pci_bar {
 	const struct io_ops *ops;
 	void *opaque;
 	const char *name;
+	void (*placed)(void *opaque, bool mapped, uint64_t base); /* told when it comes and goes; may be NULL */
 	/* Kept by the bus. */
 	bool mapped;
 	uint64_t base;

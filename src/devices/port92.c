@@ -14,6 +14,12 @@ static uint64_t port92_read(void *opaque, uint64_t offset, unsigned size)
 	return port92->value;
 }
 
+static void port92_tell_a20(const struct port92 *port92)
+{
+	if (port92->a20 != NULL)
+		port92->a20(port92->a20_opaque, (port92->value & PORT92_A20) != 0);
+}
+
 static void port92_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
 {
 	struct port92 *port92 = opaque;
@@ -21,6 +27,7 @@ static void port92_write(void *opaque, uint64_t offset, unsigned size, uint64_t 
 	(void)size;
 	bool raised = (value & PORT92_RESET) && !(port92->value & PORT92_RESET);
 	port92->value = (uint8_t)value;
+	port92_tell_a20(port92);
 	if (raised && port92->reset != NULL)
 		port92->reset(port92->opaque);
 }
@@ -35,6 +42,7 @@ void port92_init(struct port92 *port92, void (*reset)(void *opaque), void *opaqu
 void port92_reset(struct port92 *port92)
 {
 	port92->value = PORT92_A20;
+	port92_tell_a20(port92);
 }
 
 bool port92_map(struct port92 *port92, struct io_map *ports, struct error *error)

@@ -3,11 +3,10 @@
  * System control port A of the PS/2, in PCs since: port 92h.
  *
  *   bit 0  fast reset: a write that raises it resets the machine
- *   bit 1  A20 gate: kept and read back
+ *   bit 1  A20 gate
  *   bits 7:2 kept and read back (watchdog, lock, lights on old machines)
  *
- * Implemented: the above. Not implemented: masking of address line 20. Every guest of the last decades wants it
- * enabled; a guest that relies on wrapping at 1 MiB does not get it.
+ * Implemented: the above. A20 is one gate for the machine: here and at the 8042, the last one who wrote it has it.
  *
  * Source: IBM PS/2 Hardware Interface Technical Reference, "System Control Port A"; 82371AB data sheet.
  */
@@ -22,6 +21,8 @@
 struct port92 {
 	void (*reset)(void *opaque);
 	void *opaque;
+	void (*a20)(void *opaque, bool on); /* NULL: the bit is kept, no more. Called by reset, too */
+	void *a20_opaque;
 	uint8_t value;
 };
 

@@ -246,7 +246,8 @@ static uint64_t vga_changes(void *opaque)
 {
 	struct vga *vga = opaque;
 	uint64_t phase = vga_is_graphics(vga) ? vga->blink_phase : vga_frame_number(vga) >> 3;
-	if (phase != vga->blink_phase) {
+	bool unseen = vga->config.memory != NULL && vga_vbe_packed(vga);
+	if (phase != vga->blink_phase || unseen) {
 		vga->blink_phase = phase;
 		vga->changes++;
 	}

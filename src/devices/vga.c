@@ -26,10 +26,20 @@ static void rom_write(void *opaque, uint64_t offset, unsigned size, uint64_t val
 
 static const struct io_ops rom_ops = {.read = rom_read, .write = rom_write, .max_size = 1};
 
+static void vga_placed(void *opaque, bool mapped, uint64_t base)
+{
+	struct vga *vga = opaque;
+	if (vga->config.place != NULL)
+		vga->config.place(vga->config.place_opaque, mapped, base);
+}
+
 static void vga_set_bars(struct vga *vga)
 {
-	const struct pci_bar framebuffer = {
-	    .size = vga->config.memory_size, .ops = &vga_framebuffer_ops, .opaque = vga, .name = "vga-framebuffer"};
+	const struct pci_bar framebuffer = {.size = vga->config.memory_size,
+					    .ops = &vga_framebuffer_ops,
+					    .opaque = vga,
+					    .name = "vga-framebuffer",
+					    .placed = vga_placed};
 	struct pci_bar rom = {.size = ROM_BAR_MIN, .ops = &rom_ops, .opaque = vga, .name = "vga-rom"};
 	pci_function_set_bar(&vga->function, 0, &framebuffer);
 	if (vga->config.rom == NULL)
@@ -37,6 +47,13 @@ static void vga_set_bars(struct vga *vga)
 	while (rom.size < vga->config.rom_size)
 		rom.size *= 2;
 	pci_function_set_bar(&vga->function, PCI_ROM, &rom);
+}
+
+static void vga_free(struct vga *vga)
+{
+	if (vga->config.memory == NULL)
+		free(vga->memory);
+	free(vga);
 }
 
 static bool vga_attach(struct vga *vga, struct error *error)
@@ -47,7 +64,7 @@ static bool vga_attach(struct vga *vga, struct error *error)
 						     .class_code = 0x030000,
 						     .subsystem_vendor = 0x1234,
 						     .subsystem = 0x1111};
-	vga->memory = calloc(1, vga->config.memory_size);
+	vga->memory = vga->config.memory != NULL ? vga->config.memory : calloc(1, vga->config.memory_size);
 	if (vga->memory == NULL)
 		return error_set(error, ERROR_HOST, "out of memory for %u bytes of video memory",
 				 vga->config.memory_size);
@@ -76,8 +93,7 @@ struct vga *vga_create(const struct vga_config *config, struct error *error)
 	for (unsigned i = 0; i < 2; i++)
 		vga->side[i] = (struct vga_side){.vga = vga, .colour = i == 1};
 	if (!vga_attach(vga, error)) {
-		free(vga->memory);
-		free(vga);
+		vga_free(vga);
 		return NULL;
 	}
 	vga_reset(vga);
@@ -93,8 +109,7 @@ void vga_destroy(struct vga *vga)
 	if (vga->config.display != NULL)
 		display_attach(vga->config.display, NULL, NULL);
 	pci_bus_detach(&vga->function);
-	free(vga->memory);
-	free(vga);
+	vga_free(vga);
 }
 
 void vga_reset(struct vga *vga)

@@ -25,11 +25,14 @@
  * The screen is rendered without border, each scan line and each dot: 320 x 200 modes are 640 x 400 pixels, text of 80
  * x 25 is 720 x 400. It shows the registers at the time of asking: changes in the middle of a frame are not seen.
  *
+ * The machine may give the chip memory that the processor reaches directly where BAR 0 is; then the guest's writes
+ * there are not seen one by one, and a viewer is told of a change at each look. Without, each access is a device
+ * access.
+ *
  * Not implemented: the vertical retrace interrupt, light pen, sense switches and video feedback of input status,
  * display skew, shift registers loaded every second or fourth character, blinking in graphics modes, the palette and
  * plane enable in 256-colour modes, genlock and external video, the page bit of the miscellaneous output register. The
- * window and the VGA ports are decoded whatever the PCI command register says. Each access to the framebuffer is a
- * device access.
+ * window and the VGA ports are decoded whatever the PCI command register says.
  *
  * Sources: IBM PS/2 Hardware Interface Technical Reference, video subsystem (1992); FreeVGA's register
  * descriptions; the Bochs VBE display API description.
@@ -58,8 +61,11 @@ struct vga_config {
 	struct clock *clock;
 	struct display *display; /* the caller's; NULL: nobody looks */
 	uint32_t memory_size;	 /* bytes of video memory, a power of two from VGA_MEMORY_MIN to VGA_MEMORY_MAX */
-	const uint8_t *rom;	 /* the VGA BIOS, the caller's; NULL: no ROM BAR */
-	uint32_t rom_size;	 /* at most VGA_ROM_MAX; the BAR is the next power of two */
+	uint8_t *memory;	 /* so many bytes, the caller's; NULL: the chip's own */
+	void (*place)(void *opaque, bool mapped, uint64_t base); /* where the caller shows that memory */
+	void *place_opaque;
+	const uint8_t *rom; /* the VGA BIOS, the caller's; NULL: no ROM BAR */
+	uint32_t rom_size;  /* at most VGA_ROM_MAX; the BAR is the next power of two */
 };
 
 struct vga *vga_create(const struct vga_config *config, struct error *error);

@@ -37,17 +37,6 @@ unsigned boot_memory_map(uint64_t memory_size, struct boot_range range[BOOT_MAX_
 	return count;
 }
 
-/* Backing offset and guest-physical address are equal below 3 GiB. The VGA window hides what lies behind it. */
-bool boot_add_regions(struct memory *memory, uint64_t memory_size, struct error *error)
-{
-	uint64_t low_end = boot_low_end(memory_size);
-	if (!memory_add_region(memory, LAYOUT_VGA_END, low_end - LAYOUT_VGA_END, LAYOUT_VGA_END, false, error) ||
-	    !memory_add_region(memory, 0, LAYOUT_VGA_BASE, 0, false, error))
-		return false;
-	return memory_size <= LAYOUT_LOW_LIMIT ||
-	       memory_add_region(memory, LAYOUT_HIGH_BASE, memory_size - low_end, low_end, false, error);
-}
-
 bool boot_load(const struct boot_request *request, struct boot_state *state, struct error *error)
 {
 	const struct image *kernel = request->kernel;

@@ -71,9 +71,6 @@ unsigned boot_memory_map(uint64_t memory_size, struct boot_range range[BOOT_MAX_
 /* The end of the RAM that begins at 1 MiB. */
 uint64_t boot_low_end(uint64_t memory_size);
 
-/* Makes the regions of the layout. The backing has memory_size bytes. */
-bool boot_add_regions(struct memory *memory, uint64_t memory_size, struct error *error);
-
 bool linux_probe(const struct image *kernel);
 bool linux_load(const struct boot_request *request, struct boot_state *state, struct error *error);
 

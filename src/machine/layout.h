@@ -28,12 +28,17 @@
 
 /* Ports */
 #define LAYOUT_COM1_PORT 0x3f8u
+#define LAYOUT_COM2_PORT 0x2f8u
 #define LAYOUT_SMI_PORT 0xb2u
+#define LAYOUT_BOCHS_DEBUG_PORT 0xe9u
+#define LAYOUT_SEABIOS_DEBUG_PORT 0x402u
 #define LAYOUT_RESET_PORT 0xcf9u
-#define LAYOUT_PM_PORT 0x600u
+#define LAYOUT_PM_PORT 0xb000u /* where SeaBIOS puts it, whatever it was */
 
 /* Interrupts: ISA numbers are also the IOAPIC's inputs, but that the timer sits at input 2. */
 #define LAYOUT_COM1_IRQ 4
+#define LAYOUT_COM2_IRQ 3
+#define LAYOUT_FLOPPY_IRQ 6
 #define LAYOUT_RTC_IRQ 8
 #define LAYOUT_SCI_IRQ 9
 #define LAYOUT_TIMER_INPUT 2

@@ -15,6 +15,7 @@
 #include "machine/boot.h"
 #include "machine/loop.h"
 #include "machine/machine.h"
+#include "machine/media.h"
 #include "machine/pc.h"
 #include "machine/vcpu.h"
 
@@ -35,6 +36,7 @@ struct machine {
 	struct ledger *ledger;
 	int ledger_fd;
 	struct memory memory;
+	struct memory_map map;
 	struct clock clock;	   /* under the device lock */
 	struct io_map ports, mmio; /* under the device lock */
 	struct io_map vcpu_mmio[LEDGER_MAX_VCPUS];
@@ -43,12 +45,14 @@ struct machine {
 	struct cpu_model model;
 	struct engine *engine;
 	struct vcpu vcpu[LEDGER_MAX_VCPUS];
-	unsigned vcpu_count; /* made so far */
-	struct chardev *serial;
+	unsigned vcpu_count;				    /* made so far */
+	struct chardev *serial, *no_serial, *debug_console; /* COM1, COM2, ports */
+	struct display display;				    /* under the device lock */
+	struct media media;
 	struct pc *pc;
 	struct loop loop;
 
-	struct image kernel, initrd;
+	struct image kernel, initrd, firmware, vga_rom;
 	struct boot_module module[BOOT_MAX_MODULES];
 	unsigned module_count;
 	struct boot_state boot;
@@ -69,6 +73,7 @@ bool machine_load(struct machine *machine, struct error *error);
 /* machine-run.c: the ways in for the guest's side. */
 void machine_guest_power_off(void *opaque);
 void machine_guest_reset(void *opaque);
+void machine_guest_a20(void *opaque, bool on);
 void machine_guest_debug_exit(void *opaque, uint32_t value);
 void machine_vcpu_shut_down(void *opaque);
 void machine_vcpu_failed(void *opaque, const char *why);

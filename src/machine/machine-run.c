@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cpu/mmu.h"
 #include "machine/machine-impl.h"
 
 /* ---- the virtual clock's deadline on the loop's timer; all with the device lock held ---- */
@@ -57,6 +58,14 @@ void machine_guest_power_off(void *opaque)
 void machine_guest_reset(void *opaque)
 {
 	post_from_guest(opaque, REQUEST_GUEST_RESET);
+}
+
+/* In a device access of the only vCPU that runs, or at reset. */
+void machine_guest_a20(void *opaque, bool on)
+{
+	struct machine *machine = opaque;
+	for (unsigned i = 0; i < machine->vcpu_count; i++)
+		mmu_set_a20(machine->vcpu[i].cpu, on);
 }
 
 void machine_guest_debug_exit(void *opaque, uint32_t value)
@@ -132,7 +141,7 @@ static void resume_guest(struct machine *machine)
 static void plan_vcpu_resets(struct machine *machine)
 {
 	for (unsigned i = 0; i < machine->vcpu_count; i++)
-		vcpu_plan_reset(&machine->vcpu[i], i == 0 ? &machine->boot : NULL);
+		vcpu_plan_reset(&machine->vcpu[i], i == 0 && machine->config.kernel != NULL ? &machine->boot : NULL);
 }
 
 static void reset(struct machine *machine)

@@ -10,6 +10,9 @@
 #include "machine/layout.h"
 #include "machine/machine-impl.h"
 
+#define VIDEO_MEMORY (UINT64_C(16) << 20)
+#define VGA_ROM_LIMIT (UINT64_C(256) << 10)
+
 /* ---- the device lock ---- */
 
 static void lock_devices(void *opaque)
@@ -51,8 +54,11 @@ static bool check_config(const struct machine_config *config, struct error *erro
 		return error_set(error, ERROR_INPUT, "a guest can have 1 to %d processors", LEDGER_MAX_VCPUS);
 	if (config->module_count > BOOT_MAX_MODULES)
 		return error_set(error, ERROR_INPUT, "a guest can have at most %d modules", BOOT_MAX_MODULES);
-	if (config->kernel == NULL)
-		return error_set(error, ERROR_INPUT, "there is no kernel to boot: name one with --kernel");
+	if (config->kernel == NULL && config->firmware == NULL)
+		return error_set(error, ERROR_INPUT, "there is neither a kernel nor firmware to boot");
+	if (config->kernel == NULL && (config->initrd != NULL || config->module_count > 0 || config->append != NULL))
+		return error_set(error, ERROR_INPUT,
+				 "--initrd, --append and --module are for a kernel: name one with --kernel");
 	return true;
 }
 
@@ -75,7 +81,7 @@ static bool open_images(struct machine *machine, struct error *error)
 {
 	const struct machine_config *config = &machine->config;
 	uint64_t limit = config->memory_size;
-	if (!image_open(&machine->kernel, config->kernel, "kernel", limit, error))
+	if (config->kernel != NULL && !image_open(&machine->kernel, config->kernel, "kernel", limit, error))
 		return false;
 	if (config->initrd != NULL && !image_open(&machine->initrd, config->initrd, "initrd", limit, error))
 		return false;
@@ -85,13 +91,34 @@ static bool open_images(struct machine *machine, struct error *error)
 	return true;
 }
 
+/* The VGA BIOS is read for as long as the machine lives: the guest reads it from the chip's ROM BAR. */
+static bool open_firmware(struct machine *machine, struct error *error)
+{
+	const struct machine_config *config = &machine->config;
+	if (config->kernel == NULL &&
+	    (!image_open(&machine->firmware, config->firmware, "firmware", MEMORY_MAP_ROM_MAX, error) ||
+	     !memory_map_check_rom(&machine->firmware, error)))
+		return false;
+	return config->vga_firmware == NULL ||
+	       (image_open(&machine->vga_rom, config->vga_firmware, "VGA BIOS", VGA_ROM_LIMIT, error) &&
+		image_read(&machine->vga_rom, error));
+}
+
+static bool create_memory(struct machine *machine, struct error *error)
+{
+	const struct memory_map_config map = {.memory_size = machine->config.memory_size,
+					      .rom = machine->config.kernel == NULL ? &machine->firmware : NULL,
+					      .video_size = VIDEO_MEMORY};
+	return memory_map_create(&machine->map, &machine->memory, &map, error);
+}
+
 static bool load_acpi(struct machine *machine, struct error *error)
 {
-	const struct acpi_config config = {.cpus = machine->config.cpus, .keyboard = false};
+	const struct acpi_config config = {.cpus = machine->config.cpus, .memory_size = machine->config.memory_size};
 	uint8_t *area = calloc(1, ACPI_AREA_SIZE);
 	if (area == NULL)
 		return error_set(error, ERROR_HOST, "out of memory");
-	acpi_build(&config, area, LAYOUT_ACPI_BASE);
+	acpi_place(&config, area, LAYOUT_ACPI_BASE);
 	bool loaded = memory_load(&machine->memory, LAYOUT_ACPI_BASE, area, ACPI_AREA_SIZE);
 	free(area);
 	return loaded || error_set(error, ERROR_HOST, "guest memory has no room for the ACPI tables");
@@ -100,6 +127,8 @@ static bool load_acpi(struct machine *machine, struct error *error)
 bool machine_load(struct machine *machine, struct error *error)
 {
 	const struct machine_config *config = &machine->config;
+	if (config->kernel == NULL)
+		return true; /* firmware finds its way */
 	const struct boot_request request = {
 	    .memory = &machine->memory,
 	    .memory_size = config->memory_size,
@@ -150,7 +179,12 @@ static bool open_serial(struct machine *machine, struct error *error)
 		machine->serial = chardev_open_none(error);
 		break;
 	}
-	return machine->serial != NULL;
+	if (machine->serial != NULL)
+		machine->no_serial = chardev_open_none(error);
+	if (machine->no_serial == NULL || config->debug_console == NULL)
+		return machine->no_serial != NULL;
+	machine->debug_console = chardev_open_file(config->debug_console, &loop, error);
+	return machine->debug_console != NULL;
 }
 
 /* ---- processors and board ---- */
@@ -196,6 +230,21 @@ static bool create_engine(struct machine *machine, struct error *error)
 	return machine->engine != NULL;
 }
 
+/* What firmware is told. */
+static void describe(const struct machine *machine, struct pc_config *pc)
+{
+	const struct machine_config *config = &machine->config;
+	pc->cmos = (struct cmos_config){
+	    .memory_size = config->memory_size, .cpus = config->cpus, .boot_count = config->boot_count};
+	pc->firmware_config = (struct firmware_config){.name = config->name,
+						       .memory_size = config->memory_size,
+						       .cpus = config->cpus,
+						       .boot_count = config->boot_count};
+	memcpy(pc->cmos.boot, config->boot, sizeof config->boot);
+	memcpy(pc->firmware_config.boot, config->boot, sizeof config->boot);
+	media_describe(&machine->media, &pc->cmos, &pc->firmware_config);
+}
+
 static bool create_board(struct machine *machine, struct error *error)
 {
 	struct pc_config config = {.clock = &machine->clock,
@@ -205,12 +254,22 @@ static bool create_board(struct machine *machine, struct error *error)
 				   .sockets = machine->vcpu_count,
 				   .physical_bits = machine->model.physical_bits,
 				   .memory_size = machine->config.memory_size,
-				   .serial = machine->serial,
+				   .memory = &machine->memory,
+				   .map = &machine->map,
+				   .display = &machine->display,
+				   .serial = {machine->serial, machine->no_serial},
+				   .debug_console = machine->debug_console,
+				   .vga_rom = machine->vga_rom.bytes != NULL ? &machine->vga_rom : NULL,
+				   .firmware = machine->config.kernel == NULL,
 				   .debug_exit_port = machine->config.debug_exit_port,
 				   .power_off = machine_guest_power_off,
 				   .reset = machine_guest_reset,
+				   .a20 = machine_guest_a20,
 				   .debug_exit = machine_guest_debug_exit,
 				   .opaque = machine};
+	describe(machine, &config);
+	memcpy(config.ide, machine->media.drive, sizeof config.ide);
+	memcpy(config.floppy, machine->media.floppy, sizeof config.floppy);
 	for (unsigned i = 0; i < machine->vcpu_count; i++)
 		config.socket[i] = (struct pc_socket){.pin = vcpu_pin(&machine->vcpu[i]),
 						      .mmio = &machine->vcpu_mmio[i],
@@ -235,9 +294,9 @@ static bool create_clock(struct machine *machine)
 static bool create_parts(struct machine *machine, struct error *error)
 {
 	const struct machine_config *config = &machine->config;
-	return open_images(machine, error) && memory_init(&machine->memory, config->memory_size, error) &&
-	       boot_add_regions(&machine->memory, config->memory_size, error) && machine_load(machine, error) &&
-	       create_clock(machine) &&
+	return open_images(machine, error) && open_firmware(machine, error) &&
+	       media_open(&machine->media, config, error) && create_memory(machine, error) &&
+	       machine_load(machine, error) && create_clock(machine) &&
 	       cpu_model_init(&machine->model, config->cpu_model, config->cpus, machine->clock.tsc_hz, error) &&
 	       (machine->ledger = ledger_create(config->cpus, &machine->ledger_fd, error)) != NULL &&
 	       create_engine(machine, error) &&
@@ -256,6 +315,8 @@ struct machine *machine_create(const struct machine_config *config, struct error
 	}
 	machine->config = *config;
 	machine->ledger_fd = machine->memory.fd = machine->kernel.fd = machine->initrd.fd = -1;
+	machine->firmware.fd = machine->vga_rom.fd = -1;
+	display_init(&machine->display);
 	machine->loop.epoll_fd = machine->loop.timer_fd = machine->loop.wake_fd = -1;
 	machine->armed = CLOCK_NEVER;
 	machine->state = MACHINE_RUNNING;
@@ -274,7 +335,10 @@ void machine_destroy(struct machine *machine)
 	if (machine == NULL)
 		return;
 	pc_destroy(machine->pc);
+	chardev_close(machine->debug_console);
+	chardev_close(machine->no_serial);
 	chardev_close(machine->serial);
+	media_close(&machine->media);
 	loop_destroy(&machine->loop);
 	while (machine->vcpu_count > 0)
 		engine_vcpu_destroy(machine->vcpu[--machine->vcpu_count].engine);
@@ -285,9 +349,31 @@ void machine_destroy(struct machine *machine)
 	memory_destroy(&machine->memory);
 	while (machine->module_count > 0)
 		image_close(&machine->module[--machine->module_count].image);
+	image_close(&machine->vga_rom);
+	image_close(&machine->firmware);
 	image_close(&machine->initrd);
 	image_close(&machine->kernel);
 	free(machine);
+}
+
+void machine_lock(struct machine *machine)
+{
+	lock_devices(machine);
+}
+
+void machine_unlock(struct machine *machine)
+{
+	unlock_devices(machine);
+}
+
+struct display *machine_display(struct machine *machine)
+{
+	return &machine->display;
+}
+
+struct ps2keyboard *machine_keyboard(struct machine *machine)
+{
+	return pc_keyboard(machine->pc);
 }
 
 struct ledger *machine_ledger(const struct machine *machine)

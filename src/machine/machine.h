@@ -54,6 +54,7 @@ struct machine_config {
 	enum machine_boot boot[BOOT_KINDS]; /* in this order */
 	unsigned boot_count;		    /* 0: floppy, CD-ROM, disk, as far as there are any */
 	const char *firmware;		    /* a PC BIOS image; needed when there is no kernel */
+	const char *debug_console;	    /* a file for what goes to ports E9h and 402h; NULL: they are not there */
 	const char *vga_firmware;	    /* the VGA BIOS; NULL: the graphics chip has no ROM */
 
 	enum machine_serial serial;

@@ -5,28 +5,40 @@
 #include <time.h>
 
 #include "cpu/cpuid.h"
+#include "devices/ata.h"
+#include "devices/atapi.h"
 #include "devices/debugexit.h"
+#include "devices/fwcfg.h"
 #include "devices/i440fx.h"
 #include "devices/i8042.h"
+#include "devices/i82077.h"
+#include "devices/i8237.h"
 #include "devices/i8254.h"
 #include "devices/i8259.h"
 #include "devices/ioapic.h"
 #include "devices/lapic.h"
 #include "devices/pci.h"
+#include "devices/piix4ide.h"
 #include "devices/piix4isa.h"
 #include "devices/piix4pm.h"
 #include "devices/port92.h"
+#include "devices/ps2keyboard.h"
+#include "devices/ps2mouse.h"
 #include "devices/rtc.h"
 #include "devices/uart16550.h"
+#include "devices/vga.h"
 #include "machine/layout.h"
 #include "machine/pci-assign.h"
 
 #define HOST_BRIDGE_DEVICE 0
 #define PIIX4_DEVICE 1
+#define VGA_DEVICE 2
 #define PIIX4_ROUTE 0x60 /* PIRQRCA; the other three follow */
 #define KEYBOARD_IRQ 1
 #define AUXILIARY_IRQ 12
 #define TIMER_IRQ 0
+#define IDE_IRQ 14 /* and 15 */
+#define FLOPPY_DMA 2
 
 _Static_assert(CPU_APIC_TIMER_HZ == LAPIC_TIMER_HZ, "what CPUID 15h says of the local APIC's timer is true");
 
@@ -38,14 +50,24 @@ struct pc {
 	struct i8259 *pic;
 	struct i8254 *pit;
 	struct rtc *rtc;
-	struct uart16550 *com1;
+	struct uart16550 *com[2];
 	struct i8042 *i8042;
+	struct ps2keyboard *keyboard;
+	struct ps2mouse *mouse;
+	struct i8237 *dma;
+	struct i82077 *floppy;
+	struct fwcfg *fwcfg;
 	struct port92 port92;
 	struct pci_bus *pci;
 	struct i440fx *host_bridge;
 	struct piix4isa *isa_bridge;
 	struct piix4pm *pm;
+	struct vga *vga;
+	struct piix4ide *ide;
+	struct ata *disk[PC_IDE_DRIVES];
+	struct atapi *cdrom[PC_IDE_DRIVES];
 	struct debugexit debug_exit;
+	struct debugcon debug_console;
 };
 
 /* ---- wires that are more than a line from one chip to one other ---- */
@@ -76,6 +98,19 @@ static void broadcast_eoi(void *opaque, uint8_t vector)
 {
 	struct pc *pc = opaque;
 	ioapic_eoi(pc->ioapic, vector);
+}
+
+/* PAM registers, and the framebuffer's BAR. */
+static void shadow_segment(void *opaque, uint32_t base, uint32_t size, bool ram_read, bool ram_write)
+{
+	struct pc *pc = opaque;
+	memory_map_shadow(pc->config.map, base, size, ram_read, ram_write);
+}
+
+static void place_framebuffer(void *opaque, bool mapped, uint64_t base)
+{
+	struct pc *pc = opaque;
+	memory_map_place_video(pc->config.map, mapped, base);
 }
 
 static struct irq_line isa_line(struct pc *pc, int irq)
@@ -160,27 +195,148 @@ static bool wire_pci(struct pc *pc, struct error *error)
 					  .base = LAYOUT_PM_PORT,
 					  .power_off = config->power_off,
 					  .power_off_opaque = config->opaque};
-	pc->host_bridge = i440fx_create(pc->pci, HOST_BRIDGE_DEVICE, error);
+	const struct i440fx_shadow shadow = {.set = shadow_segment, .opaque = pc};
+	pc->host_bridge = i440fx_create(pc->pci, HOST_BRIDGE_DEVICE, &shadow, error);
 	pc->isa_bridge = piix4isa_create(&isa, error);
 	pc->pm = piix4pm_create(&pm, error);
 	return pc->host_bridge != NULL && pc->isa_bridge != NULL && pc->pm != NULL;
 }
 
-static bool wire_isa(struct pc *pc, struct error *error)
+static bool wire_vga(struct pc *pc, struct error *error)
 {
 	const struct pc_config *config = &pc->config;
-	const struct uart16550_config com1 = {
-	    .clock = config->clock, .irq = isa_line(pc, LAYOUT_COM1_IRQ), .chardev = config->serial};
+	const struct image *rom = config->vga_rom;
+	const struct vga_config vga = {.bus = pc->pci,
+				       .device = VGA_DEVICE,
+				       .clock = config->clock,
+				       .display = config->display,
+				       .memory_size = (uint32_t)config->map->config.video_size,
+				       .memory = memory_map_video(config->map),
+				       .place = place_framebuffer,
+				       .place_opaque = pc,
+				       .rom = rom != NULL ? rom->bytes : NULL,
+				       .rom_size = rom != NULL ? (uint32_t)rom->size : 0};
+	pc->vga = vga_create(&vga, error);
+	return pc->vga != NULL && vga_map(pc->vga, config->ports, config->mmio, error);
+}
+
+static bool wire_serial(struct pc *pc, struct error *error)
+{
+	static const struct {
+		uint16_t port;
+		int irq;
+	} at[] = {{LAYOUT_COM1_PORT, LAYOUT_COM1_IRQ}, {LAYOUT_COM2_PORT, LAYOUT_COM2_IRQ}};
+	for (unsigned i = 0; i < sizeof at / sizeof at[0]; i++) {
+		const struct uart16550_config uart = {
+		    .clock = pc->config.clock, .irq = isa_line(pc, at[i].irq), .chardev = pc->config.serial[i]};
+		pc->com[i] = uart16550_create(&uart, error);
+		if (pc->com[i] == NULL || !uart16550_map(pc->com[i], pc->config.ports, at[i].port, error))
+			return false;
+	}
+	return true;
+}
+
+static bool wire_keyboard(struct pc *pc, struct error *error)
+{
+	const struct pc_config *config = &pc->config;
 	const struct i8042_config i8042 = {.keyboard_irq = isa_line(pc, KEYBOARD_IRQ),
 					   .auxiliary_irq = isa_line(pc, AUXILIARY_IRQ),
 					   .reset = config->reset,
-					   .reset_opaque = config->opaque};
-	pc->com1 = uart16550_create(&com1, error);
+					   .reset_opaque = config->opaque,
+					   .a20 = config->a20,
+					   .a20_opaque = config->opaque,
+					   .clock = config->clock};
 	pc->i8042 = i8042_create(&i8042, error);
+	if (pc->i8042 == NULL || !i8042_map(pc->i8042, config->ports, error))
+		return false;
+	const struct ps2_port keyboard_port = i8042_port(pc->i8042, I8042_KEYBOARD);
+	const struct ps2_port mouse_port = i8042_port(pc->i8042, I8042_AUXILIARY);
+	pc->keyboard = ps2keyboard_create(config->clock, &keyboard_port, error);
+	pc->mouse = ps2mouse_create(config->clock, &mouse_port, error);
+	if (pc->keyboard == NULL || pc->mouse == NULL)
+		return false;
+	const struct ps2_device keyboard = ps2keyboard_device(pc->keyboard);
+	const struct ps2_device mouse = ps2mouse_device(pc->mouse);
+	i8042_attach(pc->i8042, I8042_KEYBOARD, &keyboard);
+	i8042_attach(pc->i8042, I8042_AUXILIARY, &mouse);
 	port92_init(&pc->port92, config->reset, config->opaque);
-	return pc->com1 != NULL && pc->i8042 != NULL &&
-	       uart16550_map(pc->com1, config->ports, LAYOUT_COM1_PORT, error) &&
-	       i8042_map(pc->i8042, config->ports, error) && port92_map(&pc->port92, config->ports, error);
+	pc->port92.a20 = config->a20;
+	pc->port92.a20_opaque = config->opaque;
+	return port92_map(&pc->port92, config->ports, error);
+}
+
+static bool wire_floppy(struct pc *pc, struct error *error)
+{
+	const struct pc_config *config = &pc->config;
+	const struct irq_line irq = isa_line(pc, LAYOUT_FLOPPY_IRQ);
+	pc->dma = i8237_create(config->memory, error);
+	pc->floppy = i82077_create(config->clock, &irq, error);
+	if (pc->dma == NULL || pc->floppy == NULL || !i8237_map(pc->dma, config->ports, error) ||
+	    !i82077_map(pc->floppy, config->ports, error))
+		return false;
+	const struct dma_device device = i82077_dma_device(pc->floppy);
+	const struct dma_request request = i8237_attach(pc->dma, FLOPPY_DMA, &device);
+	i82077_set_dma(pc->floppy, &request);
+	for (unsigned i = 0; i < PC_FLOPPY_DRIVES; i++)
+		if (config->floppy[i] != NULL)
+			i82077_insert(pc->floppy, i, config->floppy[i]);
+	return true;
+}
+
+static bool wire_drive(struct pc *pc, unsigned place, struct error *error)
+{
+	const struct pc_drive *drive = &pc->config.ide[place];
+	struct ide_channel *channel = piix4ide_channel(pc->ide, place / IDE_DRIVES);
+	const struct ata_config disk = {
+	    .channel = channel, .number = place % IDE_DRIVES, .disk = drive->image, .serial = drive->serial};
+	const struct atapi_config cdrom = {
+	    .channel = channel, .number = place % IDE_DRIVES, .disk = drive->image, .serial = drive->serial};
+	switch (drive->kind) {
+	case PC_DISK:
+		return (pc->disk[place] = ata_create(&disk, error)) != NULL;
+	case PC_CDROM:
+		return (pc->cdrom[place] = atapi_create(&cdrom, error)) != NULL;
+	case PC_NO_DRIVE:
+		break;
+	}
+	return true;
+}
+
+static bool wire_ide(struct pc *pc, struct error *error)
+{
+	const struct piix4ide_config ide = {.bus = pc->pci,
+					    .device = PIIX4_DEVICE,
+					    .ports = pc->config.ports,
+					    .memory = pc->config.memory,
+					    .irq = {isa_line(pc, IDE_IRQ), isa_line(pc, IDE_IRQ + 1)}};
+	pc->ide = piix4ide_create(&ide, error);
+	for (unsigned i = 0; pc->ide != NULL && i < PC_IDE_DRIVES; i++)
+		if (!wire_drive(pc, i, error))
+			return false;
+	return pc->ide != NULL;
+}
+
+static bool wire_firmware(struct pc *pc, struct error *error)
+{
+	pc->fwcfg = fwcfg_create(pc->config.memory, error);
+	cmos_fill(pc->rtc, &pc->config.cmos);
+	return pc->fwcfg != NULL && firmware_config_add(pc->fwcfg, &pc->config.firmware_config, error) &&
+	       fwcfg_map(pc->fwcfg, pc->config.ports, error);
+}
+
+static void put_debug(void *opaque, uint8_t character)
+{
+	struct pc *pc = opaque;
+	(void)chardev_write(pc->config.debug_console, &character, 1);
+}
+
+/* Bochs' port, and the one that SeaBIOS writes to. */
+static bool wire_debug_console(struct pc *pc, struct error *error)
+{
+	pc->debug_console = (struct debugcon){.put = put_debug, .opaque = pc};
+	return pc->config.debug_console == NULL ||
+	       (debugcon_map(&pc->debug_console, pc->config.ports, LAYOUT_BOCHS_DEBUG_PORT, error) &&
+		debugcon_map(&pc->debug_console, pc->config.ports, LAYOUT_SEABIOS_DEBUG_PORT, error));
 }
 
 static bool wire_debug_exit(struct pc *pc, struct error *error)
@@ -205,7 +361,9 @@ struct pc *pc_create(const struct pc_config *config, struct error *error)
 	}
 	pc->config = *config;
 	if (wire_lapics(pc, error) && wire_interrupt_controllers(pc, error) && wire_timers(pc, error) &&
-	    wire_pci(pc, error) && wire_isa(pc, error) && wire_debug_exit(pc, error))
+	    wire_pci(pc, error) && wire_vga(pc, error) && wire_serial(pc, error) && wire_keyboard(pc, error) &&
+	    wire_floppy(pc, error) && wire_ide(pc, error) && wire_firmware(pc, error) &&
+	    wire_debug_console(pc, error) && wire_debug_exit(pc, error))
 		return pc;
 	pc_destroy(pc);
 	return NULL;
@@ -216,10 +374,26 @@ void pc_destroy(struct pc *pc)
 {
 	if (pc == NULL)
 		return;
+	if (pc->fwcfg != NULL)
+		fwcfg_destroy(pc->fwcfg);
+	for (unsigned i = 0; i < PC_IDE_DRIVES; i++) {
+		ata_destroy(pc->disk[i]);
+		atapi_destroy(pc->cdrom[i]);
+	}
+	piix4ide_destroy(pc->ide);
+	if (pc->floppy != NULL)
+		i82077_destroy(pc->floppy);
+	i8237_destroy(pc->dma);
+	if (pc->mouse != NULL)
+		ps2mouse_destroy(pc->mouse);
+	if (pc->keyboard != NULL)
+		ps2keyboard_destroy(pc->keyboard);
 	if (pc->i8042 != NULL)
 		i8042_destroy(pc->i8042);
-	if (pc->com1 != NULL)
-		uart16550_destroy(pc->com1);
+	for (unsigned i = 0; i < 2; i++)
+		if (pc->com[i] != NULL)
+			uart16550_destroy(pc->com[i]);
+	vga_destroy(pc->vga);
 	if (pc->pm != NULL)
 		piix4pm_destroy(pc->pm);
 	if (pc->isa_bridge != NULL)
@@ -258,9 +432,24 @@ static void reset_chips(struct pc *pc)
 	i440fx_reset(pc->host_bridge);
 	piix4isa_reset(pc->isa_bridge);
 	piix4pm_reset(pc->pm);
-	uart16550_reset(pc->com1);
+	vga_reset(pc->vga);
+	piix4ide_reset(pc->ide);
+	uart16550_reset(pc->com[0]);
+	uart16550_reset(pc->com[1]);
 	i8042_reset(pc->i8042);
+	ps2keyboard_reset(pc->keyboard);
+	ps2mouse_reset(pc->mouse);
+	i8237_reset(pc->dma);
+	i82077_reset(pc->floppy);
+	fwcfg_reset(pc->fwcfg);
 	port92_reset(&pc->port92);
+}
+
+/* All of memory is RAM: nothing has to be copied out of a ROM. */
+static void shadow_all(struct pc *pc)
+{
+	for (unsigned offset = 0x59; offset <= 0x5f; offset++)
+		pci_config_write(pc->pci, PCI_DEVFN(HOST_BRIDGE_DEVICE, 0), offset, 1, 0x33);
 }
 
 /* PIRQs go where the DSDT says; those inputs and the SCI are level-triggered. */
@@ -279,6 +468,9 @@ static void route_interrupts(struct pc *pc)
 void pc_reset(struct pc *pc)
 {
 	reset_chips(pc);
+	if (pc->config.firmware)
+		return;
+	shadow_all(pc);
 	route_interrupts(pc);
 	pci_assign(pc->pci);
 }
@@ -286,6 +478,16 @@ void pc_reset(struct pc *pc)
 void pc_power_button(struct pc *pc)
 {
 	(void)piix4pm_power_button(pc->pm);
+}
+
+struct ps2keyboard *pc_keyboard(struct pc *pc)
+{
+	return pc->keyboard;
+}
+
+struct ps2mouse *pc_mouse(struct pc *pc)
+{
+	return pc->mouse;
 }
 
 struct interrupt_controller pc_interrupt_controller(struct pc *pc, unsigned socket)

@@ -11,11 +11,17 @@
 #include <stdint.h>
 
 #include "backend/chardev.h"
+#include "backend/disk.h"
+#include "backend/display.h"
+#include "backend/floppy.h"
 #include "base/error.h"
 #include "io/bus.h"
 #include "io/clock.h"
 #include "io/irq.h"
 #include "ledger/ledger.h"
+#include "machine/cmos.h"
+#include "machine/firmware-config.h"
+#include "machine/memory-map.h"
 
 struct pc;
 
@@ -27,6 +33,16 @@ struct pc_socket {
 	void *tsc_opaque;
 };
 
+/* What a place on an IDE channel holds. */
+struct pc_drive {
+	enum { PC_NO_DRIVE, PC_DISK, PC_CDROM } kind;
+	struct disk *image; /* the caller's; of a CD-ROM drive NULL: no disc */
+	const char *serial;
+};
+
+#define PC_IDE_DRIVES 4u
+#define PC_FLOPPY_DRIVES 2u
+
 struct pc_config {
 	struct clock *clock;
 	struct io_map *ports, *mmio;
@@ -35,12 +51,23 @@ struct pc_config {
 	unsigned sockets;
 	unsigned physical_bits;
 	uint64_t memory_size;
-	struct chardev *serial; /* COM1; stays the caller's */
-	int debug_exit_port;	/* -1: none */
+	struct memory *memory;
+	struct memory_map *map;
+	struct display *display;
+	struct chardev *serial[2];     /* COM1 and COM2; these, images and what else is pointed to stay the caller's */
+	struct chardev *debug_console; /* ports E9h and 402h; NULL: none */
+	const struct image *vga_rom;   /* read; NULL: none */
+	struct pc_drive ide[PC_IDE_DRIVES]; /* primary master and slave, secondary master and slave */
+	struct floppy *floppy[PC_FLOPPY_DRIVES];
+	struct cmos_config cmos;
+	struct firmware_config firmware_config;
+	bool firmware;	     /* a PC BIOS runs first; otherwise pc_reset() does its part */
+	int debug_exit_port; /* -1: none */
 
 	/* What the guest can do to its machine. Called with the device lock held. */
 	void (*power_off)(void *opaque);
 	void (*reset)(void *opaque);
+	void (*a20)(void *opaque, bool on);
 	void (*debug_exit)(void *opaque, uint32_t value);
 	void *opaque;
 };
@@ -49,10 +76,12 @@ struct pc_config {
 struct pc *pc_create(const struct pc_config *config, struct error *error);
 void pc_destroy(struct pc *pc);
 
-/* Resets the chips, then does what firmware would: places BARs and PM registers, routes interrupts. */
+/* Resets the chips; without firmware, also does what that would: shadow RAM, BARs, interrupt routes, IDE. */
 void pc_reset(struct pc *pc);
 
 void pc_power_button(struct pc *pc);
+struct ps2keyboard *pc_keyboard(struct pc *pc);
+struct ps2mouse *pc_mouse(struct pc *pc);
 struct interrupt_controller pc_interrupt_controller(struct pc *pc, unsigned socket);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "memory/memory.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -99,12 +100,55 @@ bool memory_add_region(struct memory *memory, uint64_t base, uint64_t size, uint
 		return error_set(error, ERROR_HOST, "memory region at 0x%llx reaches beyond guest memory",
 				 (unsigned long long)base);
 	for (unsigned i = 0; i < memory->region_count; i++)
-		if (ranges_meet(base, size, memory->region[i].base, memory->region[i].size))
+		if (memory->region[i].size > 0 &&
+		    ranges_meet(base, size, memory->region[i].base, memory->region[i].size))
 			return error_set(error, ERROR_HOST, "memory region at 0x%llx overlaps another",
 					 (unsigned long long)base);
 	memory->region[memory->region_count++] =
 	    (struct memory_region){.base = base, .size = size, .offset = offset, .read_only = read_only};
 	return true;
+}
+
+int memory_add_movable_region(struct memory *memory, struct error *error)
+{
+	if (memory->region_count == MEMORY_MAX_REGIONS) {
+		(void)error_set(error, ERROR_HOST, "too many memory regions");
+		return -1;
+	}
+	memory->region[memory->region_count] = (struct memory_region){0};
+	return (int)memory->region_count++;
+}
+
+static bool region_is_sound(const struct memory *memory, const struct memory_region *region)
+{
+	uint64_t size = region->size, host = memory->host_size;
+	return ((region->base | size | region->offset | region->ram_offset) & PAGE_MASK) == 0 && size <= host &&
+	       region->offset <= host - size && region->ram_offset <= host - size && region->base <= UINT64_MAX - size;
+}
+
+static void tell_leaving(const struct memory *memory, const struct memory_region *region)
+{
+	if (memory->map_notifier.leaving != NULL && region->size > 0)
+		memory->map_notifier.leaving(memory->map_notifier.opaque, region->base, region->size);
+}
+
+void memory_move_region(struct memory *memory, int index, const struct memory_region *region)
+{
+	assert(index >= 0 && (unsigned)index < memory->region_count && region_is_sound(memory, region));
+	struct memory_region *place = &memory->region[index];
+	if (memcmp(place, region, sizeof *place) == 0)
+		return;
+	/* What shows at the new place until now goes too. */
+	tell_leaving(memory, place);
+	tell_leaving(memory, region);
+	memcpy(place, region, sizeof *place);
+	if (memory->map_notifier.changed != NULL)
+		memory->map_notifier.changed(memory->map_notifier.opaque);
+}
+
+void memory_set_map_notifier(struct memory *memory, const struct memory_map_notifier *notifier)
+{
+	memory->map_notifier = *notifier;
 }
 
 void memory_set_code_notifier(struct memory *memory, memory_code_notifier *notifier, void *opaque)
@@ -131,6 +175,17 @@ static bool first_piece(const struct memory *memory, uint64_t gpa, uint64_t size
 	piece->region = region;
 	piece->host = memory->host + region->offset + (gpa - region->base);
 	piece->size = size < room ? size : room;
+	return true;
+}
+
+/* Where a write to the piece goes; false: nowhere. */
+static bool writable_piece(const struct memory *memory, struct piece *piece, uint64_t gpa)
+{
+	if (!piece->region->read_only)
+		return true;
+	if (!piece->region->hides_ram)
+		return false;
+	piece->host = memory->host + piece->region->ram_offset + (gpa - piece->region->base);
 	return true;
 }
 
@@ -166,7 +221,7 @@ bool memory_write(struct memory *memory, uint64_t gpa, const void *from, uint64_
 	for (; size > 0; size -= piece.size) {
 		if (!first_piece(memory, gpa, size, &piece))
 			return false;
-		if (!piece.region->read_only) {
+		if (writable_piece(memory, &piece, gpa)) {
 			memcpy(piece.host, at, piece.size);
 			notify_code(memory, &piece, gpa);
 		}
@@ -182,7 +237,7 @@ bool memory_fill(struct memory *memory, uint64_t gpa, uint8_t value, uint64_t si
 	for (; size > 0; size -= piece.size) {
 		if (!first_piece(memory, gpa, size, &piece))
 			return false;
-		if (!piece.region->read_only) {
+		if (writable_piece(memory, &piece, gpa)) {
 			memset(piece.host, value, piece.size);
 			notify_code(memory, &piece, gpa);
 		}

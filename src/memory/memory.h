@@ -3,8 +3,9 @@
  * Guest-physical memory: RAM regions and the one checked gate to guest bytes.
  *
  * RAM is one memfd, mapped once, populated on demand by the host. It appears in the guest-physical
- * space as up to MEMORY_MAX_REGIONS regions (below 3 GiB, above 4 GiB, firmware). What is not RAM is
- * somebody else's: the io layer's MMIO map, or nothing (reads all ones, writes lost).
+ * space as up to MEMORY_MAX_REGIONS regions (below 3 GiB, above 4 GiB, firmware, video memory). What is not RAM is
+ * somebody else's: the io layer's MMIO map, or nothing (reads all ones, writes lost). Where regions overlap, the
+ * one that was added first shows.
  *
  * Addresses are guest-physical bytes; sizes are bytes; a page is 4096 bytes.
  *
@@ -12,8 +13,8 @@
  * every write through the gate to such a page calls the code notifier afterwards, and engines must not keep
  * a direct write path to it. Flags are read without a lock and written by the engine only.
  *
- * Threading: any thread may read and write guest bytes at any time, as DMA does on hardware. Regions are
- * fixed after the machine is wired.
+ * Threading: any thread may read and write guest bytes at any time, as DMA does on hardware. Regions are moved
+ * with the device lock held, by the only vCPU that runs or while none does.
  */
 #ifndef NFOLD_MEMORY_MEMORY_H
 #define NFOLD_MEMORY_MEMORY_H
@@ -27,7 +28,7 @@
 #define PAGE_SIZE 4096u
 #define PAGE_MASK 4095u
 #define PAGE_SHIFT 12
-#define MEMORY_MAX_REGIONS 8
+#define MEMORY_MAX_REGIONS 24
 
 enum page_flag {
 	PAGE_CODE = 1,	    /* translated code was read from this page: trace writes */
@@ -39,6 +40,17 @@ struct memory_region {
 	uint64_t size;	 /* page aligned */
 	uint64_t offset; /* of the first byte in the backing file, so of its page in page_flags */
 	bool read_only;	 /* ROM: guest and device writes are dropped */
+	/* Of a read-only region: writes are not dropped but go to the backing from here on, as to RAM that a ROM hides.
+	 */
+	bool hides_ram;
+	uint64_t ram_offset;
+};
+
+/* Who keeps what was derived from regions: a TLB, translated code. */
+struct memory_map_notifier {
+	void (*leaving)(void *opaque, uint64_t gpa, uint64_t size); /* before what is there goes */
+	void (*changed)(void *opaque);				    /* after a region moved */
+	void *opaque;
 };
 
 /* Called after bytes of a PAGE_CODE page have changed through the gate, by the thread that wrote them. */
@@ -53,6 +65,7 @@ struct memory {
 	int fd; /* the memfd */
 	memory_code_notifier *code_notifier;
 	void *code_notifier_opaque;
+	struct memory_map_notifier map_notifier;
 };
 
 /* Creates the backing of `size` bytes (rounded up to a page), without any region yet. */
@@ -62,6 +75,12 @@ void memory_destroy(struct memory *memory);
 /* Shows `size` bytes of the backing from `offset` on at guest-physical `base`. */
 bool memory_add_region(struct memory *memory, uint64_t base, uint64_t size, uint64_t offset, bool read_only,
 		       struct error *error);
+
+/* A region that is nowhere yet, for memory_move_region(). Returns its index, or -1. */
+int memory_add_movable_region(struct memory *memory, struct error *error);
+/* Shows a movable region somewhere else or otherwise; size 0: nowhere. It may overlap others. */
+void memory_move_region(struct memory *memory, int index, const struct memory_region *region);
+void memory_set_map_notifier(struct memory *memory, const struct memory_map_notifier *notifier);
 
 void memory_set_code_notifier(struct memory *memory, memory_code_notifier *notifier, void *opaque);
 
@@ -90,6 +109,15 @@ static inline uint8_t *memory_page(const struct memory *memory, uint64_t gpa, bo
 	return memory->host + region->offset + ((gpa - region->base) & ~(uint64_t)PAGE_MASK);
 }
 
+/* The host address of the byte that a write to a read-only region at gpa changes, or NULL: it is dropped. */
+static inline uint8_t *memory_hidden_byte(const struct memory *memory, uint64_t gpa)
+{
+	const struct memory_region *region = memory_find(memory, gpa);
+	if (region == NULL || !region->hides_ram)
+		return NULL;
+	return memory->host + region->ram_offset + (gpa - region->base);
+}
+
 /* The flags of the RAM page that holds gpa, or NULL. */
 static inline uint8_t *memory_page_flags(const struct memory *memory, uint64_t gpa)
 {
@@ -101,8 +129,8 @@ static inline uint8_t *memory_page_flags(const struct memory *memory, uint64_t g
 
 /*
  * The gate. Copies between guest RAM and a host buffer, across pages and regions. Returns false, with
- * the bytes before the hole done, where a byte is not RAM. Writes to read-only regions are dropped and
- * succeed. memory_write traces PAGE_CODE pages.
+ * the bytes before the hole done, where a byte is not RAM. Writes to read-only regions are dropped, or
+ * change the RAM behind, and succeed. memory_write traces PAGE_CODE pages.
  */
 bool memory_read(const struct memory *memory, uint64_t gpa, void *to, uint64_t size);
 bool memory_write(struct memory *memory, uint64_t gpa, const void *from, uint64_t size);

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "cpu/cpuid.h"
+#include "cpu/mmu.h"
 #include "translate/helpers.h"
 #include "translate/signals.h"
 #include "translate/thunks.h"
@@ -43,6 +44,21 @@ static void code_written_by_device(void *opaque, uint64_t gpa, uint64_t size)
 	engine_queue_code_write(opaque, gpa, size);
 }
 
+/* A region of memory moves: what was translated from it is no longer true, and host addresses are not. Comes from the
+ * only vCPU that runs, in a device access, or while none does. */
+static void region_leaving(void *opaque, uint64_t gpa, uint64_t size)
+{
+	(void)blocks_invalidate(opaque, gpa, size);
+}
+
+static void region_changed(void *opaque)
+{
+	struct engine *engine = opaque;
+	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++)
+		if (engine->vcpu[i] != NULL)
+			mmu_flush_all(&engine->vcpu[i]->cpu, true);
+}
+
 struct engine *engine_create(struct memory *memory, const struct cpu_model *model, const struct engine_options *options,
 			     struct error *error)
 {
@@ -73,6 +89,9 @@ struct engine *engine_create(struct memory *memory, const struct cpu_model *mode
 	}
 	thunks_make(engine, &helpers);
 	memory_set_code_notifier(memory, code_written_by_device, engine);
+	const struct memory_map_notifier regions = {
+	    .leaving = region_leaving, .changed = region_changed, .opaque = engine};
+	memory_set_map_notifier(memory, &regions);
 	return engine;
 }
 
@@ -81,6 +100,7 @@ void engine_destroy(struct engine *engine)
 	if (engine == NULL)
 		return;
 	memory_set_code_notifier(engine->memory, NULL, NULL);
+	memory_set_map_notifier(engine->memory, &(struct memory_map_notifier){0});
 	code_cache_destroy(&engine->cache);
 	unmap_table(engine->hash, BLOCK_HASH_SIZE * sizeof *engine->hash);
 	unmap_table(engine->list, BLOCK_LIST_MAX * sizeof *engine->list);

@@ -55,7 +55,7 @@ static void board_create(struct board *board, struct fuzz_rig *rig)
 					  .sci = fuzz_line(rig, 20),
 					  .base = 0x600,
 					  .power_off = nothing};
-	board->host = i440fx_create(board->bus, 0, NULL);
+	board->host = i440fx_create(board->bus, 0, NULL, NULL);
 	board->isa = piix4isa_create(&isa, NULL);
 	board->pm = piix4pm_create(&pm, NULL);
 	pci_function_init(&board->card, &identity);

@@ -86,7 +86,7 @@ static int setup(void **state)
 	/* The router is made after the bus and found through f->isa, as a machine would do it. */
 	f->bus = pci_bus_create(&bus, NULL);
 	isa.bus = f->bus;
-	f->host = i440fx_create(f->bus, 0, NULL);
+	f->host = i440fx_create(f->bus, 0, NULL, NULL);
 	f->isa = piix4isa_create(&isa, NULL);
 	card_init(&f->card, 1);
 	card_init(&f->other, 2);

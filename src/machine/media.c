@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+#include "machine/media.h"
+
+#include <stdio.h>
+
+/* The CD-ROM drive's place is the secondary master's: disks keep away from it as long as there is another place. */
+#define CDROM_PLACE 2u
+
+static const unsigned disk_place_beside_cdrom[] = {0, 1, 3, 2};
+
+static void put_drive(struct media *media, unsigned place, bool cdrom, struct disk *image, unsigned number)
+{
+	(void)snprintf(media->serial[place], sizeof media->serial[place], "nfold-%s%u", cdrom ? "cdrom" : "disk",
+		       number);
+	media->drive[place] =
+	    (struct pc_drive){.kind = cdrom ? PC_CDROM : PC_DISK, .image = image, .serial = media->serial[place]};
+}
+
+static bool open_disks(struct media *media, const struct machine_config *config, struct error *error)
+{
+	for (unsigned i = 0; i < config->disk_count; i++) {
+		struct disk *image = disk_open_raw(config->disk[i], config->disk_read_only[i], error);
+		if (image == NULL)
+			return false;
+		put_drive(media, disk_place_beside_cdrom[i], false, image, i);
+	}
+	return true;
+}
+
+/* ISO 9660 (ECMA-119) 8.1: volume descriptors begin at sector 16 and carry their standard's name. A disc may also hold
+ * something else, but then it is no use to a PC. */
+static void read_done(struct disk_request *request)
+{
+	(void)request; /* its owner waits for it by disk_drain() */
+}
+
+static bool is_iso(struct disk *image)
+{
+	uint8_t sector[DISK_SECTOR_SIZE];
+	struct disk_request request = {
+	    .operation = DISK_READ, .sector = 64, .count = 1, .bytes = sector, .done = read_done};
+	if (image->sectors < 68)
+		return false;
+	disk_submit(image, &request);
+	disk_drain(image);
+	const uint8_t *name = sector + 1;
+	return request.error == 0 &&
+	       ((name[0] == 'C' && name[1] == 'D' && name[2] == '0' && name[3] == '0' && name[4] == '1') ||
+		(name[0] == 'B' && name[1] == 'E' && name[2] == 'A' && name[3] == '0' && name[4] == '1'));
+}
+
+static bool open_cdrom(struct media *media, const struct machine_config *config, struct error *error)
+{
+	struct disk *image = NULL;
+	if (config->cdrom != NULL) {
+		image = disk_open_raw(config->cdrom, true, error);
+		if (image == NULL)
+			return false;
+		if (!is_iso(image)) {
+			disk_close(image);
+			return error_set(error, ERROR_INPUT, "%s is no CD-ROM: it has no ISO 9660 volume descriptor",
+					 config->cdrom);
+		}
+	}
+	put_drive(media, CDROM_PLACE, true, image, 0);
+	return true;
+}
+
+static bool open_floppies(struct media *media, const struct machine_config *config, struct error *error)
+{
+	for (unsigned i = 0; i < config->floppy_count; i++) {
+		media->floppy[i] = floppy_open(config->floppy[i], config->floppy_read_only[i], error);
+		if (media->floppy[i] == NULL)
+			return false;
+	}
+	return true;
+}
+
+static bool check(const struct machine_config *config, struct error *error)
+{
+	unsigned limit = config->cdrom != NULL ? MACHINE_MAX_DISKS - 1 : MACHINE_MAX_DISKS;
+	if (config->disk_count > limit)
+		return error_set(error, ERROR_INPUT, "a guest can have at most %u disks%s", limit,
+				 config->cdrom != NULL ? " beside a CD-ROM" : "");
+	if (config->floppy_count > MACHINE_MAX_FLOPPIES)
+		return error_set(error, ERROR_INPUT, "a guest can have at most %d floppies", MACHINE_MAX_FLOPPIES);
+	return true;
+}
+
+bool media_open(struct media *media, const struct machine_config *config, struct error *error)
+{
+	*media = (struct media){0};
+	if (check(config, error) && open_disks(media, config, error) &&
+	    (media->drive[CDROM_PLACE].kind != PC_NO_DRIVE || open_cdrom(media, config, error)) &&
+	    open_floppies(media, config, error))
+		return true;
+	media_close(media);
+	return false;
+}
+
+void media_close(struct media *media)
+{
+	for (unsigned i = 0; i < PC_IDE_DRIVES; i++)
+		disk_close(media->drive[i].image);
+	for (unsigned i = 0; i < PC_FLOPPY_DRIVES; i++)
+		if (media->floppy[i] != NULL)
+			floppy_close(media->floppy[i]);
+	*media = (struct media){0};
+}
+
+void media_describe(const struct media *media, struct cmos_config *cmos, struct firmware_config *firmware)
+{
+	static const enum firmware_drive kind[] = {
+	    [PC_NO_DRIVE] = FIRMWARE_NO_DRIVE, [PC_DISK] = FIRMWARE_DISK, [PC_CDROM] = FIRMWARE_CDROM};
+	for (unsigned i = 0; i < PC_IDE_DRIVES; i++) {
+		firmware->drive[i] = kind[media->drive[i].kind];
+		cmos->disk_sectors[i] = media->drive[i].kind == PC_DISK ? media->drive[i].image->sectors : 0;
+	}
+	/* A PC without a disk in its floppy drive still has the drive: the first one is always there. */
+	cmos->floppy[0] = CMOS_FLOPPY_1440K;
+	firmware->floppies = 1;
+	for (unsigned i = 0; i < PC_FLOPPY_DRIVES; i++) {
+		if (media->floppy[i] == NULL)
+			continue;
+		cmos->floppy[i] = cmos_floppy_for(floppy_geometry(media->floppy[i]));
+		firmware->floppies = i + 1;
+	}
+}
