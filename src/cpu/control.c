@@ -68,7 +68,7 @@ bool control_set_cr0(struct cpu *cpu, uint64_t value)
 	return true;
 }
 
-static bool set_cr3(struct cpu *cpu, uint64_t value)
+bool control_set_cr3(struct cpu *cpu, uint64_t value)
 {
 	bool pcid = (cpu->cr4 & CR4_PCIDE) != 0;
 	bool keep = pcid && (value & CR3_NO_FLUSH);
@@ -156,7 +156,7 @@ static bool set_control(struct cpu *cpu, unsigned number, uint64_t value)
 		cpu->cr2 = value;
 		return true;
 	case 3:
-		return set_cr3(cpu, value);
+		return control_set_cr3(cpu, value);
 	case 4:
 		return set_cr4(cpu, value);
 	default:

@@ -11,5 +11,7 @@
 
 /* What MOV to CR0 does after its privilege check. False: #GP is recorded and nothing has changed. */
 bool control_set_cr0(struct cpu *cpu, uint64_t value);
+/* The same for CR3. */
+bool control_set_cr3(struct cpu *cpu, uint64_t value);
 
 #endif

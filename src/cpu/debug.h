@@ -7,6 +7,7 @@
 
 #define DR6_BD BIT64(13) /* a debug register was touched under DR7.GD */
 #define DR6_BS BIT64(14) /* single step */
+#define DR6_BT BIT64(15) /* a task switch to a TSS with its T bit set */
 #define DR6_FIXED UINT64_C(0xffff0ff0)
 #define DR6_WRITABLE UINT64_C(0x0000e00f)
 #define DR7_GD BIT64(13)

@@ -3,6 +3,7 @@
 #include "cpu/insn.h"
 #include "cpu/op.h"
 #include "cpu/segment.h"
+#include "cpu/task.h"
 #include "cpu/transfer.h"
 
 /* The pointer of a far CALL or JMP: immediate, or m16:16, m16:32, m16:64. */
@@ -190,6 +191,24 @@ static bool far_gate(struct cpu *cpu, const struct cpu_insn *insn, uint16_t sele
 	return far_same(cpu, insn, &target, call, gate.size);
 }
 
+#define TASK_TYPES (BIT32(DESCRIPTOR_TSS16) | BIT32(DESCRIPTOR_TASK) | BIT32(DESCRIPTOR_TSS))
+
+/* Straight to a TSS, or through a task gate: the privilege asked for is that of what the instruction names. */
+static bool far_task(struct cpu *cpu, const struct cpu_insn *insn, uint16_t selector, uint64_t raw, bool call)
+{
+	uint32_t access = descriptor_access(raw);
+	unsigned dpl = SEGMENT_DPL(access);
+	uint16_t tss = selector;
+	if (dpl < cpu->cpl || SELECTOR_RPL(selector) > dpl)
+		return cpu_fault_code(cpu, VECTOR_GP, selector & 0xfffcu);
+	if ((access & SEGMENT_TYPE) == DESCRIPTOR_TASK) {
+		if (!(access & SEGMENT_P))
+			return cpu_fault_code(cpu, VECTOR_NP, selector & 0xfffcu);
+		tss = (uint16_t)(raw >> 16);
+	}
+	return task_switch(cpu, tss, call ? TASK_CALL : TASK_JMP, cpu_next_rip(cpu, insn), cpu_rflags(cpu));
+}
+
 static bool far_protected(struct cpu *cpu, const struct cpu_insn *insn, uint16_t selector, uint64_t offset, bool call)
 {
 	uint64_t raw;
@@ -203,7 +222,9 @@ static bool far_protected(struct cpu *cpu, const struct cpu_insn *insn, uint16_t
 	unsigned type = access & SEGMENT_TYPE;
 	if (type == DESCRIPTOR_CALL || (type == DESCRIPTOR_CALL16 && !cpu_long_mode(cpu)))
 		return far_gate(cpu, insn, selector, raw, call);
-	return cpu_fault_code(cpu, VECTOR_GP, selector & 0xfffcu); /* TSS and task gates: no task switching */
+	if (!cpu_long_mode(cpu) && (TASK_TYPES >> type & 1))
+		return far_task(cpu, insn, selector, raw, call);
+	return cpu_fault_code(cpu, VECTOR_GP, selector & 0xfffcu);
 }
 
 static enum cpu_next far_transfer(struct cpu *cpu, const struct cpu_insn *insn, bool call)

@@ -11,6 +11,7 @@
 
 #include "cpu/segment.h"
 #include "cpu/stack.h"
+#include "cpu/task.h"
 
 #define IDT_ERROR(vector) ((uint32_t)(vector)*8 + 2)
 #define FLAGS_CLEARED (FLAG_TF | FLAG_NT | FLAG_RF | FLAG_VM)
@@ -238,14 +239,20 @@ static bool push_frame(struct cpu *cpu, const struct gate_event *event, struct s
 	return push_words(stack, always, event->has_error_code ? 4 : 3, size);
 }
 
+static bool deliver_task(struct cpu *cpu, const struct gate_event *event, uint16_t selector)
+{
+	return task_switch(cpu, selector, TASK_EVENT, event->rip, event->flags) &&
+	       (!event->has_error_code || task_push_error(cpu, event->error_code));
+}
+
 static bool deliver_protected(struct cpu *cpu, const struct gate_event *event)
 {
 	struct gate gate;
 	struct code_target target;
 	if (!gate_read32(cpu, event, &gate))
 		return false;
-	if (gate.type == DESCRIPTOR_TASK) /* no task switching: as if the gate led to no valid TSS */
-		return cpu_fault_code(cpu, VECTOR_GP, gate.selector & 0xfffcu);
+	if (gate.type == DESCRIPTOR_TASK)
+		return deliver_task(cpu, event, gate.selector);
 	if (!gate_code(cpu, gate.selector, &target))
 		return false;
 	bool inner = target.cpl < cpu->cpl;

@@ -15,7 +15,8 @@ struct gate_event {
 	bool software; /* INT n, INT3, INTO: the gate's DPL is checked */
 };
 
-/* Enters the handler. On a fault records it and returns false; RSP, RIP, segments and flags are unchanged then. */
+/* Enters the handler. On a fault records it and returns false; RSP, RIP, segments and flags are unchanged then, unless
+ * the fault came after a task switch. */
 bool gate_deliver(struct cpu *cpu, const struct gate_event *event);
 
 /* A destination of a far transfer: CS as it will be. */

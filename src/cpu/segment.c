@@ -54,6 +54,13 @@ static bool descriptor_write_type(struct cpu *cpu, uint16_t selector, uint64_t *
 	return true;
 }
 
+bool descriptor_check_write(struct cpu *cpu, uint16_t selector, enum cpu_vector vector)
+{
+	uint64_t linear;
+	return descriptor_address(cpu, selector, 8, vector, &linear) &&
+	       cpu_check_write(cpu, linear + 5, 1, CPU_VIEW_IMPLICIT(cpu));
+}
+
 bool descriptor_set_type(struct cpu *cpu, uint16_t selector, uint64_t *raw, unsigned bits)
 {
 	return descriptor_write_type(cpu, selector, raw, *raw | (uint64_t)bits << 40);
@@ -137,24 +144,25 @@ static bool data_permits(uint32_t access, unsigned privilege)
 	return conforming || privilege <= SEGMENT_DPL(access);
 }
 
-static bool load_data_segment(struct cpu *cpu, enum cpu_segment_name name, uint16_t selector)
+bool segment_check_data(struct cpu *cpu, uint16_t selector, unsigned cpl, enum cpu_vector vector,
+			struct cpu_segment *segment)
 {
 	if (SELECTOR_IS_NULL(selector)) {
-		segment_set_null(&cpu->segment[name], selector);
+		segment_set_null(segment, selector);
 		return true;
 	}
 	uint64_t raw;
-	if (!descriptor_read(cpu, selector, VECTOR_GP, &raw))
+	if (!descriptor_read(cpu, selector, vector, &raw))
 		return false;
 	uint32_t access = descriptor_access(raw);
 	unsigned rpl = SELECTOR_RPL(selector);
-	if (!data_permits(access, rpl > cpu->cpl ? rpl : cpu->cpl))
-		return cpu_fault_code(cpu, VECTOR_GP, selector & 0xfffcu);
+	if (!data_permits(access, rpl > cpl ? rpl : cpl))
+		return cpu_fault_code(cpu, vector, selector & 0xfffcu);
 	if (!(access & SEGMENT_P))
 		return cpu_fault_code(cpu, VECTOR_NP, selector & 0xfffcu);
 	if (!descriptor_set_type(cpu, selector, &raw, SEGMENT_ACCESSED))
 		return false;
-	segment_from_descriptor(&cpu->segment[name], selector, raw);
+	segment_from_descriptor(segment, selector, raw);
 	return true;
 }
 
@@ -164,7 +172,8 @@ bool segment_load(struct cpu *cpu, enum cpu_segment_name name, uint16_t selector
 		segment_set_real(cpu, name, selector);
 		return true;
 	}
-	return name == CPU_SS ? load_stack_segment(cpu, selector) : load_data_segment(cpu, name, selector);
+	return name == CPU_SS ? load_stack_segment(cpu, selector)
+			      : segment_check_data(cpu, selector, cpu->cpl, VECTOR_GP, &cpu->segment[name]);
 }
 
 void segment_drop_inner(struct cpu *cpu)

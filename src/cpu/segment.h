@@ -82,6 +82,9 @@ bool descriptor_set_type(struct cpu *cpu, uint16_t selector, uint64_t *raw, unsi
 /* Clears bits in the type field, the same way. */
 bool descriptor_clear_type(struct cpu *cpu, uint16_t selector, uint64_t *raw, unsigned bits);
 
+/* Would these succeed? Faults as they would. */
+bool descriptor_check_write(struct cpu *cpu, uint16_t selector, enum cpu_vector vector);
+
 void segment_from_descriptor(struct cpu_segment *segment, uint16_t selector, uint64_t raw);
 /* The hidden part that a null selector leaves. */
 void segment_set_null(struct cpu_segment *segment, uint16_t selector);
@@ -95,6 +98,10 @@ bool segment_load(struct cpu *cpu, enum cpu_segment_name name, uint16_t selector
  * is refused. Fills *segment, changes nothing else but the accessed bit. */
 bool segment_check_stack(struct cpu *cpu, uint16_t selector, unsigned cpl, enum cpu_vector vector,
 			 struct cpu_segment *segment);
+
+/* The same for DS, ES, FS and GS; null is good and leaves what segment_set_null() does. */
+bool segment_check_data(struct cpu *cpu, uint16_t selector, unsigned cpl, enum cpu_vector vector,
+			struct cpu_segment *segment);
 
 /* After a return to an outer privilege level: data segments that the new CPL may not use become null. */
 void segment_drop_inner(struct cpu *cpu);

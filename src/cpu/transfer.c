@@ -6,6 +6,7 @@
 #include "cpu/insn.h"
 #include "cpu/op.h"
 #include "cpu/segment.h"
+#include "cpu/task.h"
 
 static enum cpu_next software_interrupt(struct cpu *cpu, const struct cpu_insn *insn, uint8_t vector)
 {
@@ -307,16 +308,15 @@ static bool iret_protected(struct cpu *cpu, unsigned size)
 	return iret_finish(cpu, &stack, &frame, &target, has_stack, size);
 }
 
-/* NT asks for a return to the task in the TSS's back link. Long mode has no task switches; elsewhere we have none: the
- * link is refused as a selector of no TSS would be. */
-static bool iret_task(struct cpu *cpu)
+/* NT asks for a return to the task in the TSS's back link. Long mode has no task switches. */
+static bool iret_task(struct cpu *cpu, const struct cpu_insn *insn)
 {
 	uint64_t link;
 	if (cpu_long_mode(cpu))
 		return cpu_fault_code(cpu, VECTOR_GP, 0);
 	if (!cpu_read_value(cpu, (uint32_t)cpu->tr.base, 2, CPU_VIEW_IMPLICIT(cpu), &link))
 		return false;
-	return cpu_fault_code(cpu, VECTOR_TS, link & 0xfffcu);
+	return task_switch(cpu, (uint16_t)link, TASK_IRET, cpu_next_rip(cpu, insn), cpu_rflags(cpu));
 }
 
 enum cpu_next cpu_op_iret(struct cpu *cpu, const struct cpu_insn *insn)
@@ -326,7 +326,7 @@ enum cpu_next cpu_op_iret(struct cpu *cpu, const struct cpu_insn *insn)
 	if (cpu_real_or_v86(cpu))
 		done = iret_real(cpu, insn->operand_size);
 	else if (cpu->flags_system & FLAG_NT)
-		done = iret_task(cpu);
+		done = iret_task(cpu, insn);
 	else
 		done = iret_protected(cpu, insn->operand_size);
 	if (!done)
