@@ -33,7 +33,10 @@
 #define HOST_BRIDGE_DEVICE 0
 #define PIIX4_DEVICE 1
 #define VGA_DEVICE 2
-#define PIIX4_ROUTE 0x60 /* PIRQRCA; the other three follow */
+#define PIIX4_IDE_FUNCTION 1
+#define PIIX4_IDE_TIMING 0x40	     /* IDETIM of both channels */
+#define PIIX4_IDE_DECODE 0x80008000u /* bit 15 of each */
+#define PIIX4_ROUTE 0x60	     /* PIRQRCA; the other three follow */
 #define KEYBOARD_IRQ 1
 #define AUXILIARY_IRQ 12
 #define TIMER_IRQ 0
@@ -452,6 +455,14 @@ static void shadow_all(struct pc *pc)
 		pci_config_write(pc->pci, PCI_DEVFN(HOST_BRIDGE_DEVICE, 0), offset, 1, 0x33);
 }
 
+/* Both channels decoded, and allowed to master the bus. */
+static void enable_ide(struct pc *pc)
+{
+	unsigned devfn = PCI_DEVFN(PIIX4_DEVICE, PIIX4_IDE_FUNCTION);
+	pci_config_write(pc->pci, devfn, PIIX4_IDE_TIMING, 4, PIIX4_IDE_DECODE);
+	pci_config_write(pc->pci, devfn, PCI_COMMAND, 2, PCI_COMMAND_IO | PCI_COMMAND_MASTER);
+}
+
 /* PIRQs go where the DSDT says; those inputs and the SCI are level-triggered. */
 static void route_interrupts(struct pc *pc)
 {
@@ -472,6 +483,7 @@ void pc_reset(struct pc *pc)
 		return;
 	shadow_all(pc);
 	route_interrupts(pc);
+	enable_ide(pc);
 	pci_assign(pc->pci);
 }
 
