@@ -129,10 +129,11 @@ void pci_config_write(struct pci_bus *bus, unsigned devfn, unsigned offset, unsi
 /* Where BAR `index` is in the machine's maps; false while it is not decoded. */
 bool pci_bar_address(const struct pci_function *function, unsigned index, uint64_t *address);
 
-/* The PIRQ line (0-3) of a device's interrupt pin (1-4). */
+/* The PIRQ line (0-3) of a device's interrupt pin (1-4): device 1 has them in order, as firmware for this chip set
+ * knows, and each device begins one further. */
 static inline unsigned pci_pirq(unsigned device, unsigned pin)
 {
-	return (device + pin - 1) % PCI_PINS;
+	return (device + pin + PCI_PINS - 2) % PCI_PINS;
 }
 
 #endif

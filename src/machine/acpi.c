@@ -15,37 +15,45 @@
 #define CREATOR_ID "NFLD"
 #define SPACE_IO 1
 
-/* Tables are laid one after the other into the area. */
-struct area {
-	uint8_t *bytes;
-	uint32_t base; /* guest-physical */
-	uint32_t used;
-};
-
-static void fix_checksum(uint8_t *bytes, size_t size, size_t at)
+static uint8_t *take(struct acpi_tables *tables, uint32_t size)
 {
-	uint8_t sum = 0;
-	for (size_t i = 0; i < size; i++)
-		sum = (uint8_t)(sum + bytes[i]);
-	bytes[at] = (uint8_t)(bytes[at] - sum);
+	uint32_t at = (uint32_t)align_up(tables->size, ACPI_ALIGNMENT);
+	assert(at + size <= ACPI_TABLES_MAX);
+	tables->size = at + size;
+	return tables->bytes + at;
 }
 
-static uint8_t *area_take(struct area *area, uint32_t size)
+static uint32_t offset_of(const struct acpi_tables *tables, const uint8_t *at)
 {
-	uint32_t at = (uint32_t)align_up(area->used, 64);
-	assert(at + size <= ACPI_AREA_SIZE);
-	area->used = at + size;
-	return area->bytes + at;
+	return (uint32_t)(at - tables->bytes);
 }
 
-static uint32_t area_address(const struct area *area, const uint8_t *table)
+static void add_pointer(struct acpi_tables *tables, enum acpi_file file, uint32_t offset, uint32_t size,
+			uint32_t target)
 {
-	return area->base + (uint32_t)(table - area->bytes);
+	assert(tables->pointers < sizeof tables->pointer / sizeof tables->pointer[0]);
+	store_le((file == ACPI_RSDP ? tables->rsdp : tables->bytes) + offset, target, size);
+	tables->pointer[tables->pointers++] = (struct acpi_pointer){.file = file, .offset = offset, .size = size};
 }
 
-/* The standard header (5.2.6), with the checksum of the finished table. Returns the table's address. */
-static uint32_t finish(const struct area *area, uint8_t *table, const char *signature, uint8_t revision, uint32_t size)
+static void put_pointer(struct acpi_tables *tables, const uint8_t *at, uint32_t size, uint32_t target)
 {
+	add_pointer(tables, ACPI_TABLES, offset_of(tables, at), size, target);
+}
+
+static void add_checksum(struct acpi_tables *tables, enum acpi_file file, uint32_t offset, uint32_t start,
+			 uint32_t size)
+{
+	assert(tables->checksums < sizeof tables->checksum / sizeof tables->checksum[0]);
+	tables->checksum[tables->checksums++] =
+	    (struct acpi_checksum){.file = file, .offset = offset, .start = start, .size = size};
+}
+
+/* The standard header (5.2.6). Returns the table's offset. */
+static uint32_t finish(struct acpi_tables *tables, uint8_t *table, const char *signature, uint8_t revision,
+		       uint32_t size)
+{
+	uint32_t offset = offset_of(tables, table);
 	memcpy(table, signature, 4);
 	store_le(table + 4, size, 4);
 	table[8] = revision;
@@ -54,27 +62,27 @@ static uint32_t finish(const struct area *area, uint8_t *table, const char *sign
 	store_le(table + 24, 1, 4);
 	memcpy(table + 28, CREATOR_ID, 4);
 	store_le(table + 32, 1, 4);
-	fix_checksum(table, size, 9);
-	return area_address(area, table);
+	add_checksum(tables, ACPI_TABLES, offset + 9, offset, size);
+	return offset;
 }
 
-static uint32_t build_dsdt(struct area *area, const struct acpi_config *config)
+static uint32_t build_dsdt(struct acpi_tables *tables, const struct acpi_config *config)
 {
-	uint8_t *table = area_take(area, HEADER_SIZE);
-	struct aml aml = {.bytes = table + HEADER_SIZE, .limit = ACPI_AREA_SIZE - area->used};
+	uint8_t *table = take(tables, HEADER_SIZE);
+	struct aml aml = {.bytes = table + HEADER_SIZE, .limit = ACPI_TABLES_MAX - tables->size};
 	acpi_build_dsdt(config, &aml);
 	assert(!aml.overflow);
-	area->used += (uint32_t)aml.size;
-	return finish(area, table, "DSDT", 2, HEADER_SIZE + (uint32_t)aml.size);
+	tables->size += (uint32_t)aml.size;
+	return finish(tables, table, "DSDT", 2, HEADER_SIZE + (uint32_t)aml.size);
 }
 
-static uint32_t build_facs(struct area *area)
+static uint32_t build_facs(struct acpi_tables *tables)
 {
-	uint8_t *table = area_take(area, FACS_SIZE);
+	uint8_t *table = take(tables, FACS_SIZE);
 	memcpy(table, "FACS", 4);
 	store_le(table + 4, FACS_SIZE, 4);
 	table[32] = 1; /* version; the FACS has no checksum */
-	return area_address(area, table);
+	return offset_of(tables, table);
 }
 
 /* Access sizes: 1 byte, 2 word, 3 double word. */
@@ -106,18 +114,17 @@ static void put_pm_blocks(uint8_t *table)
 
 #define BOOT_LEGACY_DEVICES BIT32(0)
 #define BOOT_8042 BIT32(1)
-#define BOOT_NO_VGA BIT32(2)
 #define FADT_WBINVD BIT32(0)
 #define FADT_PROC_C1 BIT32(2)
 #define FADT_NO_SLEEP_BUTTON BIT32(5)
 #define FADT_NO_FIXED_RTC BIT32(6)
 #define FADT_RESET_REGISTER BIT32(10)
 
-static uint32_t build_fadt(struct area *area, const struct acpi_config *config, uint32_t facs, uint32_t dsdt)
+static uint32_t build_fadt(struct acpi_tables *tables, uint32_t facs, uint32_t dsdt)
 {
-	uint8_t *table = area_take(area, FADT_SIZE);
-	store_le(table + 36, facs, 4);
-	store_le(table + 40, dsdt, 4);
+	uint8_t *table = take(tables, FADT_SIZE);
+	put_pointer(tables, table + 36, 4, facs);
+	put_pointer(tables, table + 40, 4, dsdt);
 	store_le(table + 46, LAYOUT_SCI_IRQ, 2);
 	store_le(table + 48, LAYOUT_SMI_PORT, 4);
 	table[52] = 0xf1; /* ACPI_ENABLE */
@@ -126,13 +133,13 @@ static uint32_t build_fadt(struct area *area, const struct acpi_config *config, 
 	store_le(table + 96, 0xfff, 2); /* no C2 */
 	store_le(table + 98, 0xfff, 2); /* no C3 */
 	table[108] = 0x32;		/* the RTC's century byte */
-	store_le(table + 109, BOOT_LEGACY_DEVICES | BOOT_NO_VGA | (config->keyboard ? BOOT_8042 : 0), 2);
+	store_le(table + 109, BOOT_LEGACY_DEVICES | BOOT_8042, 2);
 	store_le(table + 112,
 		 FADT_WBINVD | FADT_PROC_C1 | FADT_NO_SLEEP_BUTTON | FADT_NO_FIXED_RTC | FADT_RESET_REGISTER, 4);
 	put_gas(table + 116, LAYOUT_RESET_PORT, 1, 1);
 	table[128] = 0x06; /* hard reset, reset the processor */
-	store_le(table + 140, dsdt, 8);
-	return finish(area, table, "FACP", 3, FADT_SIZE);
+	put_pointer(tables, table + 140, 8, dsdt);
+	return finish(tables, table, "FACP", 3, FADT_SIZE);
 }
 
 struct madt {
@@ -164,9 +171,9 @@ static void madt_override(struct madt *madt, unsigned irq, unsigned input, unsig
 #define MADT_HIGH_LEVEL 0x0d /* active high, level triggered */
 #define MADT_MAX_SIZE 256u
 
-static uint32_t build_madt(struct area *area, const struct acpi_config *config)
+static uint32_t build_madt(struct acpi_tables *tables, const struct acpi_config *config)
 {
-	struct madt madt = {.bytes = area_take(area, MADT_MAX_SIZE), .size = HEADER_SIZE};
+	struct madt madt = {.bytes = take(tables, MADT_MAX_SIZE), .size = HEADER_SIZE};
 	madt_put(&madt, LAYOUT_LAPIC_BASE, 4);
 	madt_put(&madt, 1, 4); /* there are 8259s too */
 	for (unsigned i = 0; i < config->cpus; i++) {
@@ -187,41 +194,67 @@ static uint32_t build_madt(struct area *area, const struct acpi_config *config)
 	madt_put(&madt, 0, 2);
 	madt_put(&madt, 1, 1);
 	assert(madt.size <= MADT_MAX_SIZE);
-	return finish(area, madt.bytes, "APIC", 3, madt.size);
+	return finish(tables, madt.bytes, "APIC", 3, madt.size);
 }
 
-static uint32_t build_root(struct area *area, const char *signature, unsigned pointer_size, const uint32_t *tables,
-			   unsigned count)
+static uint32_t build_root(struct acpi_tables *tables, const char *signature, unsigned pointer_size,
+			   const uint32_t *table, unsigned count)
 {
 	uint32_t size = HEADER_SIZE + count * pointer_size;
-	uint8_t *root = area_take(area, size);
+	uint8_t *root = take(tables, size);
 	for (unsigned i = 0; i < count; i++)
-		store_le(root + HEADER_SIZE + i * pointer_size, tables[i], pointer_size);
-	return finish(area, root, signature, 1, size);
+		put_pointer(tables, root + HEADER_SIZE + i * pointer_size, pointer_size, table[i]);
+	return finish(tables, root, signature, 1, size);
 }
 
 /* The root pointer (5.2.5.3) has one checksum over its first 20 bytes and one over all 36. */
-static void build_rsdp(uint8_t *rsdp, uint32_t rsdt, uint32_t xsdt)
+static void build_rsdp(struct acpi_tables *tables, uint32_t rsdt, uint32_t xsdt)
 {
+	uint8_t *rsdp = tables->rsdp;
 	memcpy(rsdp, "RSD PTR ", 8);
 	memcpy(rsdp + 9, OEM_ID, 6);
 	rsdp[15] = 2;
-	store_le(rsdp + 16, rsdt, 4);
-	store_le(rsdp + 20, 36, 4);
-	store_le(rsdp + 24, xsdt, 8);
-	fix_checksum(rsdp, 20, 8);
-	fix_checksum(rsdp, 36, 32);
+	store_le(rsdp + 20, ACPI_RSDP_SIZE, 4);
+	add_pointer(tables, ACPI_RSDP, 16, 4, rsdt);
+	add_pointer(tables, ACPI_RSDP, 24, 8, xsdt);
+	add_checksum(tables, ACPI_RSDP, 8, 0, 20);
+	add_checksum(tables, ACPI_RSDP, 32, 0, ACPI_RSDP_SIZE);
 }
 
-void acpi_build(const struct acpi_config *config, uint8_t *bytes, uint32_t base)
+void acpi_build(const struct acpi_config *config, struct acpi_tables *tables)
 {
-	struct area area = {.bytes = bytes, .base = base, .used = ACPI_RSDP_OFFSET + 36};
-	uint32_t dsdt = build_dsdt(&area, config);
-	uint32_t facs = build_facs(&area);
-	uint32_t tables[2];
-	tables[0] = build_fadt(&area, config, facs, dsdt);
-	tables[1] = build_madt(&area, config);
-	uint32_t rsdt = build_root(&area, "RSDT", 4, tables, 2);
-	uint32_t xsdt = build_root(&area, "XSDT", 8, tables, 2);
-	build_rsdp(bytes + ACPI_RSDP_OFFSET, rsdt, xsdt);
+	memset(tables, 0, sizeof *tables);
+	uint32_t dsdt = build_dsdt(tables, config);
+	uint32_t facs = build_facs(tables);
+	const uint32_t table[2] = {build_fadt(tables, facs, dsdt), build_madt(tables, config)};
+	uint32_t rsdt = build_root(tables, "RSDT", 4, table, 2);
+	uint32_t xsdt = build_root(tables, "XSDT", 8, table, 2);
+	build_rsdp(tables, rsdt, xsdt);
+}
+
+static void fix_pointer(const struct acpi_pointer *pointer, uint8_t *bytes, uint32_t base)
+{
+	uint8_t *at = bytes + pointer->offset;
+	store_le(at, load_le(at, pointer->size) + base, pointer->size);
+}
+
+static void fix_checksum(const struct acpi_checksum *checksum, uint8_t *bytes)
+{
+	uint8_t sum = 0;
+	for (uint32_t i = 0; i < checksum->size; i++)
+		sum = (uint8_t)(sum + bytes[checksum->start + i]);
+	bytes[checksum->offset] = (uint8_t)(bytes[checksum->offset] - sum);
+}
+
+void acpi_place(const struct acpi_config *config, uint8_t *bytes, uint32_t base)
+{
+	struct acpi_tables tables;
+	uint8_t *file[] = {[ACPI_TABLES] = bytes + ACPI_ALIGNMENT, [ACPI_RSDP] = bytes + ACPI_RSDP_OFFSET};
+	acpi_build(config, &tables);
+	memcpy(file[ACPI_TABLES], tables.bytes, tables.size);
+	memcpy(file[ACPI_RSDP], tables.rsdp, sizeof tables.rsdp);
+	for (unsigned i = 0; i < tables.pointers; i++)
+		fix_pointer(&tables.pointer[i], file[tables.pointer[i].file], base + ACPI_ALIGNMENT);
+	for (unsigned i = 0; i < tables.checksums; i++)
+		fix_checksum(&tables.checksum[i], file[tables.checksum[i].file]);
 }

@@ -17,14 +17,20 @@ enum aml_op {
 	OP_PACKAGE = 0x12,
 	OP_METHOD = 0x14,
 	OP_DUAL_NAME = 0x2e,
+	OP_MULTI_NAME = 0x2f,
 	OP_EXTENDED = 0x5b,
-	OP_DEVICE = 0x82, /* after OP_EXTENDED */
+	OP_REGION = 0x80, /* this and the next two after OP_EXTENDED */
+	OP_FIELD = 0x81,
+	OP_DEVICE = 0x82,
 	OP_IF = 0xa0,
+	OP_ELSE = 0xa1,
 	OP_RETURN = 0xa4,
 };
 
 enum resource_tag {
-	TAG_IRQ = 0x22, /* two bytes: no flags */
+	TAG_IRQ = 0x22,	      /* two bytes: no flags */
+	TAG_IRQ_FLAGS = 0x23, /* three */
+	TAG_DMA = 0x2a,
 	TAG_IO = 0x47,
 	TAG_END = 0x79,
 	TAG_DWORD_WINDOW = 0x87,
@@ -48,17 +54,21 @@ void aml_put(struct aml *aml, uint64_t value, unsigned bytes)
 	aml_put_bytes(aml, buffer, bytes);
 }
 
+/* Segments of four characters, with a dot between two. */
 void aml_name_string(struct aml *aml, const char *name)
 {
 	if (*name == '\\')
 		aml_put(aml, (uint8_t)*name++, 1);
-	bool dual = strlen(name) == 9 && name[4] == '.';
-	assert(dual || strlen(name) == 4);
-	if (dual)
+	size_t segments = (strlen(name) + 1) / 5;
+	assert(segments > 0 && strlen(name) == segments * 5 - 1);
+	if (segments == 2)
 		aml_put(aml, OP_DUAL_NAME, 1);
-	aml_put_bytes(aml, name, 4);
-	if (dual)
-		aml_put_bytes(aml, name + 5, 4);
+	if (segments > 2) {
+		aml_put(aml, OP_MULTI_NAME, 1);
+		aml_put(aml, segments, 1);
+	}
+	for (size_t i = 0; i < segments; i++)
+		aml_put_bytes(aml, name + i * 5, 4);
 }
 
 void aml_integer(struct aml *aml, uint32_t value)
@@ -136,12 +146,12 @@ aml_mark aml_open_device(struct aml *aml, const char *name)
 	return mark;
 }
 
-aml_mark aml_open_method(struct aml *aml, const char *name, unsigned argument_count)
+aml_mark aml_open_method(struct aml *aml, const char *name, unsigned flags)
 {
 	aml_put(aml, OP_METHOD, 1);
 	aml_mark mark = aml->size;
 	aml_name_string(aml, name);
-	aml_put(aml, argument_count & 7, 1);
+	aml_put(aml, flags, 1);
 	return mark;
 }
 
@@ -157,6 +167,12 @@ aml_mark aml_open_package(struct aml *aml, unsigned element_count)
 aml_mark aml_open_if(struct aml *aml)
 {
 	aml_put(aml, OP_IF, 1);
+	return aml->size;
+}
+
+aml_mark aml_open_else(struct aml *aml)
+{
+	aml_put(aml, OP_ELSE, 1);
 	return aml->size;
 }
 
@@ -182,6 +198,41 @@ void aml_close(struct aml *aml, aml_mark mark)
 void aml_return(struct aml *aml)
 {
 	aml_put(aml, OP_RETURN, 1);
+}
+
+void aml_term(struct aml *aml, enum aml_term term)
+{
+	aml_put(aml, term, 1);
+}
+
+#define REGION_PCI_CONFIG 2u
+
+void aml_config_region(struct aml *aml, const char *name, uint8_t offset, uint8_t size)
+{
+	aml_put(aml, OP_EXTENDED, 1);
+	aml_put(aml, OP_REGION, 1);
+	aml_name_string(aml, name);
+	aml_put(aml, REGION_PCI_CONFIG, 1);
+	aml_integer(aml, offset);
+	aml_integer(aml, size);
+}
+
+#define FIELD_BYTE_ACCESS 1u /* no lock, other bits are preserved */
+
+aml_mark aml_open_byte_field(struct aml *aml, const char *region)
+{
+	aml_put(aml, OP_EXTENDED, 1);
+	aml_put(aml, OP_FIELD, 1);
+	aml_mark mark = aml->size;
+	aml_name_string(aml, region);
+	aml_put(aml, FIELD_BYTE_ACCESS, 1);
+	return mark;
+}
+
+void aml_field_byte(struct aml *aml, const char *name)
+{
+	aml_name_string(aml, name);
+	aml_put(aml, 8, 1); /* bits */
 }
 
 /* The buffer's size is a word to be filled in at the end. */
@@ -219,6 +270,22 @@ void aml_irq(struct aml *aml, unsigned irq)
 {
 	aml_put(aml, TAG_IRQ, 1);
 	aml_put(aml, BIT32(irq), 2);
+}
+
+#define IRQ_LEVEL_LOW_SHARED 0x18u
+
+void aml_shared_irqs(struct aml *aml, uint16_t irqs)
+{
+	aml_put(aml, TAG_IRQ_FLAGS, 1);
+	aml_put(aml, irqs, 2);
+	aml_put(aml, IRQ_LEVEL_LOW_SHARED, 1);
+}
+
+void aml_dma(struct aml *aml, unsigned channel)
+{
+	aml_put(aml, TAG_DMA, 1);
+	aml_put(aml, BIT32(channel), 1);
+	aml_put(aml, 0, 1);
 }
 
 /* An address space descriptor with fixed ends (6.4.3.5): granularity, first, last, offset, length. */

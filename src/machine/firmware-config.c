@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "machine/acpi.h"
 #include "machine/boot.h"
 #include "machine/layout.h"
+#include "machine/smbios.h"
 
 /* ---- memory ---- */
 
@@ -94,7 +96,90 @@ static bool add_boot_behaviour(struct fwcfg *fwcfg, struct error *error)
 	       fwcfg_add_file(fwcfg, "etc/boot-fail-wait", forever, sizeof forever, false, error);
 }
 
-/* ---- */
+/* ---- tables ---- */
+
+/*
+ * The table loader's commands (QEMU, docs/specs: bios-linker-loader): each takes 128 bytes, number first. Files are
+ * named by 56 bytes.
+ */
+#define LOADER_COMMAND 128u
+#define LOADER_ALLOCATE 1u
+#define LOADER_ADD_POINTER 2u
+#define LOADER_ADD_CHECKSUM 3u
+#define LOADER_ZONE_HIGH 1u
+#define LOADER_ZONE_F_SEGMENT 2u
+#define RSDP_ALIGNMENT 16u
+
+static const char *const acpi_file_name[] = {[ACPI_TABLES] = "etc/acpi/tables", [ACPI_RSDP] = "etc/acpi/rsdp"};
+
+struct loader {
+	uint8_t bytes[(2 + sizeof((struct acpi_tables *)NULL)->pointer / sizeof(struct acpi_pointer) +
+		       sizeof((struct acpi_tables *)NULL)->checksum / sizeof(struct acpi_checksum)) *
+		      LOADER_COMMAND];
+	uint32_t size;
+};
+
+static uint8_t *loader_command(struct loader *loader, unsigned number, enum acpi_file file)
+{
+	uint8_t *command = loader->bytes + loader->size;
+	bug_if(loader->size + LOADER_COMMAND > sizeof loader->bytes);
+	loader->size += LOADER_COMMAND;
+	store_le(command, number, 4);
+	memcpy(command + 4, acpi_file_name[file], strlen(acpi_file_name[file]));
+	return command;
+}
+
+static void loader_allocate(struct loader *loader, enum acpi_file file, uint32_t alignment, uint8_t zone)
+{
+	uint8_t *command = loader_command(loader, LOADER_ALLOCATE, file);
+	store_le(command + 4 + FWCFG_NAME, alignment, 4);
+	command[8 + FWCFG_NAME] = zone;
+}
+
+static void loader_add_pointer(struct loader *loader, const struct acpi_pointer *pointer)
+{
+	uint8_t *command = loader_command(loader, LOADER_ADD_POINTER, pointer->file);
+	memcpy(command + 4 + FWCFG_NAME, acpi_file_name[ACPI_TABLES], strlen(acpi_file_name[ACPI_TABLES]));
+	store_le(command + 4 + 2 * FWCFG_NAME, pointer->offset, 4);
+	command[8 + 2 * FWCFG_NAME] = (uint8_t)pointer->size;
+}
+
+static void loader_add_checksum(struct loader *loader, const struct acpi_checksum *checksum)
+{
+	uint8_t *command = loader_command(loader, LOADER_ADD_CHECKSUM, checksum->file);
+	store_le(command + 4 + FWCFG_NAME, checksum->offset, 4);
+	store_le(command + 8 + FWCFG_NAME, checksum->start, 4);
+	store_le(command + 12 + FWCFG_NAME, checksum->size, 4);
+}
+
+static bool add_acpi(struct fwcfg *fwcfg, const struct firmware_config *config, struct error *error)
+{
+	const struct acpi_config acpi = {.cpus = config->cpus, .memory_size = config->memory_size};
+	struct acpi_tables tables;
+	struct loader loader = {.size = 0};
+	acpi_build(&acpi, &tables);
+	loader_allocate(&loader, ACPI_RSDP, RSDP_ALIGNMENT, LOADER_ZONE_F_SEGMENT);
+	loader_allocate(&loader, ACPI_TABLES, ACPI_ALIGNMENT, LOADER_ZONE_HIGH);
+	for (unsigned i = 0; i < tables.pointers; i++)
+		loader_add_pointer(&loader, &tables.pointer[i]);
+	for (unsigned i = 0; i < tables.checksums; i++)
+		loader_add_checksum(&loader, &tables.checksum[i]);
+	return fwcfg_add_file(fwcfg, acpi_file_name[ACPI_TABLES], tables.bytes, tables.size, false, error) &&
+	       fwcfg_add_file(fwcfg, acpi_file_name[ACPI_RSDP], tables.rsdp, sizeof tables.rsdp, false, error) &&
+	       fwcfg_add_file(fwcfg, "etc/table-loader", loader.bytes, loader.size, false, error);
+}
+
+static bool add_smbios(struct fwcfg *fwcfg, const struct firmware_config *config, struct error *error)
+{
+	const struct smbios_config smbios = {
+	    .name = config->name, .memory_size = config->memory_size, .cpus = config->cpus, .firmware = true};
+	struct smbios_tables tables;
+	smbios_build(&smbios, &tables);
+	return fwcfg_add_file(fwcfg, "etc/smbios/smbios-tables", tables.bytes, tables.size, false, error) &&
+	       fwcfg_add_file(fwcfg, "etc/smbios/smbios-anchor", tables.anchor, sizeof tables.anchor, false, error);
+}
+
+/* ---- numbers ---- */
 
 static bool add_numbers(struct fwcfg *fwcfg, const struct firmware_config *config, struct error *error)
 {
@@ -108,5 +193,6 @@ static bool add_numbers(struct fwcfg *fwcfg, const struct firmware_config *confi
 bool firmware_config_add(struct fwcfg *fwcfg, const struct firmware_config *config, struct error *error)
 {
 	return add_numbers(fwcfg, config, error) && add_memory_map(fwcfg, config->memory_size, error) &&
-	       add_boot_order(fwcfg, config, error) && add_boot_behaviour(fwcfg, error);
+	       add_boot_order(fwcfg, config, error) && add_boot_behaviour(fwcfg, error) &&
+	       add_acpi(fwcfg, config, error) && add_smbios(fwcfg, config, error);
 }

@@ -33,7 +33,7 @@
 #define LAYOUT_BOCHS_DEBUG_PORT 0xe9u
 #define LAYOUT_SEABIOS_DEBUG_PORT 0x402u
 #define LAYOUT_RESET_PORT 0xcf9u
-#define LAYOUT_PM_PORT 0xb000u /* where SeaBIOS puts it, whatever it was */
+#define LAYOUT_PM_PORT 0x600u /* SeaBIOS moves it there when it gets ACPI tables; the FADT says so */
 
 /* Interrupts: ISA numbers are also the IOAPIC's inputs, but that the timer sits at input 2. */
 #define LAYOUT_COM1_IRQ 4
@@ -44,7 +44,7 @@
 #define LAYOUT_TIMER_INPUT 2
 #define LAYOUT_PCI_INPUT 16 /* PIRQ A to D: inputs 16 to 19 */
 
-/* The first PIRQ is 8259 input 10, the second 11, and so on in turn: what the PIIX4's router is set to. */
-#define LAYOUT_PCI_IRQ(pirq) (10u + ((pirq)&1u))
+/* PIRQ A and B are 8259 input 10, C and D 11: what the PIIX4's router is set to, by SeaBIOS and without it. */
+#define LAYOUT_PCI_IRQ(pirq) (10u + (pirq) / 2u)
 
 #endif

@@ -189,7 +189,7 @@ static bool wire_pci(struct pc *pc, struct error *error)
 	struct piix4isa_config isa = {
 	    .bus = pc->pci, .device = PIIX4_DEVICE, .reset = config->reset, .reset_opaque = config->opaque};
 	for (int i = 0; i < PIIX4ISA_IRQS; i++)
-		isa.isa_irq[i] = (struct irq_line){.set = i8259_input, .opaque = pc->pic, .input = i};
+		isa.isa_irq[i] = isa_line(pc, i); /* the IOAPIC sees them too: so says the MP table of SeaBIOS */
 	const struct piix4pm_config pm = {.bus = pc->pci,
 					  .device = PIIX4_DEVICE,
 					  .ports = config->ports,

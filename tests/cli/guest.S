@@ -6,7 +6,7 @@
 #define COM1 0x3f8
 #define COM1_LSR (COM1 + 5)
 #define DEBUG_EXIT 0xf4
-#define PM1A_CNT 0xb004 /* of the PIIX4's power management block at 0xb000 */
+#define PM1A_CNT 0x604 /* of the PIIX4's power management block at 0x600 */
 
 	.section .text
 	.code32

@@ -7,7 +7,7 @@
 
 static bool spared(unsigned port)
 {
-	return (port >= 0x3f8 && port <= 0x3ff) || (port >= 0xf1 && port <= 0xf7) || (port >= 0xb000 && port < 0xb080) ||
+	return (port >= 0x3f8 && port <= 0x3ff) || (port >= 0xf1 && port <= 0xf7) || (port >= 0x600 && port < 0x680) ||
 	       (port >= 0xcf8 && port <= 0xcff) || (port >= 0x60 && port <= 0x64) || (port >= 0x8f && port <= 0x92) ||
 	       port == 0xb2;
 }

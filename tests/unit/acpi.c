@@ -15,6 +15,7 @@
 #include "base/bits.h"
 
 #define BASE 0xe0000u
+#define MEMORY_SIZE (UINT64_C(256) << 20)
 
 struct fixture {
 	uint8_t area[ACPI_AREA_SIZE];
@@ -22,9 +23,9 @@ struct fixture {
 
 static int set_up_cpus(void **state, unsigned cpus)
 {
-	const struct acpi_config config = {.cpus = cpus, .keyboard = cpus > 1};
+	const struct acpi_config config = {.cpus = cpus, .memory_size = MEMORY_SIZE};
 	struct fixture *f = calloc(1, sizeof *f);
-	acpi_build(&config, f->area, BASE);
+	acpi_place(&config, f->area, BASE);
 	*state = f;
 	return 0;
 }
@@ -174,6 +175,8 @@ static const uint8_t *skip_name(const uint8_t *at)
 static const uint8_t *skip_data(const uint8_t *at)
 {
 	const uint8_t *end;
+	if (*at >= 'A' && *at <= 'Z')
+		return skip_name(at);
 	switch (*at++) {
 	case 0x00:
 	case 0x01:
@@ -206,19 +209,50 @@ static const uint8_t *skip_data(const uint8_t *at)
 }
 
 struct census {
-	unsigned names, methods, devices, scopes;
+	unsigned names, methods, devices, scopes, regions, fields;
 };
+
+/* The fields of a byte field: names of 8 bits each. */
+static void walk_field(const uint8_t *at, const uint8_t *end, struct census *census)
+{
+	assert_int_equal(*at++, 1);
+	for (; at < end; census->fields++) {
+		at = skip_name(at);
+		assert_int_equal(*at++, 8);
+	}
+	assert_ptr_equal(at, end);
+}
+
+/* Terms without a length. Returns what follows, or NULL for another term. */
+static const uint8_t *walk_plain(const uint8_t *at, struct census *census)
+{
+	if (at[0] == 0x08) {
+		census->names++;
+		return skip_data(skip_name(at + 1));
+	}
+	if (at[0] == 0x8b) {
+		census->fields++;
+		return skip_name(skip_data(skip_name(at + 1)));
+	}
+	if (at[0] == 0x5b && at[1] == 0x80) {
+		census->regions++;
+		at = skip_name(at + 2);
+		assert_int_equal(*at, 2); /* PCI configuration space */
+		return skip_data(skip_data(at + 1));
+	}
+	return NULL;
+}
 
 static void walk(const uint8_t *at, const uint8_t *end, struct census *census)
 {
 	const uint8_t *inner_end;
 	while (at < end) {
-		uint8_t op = *at++;
-		if (op == 0x08) {
-			census->names++;
-			at = skip_data(skip_name(at));
+		const uint8_t *next = walk_plain(at, census);
+		if (next != NULL) {
+			at = next;
 			continue;
 		}
+		uint8_t op = *at++;
 		if (op == 0x5b)
 			op = *at++;
 		at = read_length(at, &inner_end);
@@ -226,6 +260,8 @@ static void walk(const uint8_t *at, const uint8_t *end, struct census *census)
 		const uint8_t *inner = skip_name(at);
 		if (op == 0x10 || op == 0x82)
 			walk(inner, inner_end, census);
+		else if (op == 0x81)
+			walk_field(inner, inner_end, census);
 		else
 			assert_int_equal(op, 0x14);
 		census->scopes += op == 0x10;
@@ -247,8 +283,10 @@ static void dsdt_terms_nest(void **state)
 	struct census census = {0};
 	walk(dsdt + 36, dsdt + load_le(dsdt + 4, 4), &census);
 	assert_int_equal(census.scopes, 1);
-	assert_int_equal(census.devices, 7);
-	assert_int_equal(census.methods, 2);
+	assert_int_equal(census.devices, 1 + 1 + 12 + 3 + 4); /* bridges, ISA, IDE, links */
+	assert_int_equal(census.methods, 2 + 4 * 4);
+	assert_int_equal(census.regions, 1);
+	assert_int_equal(census.fields, 4 + 4);
 	assert_true(census.names > 20);
 }
 

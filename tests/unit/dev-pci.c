@@ -244,29 +244,29 @@ static void interrupts_share_lines_and_can_be_disabled(void **state)
 		config.pirq[i] = probe_line(pirq, i);
 	struct pci_bus *bus = pci_bus_create(&config, NULL);
 	(void)f;
-	/* Device d, pin p is on line (d + p) mod 4: each by itself. */
+	/* Device d, pin p (0-3) is on line (d - 1 + p) mod 4: each by itself. */
 	for (unsigned i = 0; i < 8; i++) {
 		card_init(&cards[i], (uint8_t)(1 + i / 4));
 		assert_true(pci_bus_attach(bus, &cards[i].function, i, 0, NULL));
 		pci_set_interrupt(&cards[i].function, true);
 		for (unsigned line = 0; line < 4; line++)
-			assert_int_equal(pirq[line].level, line == (i + i / 4) % 4);
+			assert_int_equal(pirq[line].level, line == (i + 3 + i / 4) % 4);
 		pci_set_interrupt(&cards[i].function, false);
-		assert_false(pirq[(i + i / 4) % 4].level);
+		assert_false(pirq[(i + 3 + i / 4) % 4].level);
 	}
-	/* 0 and 7 share PIRQA. */
+	/* 0 and 7 share PIRQD. */
 	pci_set_interrupt(&cards[0].function, true);
 	pci_set_interrupt(&cards[7].function, true);
 	pci_set_interrupt(&cards[0].function, false);
-	assert_true(pirq[0].level);
+	assert_true(pirq[3].level);
 	pci_config_write(bus, PCI_DEVFN(7, 0), PCI_COMMAND, 2, PCI_COMMAND_INTX_DISABLE);
-	assert_false(pirq[0].level);
+	assert_false(pirq[3].level);
 	assert_int_equal(pci_config_read(bus, PCI_DEVFN(7, 0), PCI_STATUS, 2) & PCI_STATUS_INTERRUPT, 8);
 	pci_config_write(bus, PCI_DEVFN(7, 0), PCI_COMMAND, 2, 0);
-	assert_true(pirq[0].level);
+	assert_true(pirq[3].level);
 	for (unsigned i = 0; i < 8; i++)
 		pci_bus_detach(&cards[i].function); /* lets go of its line */
-	assert_false(pirq[0].level);
+	assert_false(pirq[3].level);
 	pci_bus_destroy(bus);
 }
 
