@@ -108,8 +108,9 @@ static void build_link_disable(struct aml *aml, const char *route)
 }
 
 /*
- * Name(BUFF, an interrupt)  CreateWordField(BUFF, 1, MASK)
- * Method(_CRS) { If (disabled) { Store (0, MASK) } Else { ShiftLeft (1, And (PRQx, 0Fh), MASK) } Return (BUFF) }
+ * Name(BUFF, an interrupt)
+ * Method(_CRS) { CreateWordField(BUFF, 1, MASK) If (disabled) { Store (0, MASK) } Else { ShiftLeft (1, And (PRQx, 0Fh),
+ * MASK) } Return (BUFF) }
  */
 static void build_link_current(struct aml *aml, const char *route)
 {
@@ -117,12 +118,12 @@ static void build_link_current(struct aml *aml, const char *route)
 	struct aml_resources buffer = aml_open_resources(aml);
 	aml_shared_irqs(aml, 0);
 	aml_close_resources(aml, buffer);
+
+	aml_mark method = aml_open_method(aml, "_CRS", AML_SERIALIZED);
 	aml_term(aml, AML_CREATE_WORD_FIELD);
 	aml_name_string(aml, "BUFF");
 	aml_integer(aml, 1);
 	aml_name_string(aml, "MASK");
-
-	aml_mark method = aml_open_method(aml, "_CRS", 0);
 	aml_mark disabled = open_if_disabled(aml, route);
 	aml_term(aml, AML_STORE);
 	aml_integer(aml, 0);
