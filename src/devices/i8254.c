@@ -20,6 +20,8 @@
 #define PIT_CHANNELS 3u
 #define REFRESH_HALF_PERIOD_NS 15085u
 #define MODE2_MINIMUM 2u
+#define OWING_MINIMUM 120u	  /* CLKs in a period: 100 us */
+#define OWED_LIMIT (2 * I8254_HZ) /* CLKs */
 
 enum pit_access { ACCESS_LATCH, ACCESS_LOW, ACCESS_HIGH, ACCESS_BOTH };
 
@@ -56,6 +58,11 @@ struct i8254 {
 	struct irq_line irq;
 	uint64_t rise;	/* the next rising edge of OUT0, not yet shown on the line */
 	uint8_t port61; /* bits 3:0 */
+	/* Ticks that the guest has not got. */
+	struct clock_timer catch_up;
+	uint64_t owed;
+	uint64_t shown; /* ns: the last edge on the line */
+	bool taken;	/* and the guest has taken it */
 };
 
 /* Ticks start late enough that a period that began before the machine can be named. */
@@ -237,17 +244,73 @@ static void channel_set_gate(struct pit_channel *channel, bool gate, uint64_t ti
 
 /* ---- OUT0 ---- */
 
+static void pit_owe(struct i8254 *pit, uint64_t ticks)
+{
+	uint32_t count = pit->channel[0].count;
+	uint64_t limit = count >= OWING_MINIMUM ? OWED_LIMIT / count : 0;
+	uint64_t owed = pit->owed + ticks;
+	pit->owed = owed < limit ? owed : limit;
+}
+
 /*
  * The line follows OUT0 in mode 0. In the other modes it is high and shows each rising edge of OUT0 as a fall and a
  * rise at that moment: the time for which OUT0 was low before matters to nobody behind the line.
  */
-static void pit_show_edge(struct i8254 *pit, uint64_t tick)
+static void pit_pulse(struct i8254 *pit)
 {
-	if (tick < pit->rise)
-		return;
-	pit->rise = CLOCK_NEVER;
+	pit->shown = clock_now(pit->clock);
+	pit->taken = false;
 	irq_set(&pit->irq, false);
 	irq_set(&pit->irq, true);
+}
+
+/* An edge that meets one not yet taken is lost to the controller, as are those that the host was too late for. */
+static void pit_show_edge(struct i8254 *pit, uint64_t tick)
+{
+	const struct pit_channel *channel = &pit->channel[0];
+	uint64_t lost = pit->taken ? 0 : 1;
+	if (tick < pit->rise)
+		return;
+	if (channel_periodic(channel) && !channel->pending) {
+		uint64_t more = (tick - pit->rise) / channel->count;
+		pit->rise += (more + 1) * channel->count;
+		pit_owe(pit, lost + more);
+	} else {
+		pit->rise = CLOCK_NEVER;
+	}
+	pit_pulse(pit);
+}
+
+static void pit_catch_up_fire(void *opaque)
+{
+	struct i8254 *pit = opaque;
+	if (pit->owed == 0 || !pit->taken)
+		return;
+	pit->owed--;
+	pit_pulse(pit);
+}
+
+/* Half a period for what the guest has to do besides. */
+static void pit_taken(void *opaque)
+{
+	struct i8254 *pit = opaque;
+	pit->taken = true;
+	if (pit->owed > 0)
+		clock_timer_set(&pit->catch_up,
+				pit->shown + clock_scale(pit->channel[0].count, CLOCK_SECOND / 2, I8254_HZ));
+}
+
+static void pit_forget_owed(void *opaque)
+{
+	struct i8254 *pit = opaque;
+	pit->owed = 0;
+	pit->taken = true;
+	clock_timer_cancel(&pit->catch_up);
+}
+
+struct irq_watcher i8254_watcher(struct i8254 *pit)
+{
+	return (struct irq_watcher){.taken = pit_taken, .unmasked = pit_forget_owed, .opaque = pit};
 }
 
 /* Brings line and channels up to date. Everything that looks at a channel comes through here first. */
@@ -418,10 +481,15 @@ static void pit_write(void *opaque, uint64_t offset, unsigned size, uint64_t val
 	struct i8254 *pit = opaque;
 	(void)size;
 	uint64_t tick = pit_sync(pit);
-	if (offset == PIT_CHANNELS)
+	bool programs_0 = offset == 0;
+	if (offset == PIT_CHANNELS) {
+		programs_0 = (value >> 6 & 3) == 0 && (value >> 4 & 3) != ACCESS_LATCH;
 		pit_write_control(pit, (uint8_t)value, tick);
-	else
+	} else {
 		channel_write(&pit->channel[offset], (uint8_t)value, tick);
+	}
+	if (programs_0)
+		pit_forget_owed(pit);
 	pit_update_irq(pit, tick);
 }
 
@@ -460,6 +528,7 @@ struct i8254 *i8254_create(struct clock *clock, const struct irq_line *irq0, str
 	pit->clock = clock;
 	pit->irq = *irq0;
 	clock_timer_init(&pit->timer, clock, pit_timer_fire, pit);
+	clock_timer_init(&pit->catch_up, clock, pit_catch_up_fire, pit);
 	i8254_reset(pit);
 	return pit;
 }
@@ -469,6 +538,7 @@ void i8254_destroy(struct i8254 *pit)
 	if (pit == NULL)
 		return;
 	clock_timer_cancel(&pit->timer);
+	clock_timer_cancel(&pit->catch_up);
 	free(pit);
 }
 
@@ -481,6 +551,7 @@ void i8254_reset(struct i8254 *pit)
 		    .access = ACCESS_BOTH, .mode = 3, .gate = i != 2, .count = 65536, .written = 65536};
 	pit->port61 = 0;
 	pit->rise = CLOCK_NEVER;
+	pit_forget_owed(pit);
 	pit_update_irq(pit, pit_tick(pit));
 }
 

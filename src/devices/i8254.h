@@ -14,9 +14,14 @@
  * loaded. Port 61h: gate 2, speaker data, the parity-enable bits (kept, without effect), refresh toggle every 15.085
  * us, OUT2.
  *
+ * Systems that keep time by counting ticks of IRQ 0 lose time when the host is late, or busy while an interrupt waits.
+ * In modes 2 and 3 channel 0 owes such ticks and delivers them later: one at a time, each after the one before was
+ * taken, and half a period after it at the earliest. It owes at most two seconds' worth, nothing where the period is
+ * below 100 us, and forgets what it owes when the guest programs the channel or unmasks the interrupt. i8254_watcher()
+ * is how it learns that a tick was taken; where nobody tells, ticks that the host was too late for are merged.
+ *
  * Not implemented: sound. A count of 1 in modes 2 and 3, which the data sheet forbids, counts as 2. In mode 2 the one
- * CLK during which OUT0 is low is not shown on the line: it falls and rises at once when the period starts anew. Ticks
- * that the host was too late to deliver are merged.
+ * CLK during which OUT0 is low is not shown on the line: it falls and rises at once when the period starts anew.
  *
  * Source: 8254 data sheet 231164-005.
  */
@@ -38,6 +43,9 @@ struct i8254;
 struct i8254 *i8254_create(struct clock *clock, const struct irq_line *irq0, struct error *error);
 void i8254_destroy(struct i8254 *pit);
 void i8254_reset(struct i8254 *pit);
+
+/* For the interrupt controller that IRQ 0 reaches the processor through. */
+struct irq_watcher i8254_watcher(struct i8254 *pit);
 
 /* Claims ports 40h-43h and 61h. */
 bool i8254_map(struct i8254 *pit, struct io_map *ports, struct error *error);

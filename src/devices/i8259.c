@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "devices/i8259.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,6 +41,7 @@ struct pic_chip {
 	bool special_mask, rotate_auto, poll, read_service;
 	bool master;
 	struct i8259 *pair;
+	struct irq_watcher watcher[8];
 };
 
 struct i8259 {
@@ -138,6 +140,8 @@ static unsigned chip_acknowledge(struct pic_chip *chip)
 		chip->service |= bit;
 	else if (chip->rotate_auto)
 		chip->lowest = (uint8_t)input;
+	if (chip->watcher[input].taken != NULL)
+		chip->watcher[input].taken(chip->watcher[input].opaque);
 	return input;
 }
 
@@ -161,12 +165,21 @@ uint8_t i8259_acknowledge(struct i8259 *pic)
 
 /* ---- commands ---- */
 
+static void chip_set_mask(struct pic_chip *chip, uint8_t mask)
+{
+	uint8_t unmasked = chip->mask & (uint8_t)~mask;
+	chip->mask = mask;
+	for (unsigned i = 0; i < 8; i++)
+		if ((unmasked & BIT32(i)) && chip->watcher[i].unmasked != NULL)
+			chip->watcher[i].unmasked(chip->watcher[i].opaque);
+}
+
 static void chip_start(struct pic_chip *chip, uint8_t icw1)
 {
 	chip->icw1 = icw1;
 	chip->icw4 = 0;
 	chip->edge = 0;
-	chip->mask = 0;
+	chip_set_mask(chip, 0);
 	chip->service = 0;
 	chip->lowest = 7;
 	chip->special_mask = false;
@@ -238,7 +251,7 @@ static void chip_write_data(struct pic_chip *chip, uint8_t value)
 		chip->expect = EXPECT_OCW;
 		return;
 	case EXPECT_OCW:
-		chip->mask = value;
+		chip_set_mask(chip, value);
 		return;
 	}
 	chip->expect = (chip->icw1 & ICW1_ICW4) ? EXPECT_ICW4 : EXPECT_OCW;
@@ -339,6 +352,12 @@ bool i8259_map(struct i8259 *pic, struct io_map *ports, struct error *error)
 	return io_map_add(ports, 0x20, 2, &pic_ops, &pic->chip[0], "i8259-master", error) &&
 	       io_map_add(ports, 0xa0, 2, &pic_ops, &pic->chip[1], "i8259-slave", error) &&
 	       io_map_add(ports, 0x4d0, 2, &elcr_ops, pic, "i8259-elcr", error);
+}
+
+void i8259_watch(struct i8259 *pic, int irq, const struct irq_watcher *watcher)
+{
+	assert(irq >= 0 && irq < 16);
+	pic->chip[irq / 8].watcher[irq % 8] = *watcher;
 }
 
 void i8259_set_level_triggered(struct i8259 *pic, uint16_t irqs)

@@ -56,6 +56,7 @@ enum rtc_register {
 #define RTC_HZ 32768u
 #define UPDATE_WARNING_NS 244000u
 #define SECONDS_PER_DAY 86400
+#define OWED_LIMIT (2 * RTC_HZ)	  /* ticks of the oscillator */
 #define MAX_SINGLE_UPDATES 86400u /* an alarm matches once a day, so more need not be stepped through */
 
 struct rtc {
@@ -67,6 +68,8 @@ struct rtc {
 	uint64_t next_update;	/* ns; CLOCK_NEVER while the divider is in reset */
 	uint64_t divider_start; /* ns: periodic events are counted from here */
 	uint64_t periods_seen;
+	struct clock_timer catch_up;
+	uint32_t owed; /* periodic interrupts that the guest has not got */
 };
 
 /* A moment of the Gregorian calendar. */
@@ -270,6 +273,45 @@ static void rtc_arm(struct rtc *rtc)
 	clock_timer_set(&rtc->update_timer, rtc->next_update);
 }
 
+/* The flag stands for one interrupt; what it cannot say is owed. */
+static void rtc_count_periods(struct rtc *rtc, uint64_t periods)
+{
+	uint64_t ended = periods - rtc->periods_seen;
+	rtc->periods_seen = periods;
+	if (ended == 0)
+		return;
+	if (rtc->ram[RTC_B] & B_PERIODIC) {
+		uint64_t owed = rtc->owed + ended - ((rtc->ram[RTC_C] & B_PERIODIC) ? 0 : 1);
+		uint32_t limit = OWED_LIMIT / rtc_period_ticks(rtc);
+		rtc->owed = owed < limit ? (uint32_t)owed : limit;
+	}
+	rtc->ram[RTC_C] |= B_PERIODIC;
+}
+
+static void rtc_forget_owed(struct rtc *rtc)
+{
+	rtc->owed = 0;
+	clock_timer_cancel(&rtc->catch_up);
+}
+
+static void rtc_catch_up_fire(void *opaque)
+{
+	struct rtc *rtc = opaque;
+	if (rtc->owed == 0 || (rtc->ram[RTC_C] & B_PERIODIC))
+		return;
+	rtc->owed--;
+	rtc->ram[RTC_C] |= B_PERIODIC;
+	rtc_update_irq(rtc);
+}
+
+/* Half a period for what the guest has to do besides. */
+static void rtc_arm_catch_up(struct rtc *rtc)
+{
+	uint64_t half = clock_scale(rtc_period_ticks(rtc), CLOCK_SECOND / 2, RTC_HZ);
+	if (rtc->owed > 0)
+		clock_timer_set(&rtc->catch_up, clock_now(rtc->clock) + half);
+}
+
 static void rtc_sync(struct rtc *rtc)
 {
 	uint64_t now = clock_now(rtc->clock);
@@ -277,10 +319,7 @@ static void rtc_sync(struct rtc *rtc)
 		rtc->next_update += CLOCK_SECOND;
 		rtc_update_once(rtc);
 	}
-	uint64_t periods = rtc_periods(rtc, now);
-	if (periods > rtc->periods_seen)
-		rtc->ram[RTC_C] |= B_PERIODIC;
-	rtc->periods_seen = periods;
+	rtc_count_periods(rtc, rtc_periods(rtc, now));
 	rtc_update_irq(rtc);
 	rtc_arm(rtc);
 }
@@ -306,6 +345,7 @@ static void rtc_write_a(struct rtc *rtc, uint8_t value)
 		rtc->divider_start = now;
 	}
 	rtc->periods_seen = rtc_periods(rtc, now);
+	rtc_forget_owed(rtc);
 }
 
 static void rtc_write(struct rtc *rtc, unsigned index, uint8_t value)
@@ -315,6 +355,8 @@ static void rtc_write(struct rtc *rtc, unsigned index, uint8_t value)
 		rtc_write_a(rtc, value);
 		break;
 	case RTC_B: /* SET clears the enable of the update-ended interrupt */
+		if ((value ^ rtc->ram[RTC_B]) & B_PERIODIC)
+			rtc_forget_owed(rtc);
 		rtc->ram[RTC_B] = (value & B_SET) ? value & (uint8_t)~B_UPDATE : value;
 		break;
 	case RTC_C:
@@ -341,8 +383,10 @@ static uint8_t rtc_read(struct rtc *rtc, unsigned index)
 	uint8_t value = rtc->ram[index];
 	if (index == RTC_A && rtc_update_in_progress(rtc))
 		value |= A_UIP;
-	if (index == RTC_C)
+	if (index == RTC_C) {
 		rtc->ram[RTC_C] = 0;
+		rtc_arm_catch_up(rtc);
+	}
 	return value;
 }
 
@@ -394,6 +438,7 @@ struct rtc *rtc_create(const struct rtc_config *config, struct error *error)
 	rtc->next_update = rtc->divider_start + CLOCK_SECOND - config->nanoseconds % CLOCK_SECOND;
 	clock_timer_init(&rtc->update_timer, rtc->clock, rtc_timer_fire, rtc);
 	clock_timer_init(&rtc->periodic_timer, rtc->clock, rtc_timer_fire, rtc);
+	clock_timer_init(&rtc->catch_up, rtc->clock, rtc_catch_up_fire, rtc);
 	rtc_arm(rtc);
 	return rtc;
 }
@@ -404,12 +449,14 @@ void rtc_destroy(struct rtc *rtc)
 		return;
 	clock_timer_cancel(&rtc->update_timer);
 	clock_timer_cancel(&rtc->periodic_timer);
+	clock_timer_cancel(&rtc->catch_up);
 	free(rtc);
 }
 
 void rtc_reset(struct rtc *rtc)
 {
 	rtc_sync(rtc);
+	rtc_forget_owed(rtc);
 	rtc->ram[RTC_B] &= (uint8_t) ~(B_PERIODIC | B_ALARM | B_UPDATE);
 	rtc->ram[RTC_C] = 0;
 	rtc_update_irq(rtc);

@@ -13,6 +13,10 @@
  * values; periodic interrupt at all rates; update-ended interrupt; VRT. The clock starts at a time that the
  * creator gives and from then on follows the virtual clock only.
  *
+ * A guest that counts periodic interrupts loses none to a late host: those that met one whose flag it had not read yet
+ * are owed and delivered later, each half a period after the read of register C at the earliest, two seconds' worth at
+ * most. What is owed is forgotten when the guest changes the rate, the divider or the enable.
+ *
  * Not implemented: daylight saving (DSE is kept, without effect), the square-wave pin, other time bases than 32,768
  * Hz (divider values 0 and 1 count as it), the NMI mask (bit 7 of port 70h is ignored). Time registers that hold no
  * valid time become one at the next update.

@@ -25,6 +25,16 @@ static inline void irq_set(const struct irq_line *line, bool level)
 		line->set(line->opaque, line->input, level);
 }
 
+/*
+ * A timer's ear at its interrupt controller, for ticks that came faster than the guest could take them. Both are called
+ * from within the controller: they change no line.
+ */
+struct irq_watcher {
+	void (*taken)(void *opaque);	/* the processor acknowledged the interrupt */
+	void (*unmasked)(void *opaque); /* the guest lets it through from now on */
+	void *opaque;
+};
+
 /* What wants a vCPU's attention. Bits of struct cpu's `requests`; see cpu/cpu.h. */
 enum cpu_request {
 	CPU_REQUEST_INTERRUPT = 1, /* an interrupt controller has a vector; stays set while it has */

@@ -172,8 +172,11 @@ static bool wire_timers(struct pc *pc, struct error *error)
 				       .nanoseconds = (uint32_t)now.tv_nsec};
 	pc->pit = i8254_create(pc->config.clock, &timer_irq, error);
 	pc->rtc = rtc_create(&rtc, error);
-	return pc->pit != NULL && pc->rtc != NULL && i8254_map(pc->pit, pc->config.ports, error) &&
-	       rtc_map(pc->rtc, pc->config.ports, error);
+	if (pc->pit == NULL || pc->rtc == NULL)
+		return false;
+	const struct irq_watcher ticks = i8254_watcher(pc->pit);
+	i8259_watch(pc->pic, TIMER_IRQ, &ticks);
+	return i8254_map(pc->pit, pc->config.ports, error) && rtc_map(pc->rtc, pc->config.ports, error);
 }
 
 static bool wire_pci(struct pc *pc, struct error *error)
@@ -463,6 +466,13 @@ static void enable_ide(struct pc *pc)
 	pci_config_write(pc->pci, devfn, PCI_COMMAND, 2, PCI_COMMAND_IO | PCI_COMMAND_MASTER);
 }
 
+/* Channels 0-3 reach the bus through channel 4; firmware opens it once, and drivers rely on that. */
+static void open_dma_cascade(struct pc *pc)
+{
+	io_write(pc->config.ports, 0xd6, 1, 0xc0); /* mode: cascade, channel 4 */
+	io_write(pc->config.ports, 0xd4, 1, 0x00); /* which is not masked */
+}
+
 /* PIRQs go where the DSDT says; those inputs and the SCI are level-triggered. */
 static void route_interrupts(struct pc *pc)
 {
@@ -484,6 +494,7 @@ void pc_reset(struct pc *pc)
 	shadow_all(pc);
 	route_interrupts(pc);
 	enable_ide(pc);
+	open_dma_cascade(pc);
 	pci_assign(pc->pci);
 }
 

@@ -28,14 +28,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct irq_line irq = fuzz_line(&rig, 0);
 	struct i8254 *pit = i8254_create(&rig.clock, &irq, NULL);
 	assert(pit != NULL && i8254_map(pit, &rig.ports, NULL));
+	const struct irq_watcher watcher = i8254_watcher(pit);
 	while (rig.left > 0) {
 		uint8_t action = fuzz_byte(&rig);
 		if (action < 0x80)
 			fuzz_access(&rig, windows, 2, true);
 		else if (action < 0xb0)
 			fuzz_access(&rig, windows, 2, false);
-		else if (action < 0xfe)
+		else if (action < 0xe0)
 			fuzz_advance(&rig, 20);
+		else if (action < 0xfc)
+			watcher.taken(watcher.opaque);
+		else if (action < 0xfe)
+			watcher.unmasked(watcher.opaque);
 		else if (action < 0xff)
 			check_latches(&rig);
 		else

@@ -310,6 +310,65 @@ static void a_late_host_merges_ticks(void **state)
 	assert_int_equal(f->irq.rises, rises + 2);
 }
 
+/* What pc.c does when the processor acknowledges IRQ 0. */
+static void take(struct fixture *f)
+{
+	const struct irq_watcher watcher = i8254_watcher(f->pit);
+	watcher.taken(watcher.opaque);
+}
+
+/* A guest that takes each tick a microsecond after it came. Returns how many it took. */
+static unsigned take_ticks_for(struct fixture *f, uint64_t ns)
+{
+	unsigned taken = 0, seen = f->irq.rises;
+	for (uint64_t i = 0; i < ns; i += 1000) {
+		clock_advance(&f->rig.clock, 1000);
+		if (f->irq.rises == seen)
+			continue;
+		seen = f->irq.rises;
+		taken++;
+		take(f);
+	}
+	return taken;
+}
+
+static void a_late_host_delivers_owed_ticks(void **state)
+{
+	struct fixture *f = *state;
+	program(f, 0, 2, 1193); /* 1 ms */
+	assert_in_range(take_ticks_for(f, 10000000), 9, 10);
+	f->rig.clock.now += 20 * UINT64_C(1000000);
+	clock_run(&f->rig.clock);
+	take(f);
+	/* 19 more are owed: never more than two in a period. */
+	assert_in_range(take_ticks_for(f, 5000000), 9, 10);
+	assert_in_range(take_ticks_for(f, 35000000), 48, 50);
+	assert_in_range(take_ticks_for(f, 10000000), 10, 10);
+}
+
+static void ticks_not_taken_are_owed(void **state)
+{
+	struct fixture *f = *state;
+	const struct irq_watcher watcher = i8254_watcher(f->pit);
+	program(f, 0, 3, 11932); /* 10 ms */
+	assert_int_equal(take_ticks_for(f, 20500000), 2);
+	clock_advance(&f->rig.clock, 100000000); /* 10 come, one waits */
+	take(f);
+	assert_in_range(take_ticks_for(f, 200000000), 29, 30);
+	clock_advance(&f->rig.clock, 100000000);
+	watcher.unmasked(watcher.opaque); /* the guest did not want them */
+	assert_in_range(take_ticks_for(f, 100000000), 10, 10);
+	/* Two seconds' worth at most. */
+	clock_advance(&f->rig.clock, 30 * CLOCK_SECOND);
+	take(f);
+	assert_in_range(take_ticks_for(f, 10 * CLOCK_SECOND), 1197, 1201);
+	/* A new programme owes nothing of the old. */
+	clock_advance(&f->rig.clock, CLOCK_SECOND);
+	program(f, 0, 3, 11932);
+	take(f);
+	assert_in_range(take_ticks_for(f, 1000000000), 99, 100);
+}
+
 static void reset_stops_everything(void **state)
 {
 	struct fixture *f = *state;
@@ -473,6 +532,8 @@ int main(void)
 	    TEST(mode1_new_count_waits_for_the_next_trigger),
 	    TEST(mode4_strobes_once),
 	    TEST(a_late_host_merges_ticks),
+	    TEST(a_late_host_delivers_owed_ticks),
+	    TEST(ticks_not_taken_are_owed),
 	    TEST(reset_stops_everything),
 	    TEST(the_gate_holds_the_count),
 	    TEST(access_modes_take_one_byte_or_two),

@@ -367,9 +367,50 @@ static void reset_masks_until_programmed(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void count_up(void *opaque)
+{
+	(*(unsigned *)opaque)++;
+}
+
+static void watchers_hear_of_their_inputs(void **state)
+{
+	struct fixture *f = *state;
+	unsigned taken[2] = {0}, unmasked[2] = {0};
+	const struct irq_watcher first = {.taken = count_up, .opaque = &taken[0]};
+	const struct irq_watcher second = {.taken = count_up, .opaque = &taken[1]};
+	i8259_watch(f->pic, 0, &first);
+	i8259_watch(f->pic, 8, &second);
+	pulse(f, 1);
+	assert_int_equal(i8259_acknowledge(f->pic), 0x21);
+	assert_int_equal(taken[0] + taken[1], 0);
+	pulse(f, 8);
+	pulse(f, 0);
+	assert_int_equal(i8259_acknowledge(f->pic), 0x20);
+	assert_int_equal(taken[0], 1);
+	out8(&f->rig, 0x20, 0x20);
+	out8(&f->rig, 0x20, 0x20);
+	assert_int_equal(i8259_acknowledge(f->pic), 0x28);
+	assert_int_equal(taken[1], 1);
+	const struct irq_watcher third = {.unmasked = count_up, .opaque = &unmasked[0]};
+	const struct irq_watcher fourth = {.unmasked = count_up, .opaque = &unmasked[1]};
+	i8259_watch(f->pic, 0, &third);
+	i8259_watch(f->pic, 9, &fourth);
+	out8(&f->rig, 0x21, 0xff);
+	out8(&f->rig, 0x21, 0xfd);
+	assert_int_equal(unmasked[0], 0);
+	out8(&f->rig, 0x21, 0xfc);
+	out8(&f->rig, 0x21, 0x00);
+	assert_int_equal(unmasked[0], 1);
+	out8(&f->rig, 0xa1, 0x02);
+	initialise(f, 0x11, 0x01); /* ICW1 unmasks */
+	assert_int_equal(unmasked[1], 1);
+	assert_int_equal(unmasked[0], 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    TEST(watchers_hear_of_their_inputs),
 	    TEST(each_input_has_its_own_bit),
 	    TEST(higher_priority_interrupts_lower),
 	    TEST(slave_ranks_between_1_and_3),
