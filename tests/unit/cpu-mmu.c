@@ -43,6 +43,25 @@ static void expect_page_fault(struct fixture *fixture, uint64_t linear, enum tlb
 	assert_fault(fixture, VECTOR_PF, error_code);
 }
 
+/* ---- address line 20 ---- */
+
+static void test_a20_masks_walks_and_results(void **state)
+{
+	struct fixture *fixture = *state;
+	fixture->cpu->cr0 &= ~CR0_PG;
+	expect_gpa(fixture, 0x123456, TLB_READ, 0x123456);
+	mmu_set_a20(fixture->cpu, false);
+	unsigned flushes = fixture->flushes;
+	expect_gpa(fixture, 0x123456, TLB_READ, 0x23456);
+	expect_gpa(fixture, 0x323456, TLB_FETCH, 0x223456);
+	expect_gpa(fixture, 0x23456, TLB_WRITE, 0x23456);
+	mmu_set_a20(fixture->cpu, false); /* no news */
+	assert_int_equal(fixture->flushes, flushes);
+	mmu_set_a20(fixture->cpu, true);
+	assert_int_equal(fixture->flushes, flushes + 1);
+	expect_gpa(fixture, 0x123456, TLB_READ, 0x123456);
+}
+
 /* ---- formats ---- */
 
 static void test_page_sizes(void **state)
@@ -389,6 +408,7 @@ static void test_dirty_first(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(test_a20_masks_walks_and_results, setup, teardown),
 	    cmocka_unit_test(test_page_sizes),
 	    TEST(test_unpaged),
 	    cmocka_unit_test(test_accessed_and_dirty),

@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "cpu/cpuid.h"
+#include "cpu/mmu.h"
 #include "memory/memory.h"
 
 #define RAM_SIZE (4u << 20)
@@ -259,12 +260,61 @@ static void test_without_bmi2(void **state)
 	}
 }
 
+/* Code that runs from a region which shows something else afterwards, and data that was read there. */
+static void test_regions_move(void **state)
+{
+	(void)state;
+	static const uint8_t one[] = {0xb8, 1, 0, 0, 0, 0x03, 0x05, 0x00, 0x10, 0x40, 0x00, 0xf4};
+	static const uint8_t two[] = {0xb8, 2, 0, 0, 0, 0x03, 0x05, 0x00, 0x10, 0x40, 0x00, 0xf4};
+	const struct memory_region first = {.base = 0x400000, .size = 0x2000, .offset = 0x10000};
+	const struct memory_region second = {.base = 0x400000, .size = 0x2000, .offset = 0x20000};
+	struct world world;
+	struct error error;
+	start(&world, NULL);
+	int index = memory_add_movable_region(&world.memory, &error);
+	assert_true(index >= 0);
+	put(&world, 0x10000, one, sizeof one); /* mov eax, 1; add eax, [401000h]; hlt */
+	put(&world, 0x20000, two, sizeof two);
+	put(&world, 0x11000, &(uint32_t){10}, 4);
+	put(&world, 0x21000, &(uint32_t){20}, 4);
+	for (unsigned i = 0; i < 3; i++) {
+		memory_move_region(&world.memory, index, &first);
+		assert_int_equal(run_to_halt(&world, 0x400000), 11);
+		memory_move_region(&world.memory, index, &second);
+		assert_int_equal(run_to_halt(&world, 0x400000), 22);
+	}
+	end(&world);
+}
+
+/* Data and code one mebibyte up are those below while A20 is off. */
+static void test_a20(void **state)
+{
+	(void)state;
+	static const uint8_t low[] = {0xb8, 1, 0, 0, 0, 0x03, 0x05, 0x00, 0x20, 0x10, 0x00, 0xf4};
+	static const uint8_t high[] = {0xb8, 2, 0, 0, 0, 0x03, 0x05, 0x00, 0x20, 0x10, 0x00, 0xf4};
+	struct world world;
+	start(&world, NULL);
+	put(&world, 0x1000, low, sizeof low); /* mov eax, 1; add eax, [102000h]; hlt */
+	put(&world, 0x101000, high, sizeof high);
+	put(&world, 0x2000, &(uint32_t){10}, 4);
+	put(&world, 0x102000, &(uint32_t){20}, 4);
+	for (unsigned i = 0; i < 3; i++) {
+		mmu_set_a20(world.cpu, false);
+		assert_int_equal(run_to_halt(&world, 0x101000), 11);
+		mmu_set_a20(world.cpu, true);
+		assert_int_equal(run_to_halt(&world, 0x101000), 22);
+		assert_int_equal(run_to_halt(&world, 0x1000), 21);
+	}
+	end(&world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_device_writes_code), cmocka_unit_test(test_device_writes_overflow_the_queue),
 	    cmocka_unit_test(test_full_code_cache),    cmocka_unit_test(test_more_modes_than_numbers),
 	    cmocka_unit_test(test_loops_can_be_left),  cmocka_unit_test(test_without_bmi2),
+	    cmocka_unit_test(test_regions_move),       cmocka_unit_test(test_a20),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
