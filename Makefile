@@ -18,6 +18,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 GUEST := build/guest
+FIRMWARE := $(GUEST)/seabios/.fetched
 
 NFOLD := $(BUILD)/nfold
 
@@ -40,8 +41,12 @@ VARIANTS := asan ubsan tsan clang
 
 .PHONY: all setup demo guest test bench fuzz check install clean distclean $(VARIANTS)
 
-all: $(BUILD)/build.ninja
+all: $(BUILD)/build.ninja $(FIRMWARE)
 	@ninja -C $(BUILD) -j $(JOBS)
+
+# The default firmware: downloaded once. Without a network everything else still builds, and says what it misses when run.
+$(FIRMWARE):
+	@tools/fetch-guest seabios || echo "nfold: no firmware: make again with a network, or install the package seabios" >&2
 
 $(BUILD)/build.ninja:
 	@tools/setup --check build

@@ -12,15 +12,25 @@
 
 #define POLL_NS 5000000
 
-json_t *guest_call(const char *name, const char *method, json_t *params, struct error *error)
+json_t *guest_call_fd(const char *name, const char *method, json_t *params, int *fd, struct error *error)
 {
 	struct runtime runtime;
+	*fd = -1;
 	if (!name_check(name, error) || !runtime_open(&runtime, false, error)) {
 		json_decref(params);
 		return NULL;
 	}
-	json_t *result = client_call(&runtime, name, method, params, CLIENT_TIMEOUT_MS, error);
+	json_t *result = client_call_fd(&runtime, name, method, params, CLIENT_TIMEOUT_MS, fd, error);
 	runtime_close(&runtime);
+	return result;
+}
+
+json_t *guest_call(const char *name, const char *method, json_t *params, struct error *error)
+{
+	int fd;
+	json_t *result = guest_call_fd(name, method, params, &fd, error);
+	if (fd >= 0)
+		close(fd);
 	return result;
 }
 

@@ -11,6 +11,9 @@
 /* Opens the runtime directory for one call. Returns the result (a new reference) or NULL. Takes over params. */
 json_t *guest_call(const char *name, const char *method, json_t *params, struct error *error);
 
+/* The same for a method that passes a descriptor along: *fd is it, or -1. */
+json_t *guest_call_fd(const char *name, const char *method, json_t *params, int *fd, struct error *error);
+
 /* As guest_call, for commands that only want it done: reports errors and returns the exit status. */
 int guest_do(const char *name, const char *method, json_t *params);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/child.h"
@@ -6,6 +7,16 @@
 #include "control/guest_options.h"
 #include "control/report.h"
 #include "control/runtime.h"
+
+/* The guest is named after what it boots. */
+static void make_stem(const struct guest_options *options, char stem[NAME_LENGTH_MAX + 1])
+{
+	const char *file = guest_options_main_file(options);
+	struct guest_image image = guest_image_read(file != NULL ? file : "guest");
+	char *path = strndup(image.path, image.length);
+	name_from_path(path != NULL ? path : "guest", stem);
+	free(path);
+}
 
 static int run_run(const struct command_call *call)
 {
@@ -16,12 +27,12 @@ static int run_run(const struct command_call *call)
 		return (int)report_error(&error);
 	struct child_request request = {
 	    .name = options->name,
-	    .console = strcmp(options->serial, "stdio") == 0,
+	    .console = strcmp(guest_options_serial(options), "stdio") == 0,
 	    .argc = call->argc,
 	    .argv = call->argv,
 	};
 	if (options->name == NULL) {
-		name_from_path(options->kernel, stem);
+		make_stem(options, stem);
 		request.name = stem;
 		request.name_free = true;
 	}
@@ -35,8 +46,9 @@ const struct command command_run = {
     .arguments = NULL,
     .summary = "run a guest in the foreground",
     .description =
-	"Runs a guest in the foreground until it powers off. Its first serial port is the terminal, unless\n"
-	"--serial says otherwise; Ctrl-] q ends it.\n\n"
+	"Runs a guest in the foreground until it powers off. Firmware boots it from a disk, CD-ROM or floppy;\n"
+	"or a --kernel is entered directly. Its first serial port is the terminal, unless --serial or\n"
+	"--display says otherwise; Ctrl-] q ends it.\n\n"
 	"Exit status: 0 the guest powered off, 2 bad input, 4 the host refused something, 6 triple fault and\n"
 	"8 reset with --no-reboot, 10 killed; odd ones come from the guest's --debug-exit port.",
     .options = guest_option_table,

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,12 +12,16 @@
 #include <unistd.h>
 
 #define ANSWER_MAX (4u << 20)
+#define READ_SIZE 65536u
 
-struct call {
-	const char *name;
+struct client {
+	char name[NAME_LENGTH_MAX + 1];
 	int fd;
+	int passed; /* a descriptor that came along and was not asked for yet, or -1 */
+	int timeout_ms;
 	int64_t deadline_ms;
-	struct error *error;
+	char *text; /* what was received */
+	size_t used, room;
 };
 
 static int64_t now_ms(void)
@@ -26,26 +31,28 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static bool no_answer(const struct call *call)
+static bool no_answer(const struct client *client, struct error *error)
 {
-	return error_set(call->error, ERROR_HOST, "guest '%s' does not answer: 'nfold kill %s' ends it", call->name,
-			 call->name);
+	return error_set(error, ERROR_HOST, "guest '%s' does not answer: 'nfold kill %s' ends it", client->name,
+			 client->name);
 }
 
-static bool call_wait(const struct call *call, short events)
+static bool client_wait(const struct client *client, short events, struct error *error)
 {
 	for (;;) {
-		struct pollfd poll_fd = {.fd = call->fd, .events = events};
-		int64_t left = call->deadline_ms - now_ms();
+		struct pollfd poll_fd = {.fd = client->fd, .events = events};
+		int64_t left = client->deadline_ms - now_ms();
 		if (left <= 0)
-			return no_answer(call);
+			return no_answer(client, error);
 		int ready = poll(&poll_fd, 1, (int)left);
 		if (ready > 0)
 			return true;
 		if (ready < 0 && errno != EINTR)
-			return error_set_errno(call->error, "cannot wait for guest '%s'", call->name);
+			return error_set_errno(error, "cannot wait for guest '%s'", client->name);
 	}
 }
+
+/* ---- connecting ---- */
 
 /* The socket may be in another user's hands only if the directory is: that was checked. Still, never talk to a
  * stranger. */
@@ -56,125 +63,231 @@ static bool peer_is_ours(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == geteuid();
 }
 
-static bool call_connect(struct call *call, const struct runtime *runtime)
+static bool client_connect(struct client *client, const struct runtime *runtime, struct error *error)
 {
 	struct sockaddr_un address;
-	if (runtime_owner(runtime, call->name) == 0)
-		return error_set(call->error, ERROR_INPUT, "no guest named '%s' runs: 'nfold list' shows those that do",
-				 call->name);
-	if (!runtime_socket_address(runtime, call->name, &address, call->error))
+	if (runtime_owner(runtime, client->name) == 0)
+		return error_set(error, ERROR_INPUT, "no guest named '%s' runs: 'nfold list' shows those that do",
+				 client->name);
+	if (!runtime_socket_address(runtime, client->name, &address, error))
 		return false;
-	call->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (call->fd < 0)
-		return error_set_errno(call->error, "cannot create a socket");
+	client->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (client->fd < 0)
+		return error_set_errno(error, "cannot create a socket");
 	/* A full backlog says EAGAIN at once: a guest that accepts nobody does not answer. */
-	while (connect(call->fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+	while (connect(client->fd, (const struct sockaddr *)&address, sizeof address) != 0) {
 		struct timespec pause = {.tv_nsec = 10000000};
 		if (errno != EAGAIN && errno != ECONNREFUSED && errno != ENOENT)
-			return error_set_errno(call->error, "cannot connect to guest '%s'", call->name);
-		if (now_ms() >= call->deadline_ms)
-			return no_answer(call);
+			return error_set_errno(error, "cannot connect to guest '%s'", client->name);
+		if (now_ms() >= client->deadline_ms)
+			return no_answer(client, error);
 		(void)nanosleep(&pause, NULL);
 	}
-	if (!peer_is_ours(call->fd))
-		return error_set(call->error, ERROR_HOST, "%s belongs to another user", address.sun_path);
+	if (!peer_is_ours(client->fd))
+		return error_set(error, ERROR_HOST, "%s belongs to another user", address.sun_path);
 	return true;
 }
 
-static bool call_send(const struct call *call, const char *text, size_t size)
+struct client *client_open(const struct runtime *runtime, const char *name, int timeout_ms, struct error *error)
+{
+	if (!name_check(name, error))
+		return NULL;
+	struct client *client = calloc(1, sizeof *client);
+	if (client == NULL) {
+		error_set(error, ERROR_HOST, "out of memory");
+		return NULL;
+	}
+	(void)snprintf(client->name, sizeof client->name, "%s", name);
+	client->fd = client->passed = -1;
+	client->timeout_ms = timeout_ms;
+	client->deadline_ms = now_ms() + timeout_ms;
+	if (client_connect(client, runtime, error))
+		return client;
+	client_close(client);
+	return NULL;
+}
+
+void client_close(struct client *client)
+{
+	if (client == NULL)
+		return;
+	if (client->fd >= 0)
+		close(client->fd);
+	if (client->passed >= 0)
+		close(client->passed);
+	free(client->text);
+	free(client);
+}
+
+int client_fd(const struct client *client)
+{
+	return client->fd;
+}
+
+/* ---- sending ---- */
+
+static bool send_text(const struct client *client, const char *text, size_t size, struct error *error)
 {
 	while (size > 0) {
-		ssize_t sent = send(call->fd, text, size, MSG_NOSIGNAL);
+		ssize_t sent = send(client->fd, text, size, MSG_NOSIGNAL);
 		if (sent > 0) {
 			text += sent;
 			size -= (size_t)sent;
 		} else if (errno == EAGAIN) {
-			if (!call_wait(call, POLLOUT))
+			if (!client_wait(client, POLLOUT, error))
 				return false;
 		} else if (errno != EINTR) {
-			return error_set_errno(call->error, "cannot send to guest '%s'", call->name);
+			return error_set_errno(error, "cannot send to guest '%s'", client->name);
 		}
 	}
 	return true;
 }
 
-/* Reads up to the newline. Returns an allocated string without it, or NULL. */
-static char *call_receive(const struct call *call)
+/* Takes over params. */
+static bool send_request(const struct client *client, const char *method, json_t *params, struct error *error)
 {
-	char *text = NULL;
-	size_t used = 0, room = 0;
-	while (used < ANSWER_MAX) {
-		if (used == room) {
-			room = room * 2 + 4096;
-			char *grown = realloc(text, room + 1);
-			if (grown == NULL)
-				break;
-			text = grown;
-		}
-		ssize_t got = recv(call->fd, text + used, room - used, 0);
-		if (got > 0) {
-			char *end = memchr(text + used, '\n', (size_t)got);
-			used += (size_t)got;
-			if (end != NULL) {
-				*end = '\0';
-				return text;
-			}
-		} else if (got < 0 && errno == EAGAIN) {
-			if (!call_wait(call, POLLIN))
-				goto fail;
-		} else if (got == 0 || errno != EINTR) {
-			break;
-		}
+	json_t *request = json_pack("{s:s, s:i, s:s}", "jsonrpc", "2.0", "id", 1, "method", method);
+	if (params != NULL)
+		(void)json_object_set_new(request, "params", params);
+	char *text = json_dumps(request, JSON_COMPACT);
+	json_decref(request);
+	if (text == NULL)
+		return error_set(error, ERROR_HOST, "out of memory");
+	bool good = send_text(client, text, strlen(text), error) && send_text(client, "\n", 1, error);
+	free(text);
+	return good;
+}
+
+bool client_send(struct client *client, const char *method, json_t *params, struct error *error)
+{
+	client->deadline_ms = now_ms() + client->timeout_ms;
+	return send_request(client, method, params, error);
+}
+
+/* ---- receiving ---- */
+
+static bool make_room(struct client *client)
+{
+	if (client->used < client->room)
+		return true;
+	size_t room = client->room * 2 + READ_SIZE;
+	char *grown = client->used < ANSWER_MAX ? realloc(client->text, room) : NULL;
+	if (grown == NULL)
+		return false;
+	client->text = grown;
+	client->room = room;
+	return true;
+}
+
+/* As recv(), and keeps a descriptor that comes along. */
+static ssize_t receive_some(struct client *client)
+{
+	struct iovec bytes = {client->text + client->used, client->room - client->used};
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct msghdr message = {
+	    .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	ssize_t got = recvmsg(client->fd, &message, MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *header = got > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+	if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+	    header->cmsg_len == CMSG_LEN(sizeof(int))) {
+		if (client->passed >= 0)
+			close(client->passed);
+		memcpy(&client->passed, CMSG_DATA(header), sizeof(int));
 	}
-	error_set(call->error, ERROR_HOST, "guest '%s' ended the conversation without an answer", call->name);
-fail:
-	free(text);
-	return NULL;
+	return got;
 }
 
-static json_t *answer_result(const struct call *call, const char *text)
+static enum client_state broken(const struct client *client, struct error *error)
 {
-	json_t *answer = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-	json_t *result = json_incref(json_object_get(answer, "result"));
+	error_set(error, ERROR_HOST, "guest '%s' ended the conversation without an answer", client->name);
+	return CLIENT_BROKEN;
+}
+
+/* `text` is one line. */
+static enum client_state read_answer(const struct client *client, const char *text, size_t size, json_t **result,
+				     struct error *error)
+{
+	json_t *answer = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
 	const char *message = json_string_value(json_object_get(json_object_get(answer, "error"), "message"));
-	if (result == NULL && message != NULL)
-		error_set(call->error, ERROR_INPUT, "guest '%s': %s", call->name, message);
-	else if (result == NULL)
-		error_set(call->error, ERROR_HOST, "guest '%s' gave an answer that is not JSON-RPC 2.0", call->name);
+	enum client_state state = CLIENT_ANSWERED;
+	*result = json_incref(json_object_get(answer, "result"));
+	if (*result == NULL && message != NULL) {
+		error_set(error, ERROR_INPUT, "guest '%s': %s", client->name, message);
+		state = CLIENT_REFUSED;
+	} else if (*result == NULL) {
+		error_set(error, ERROR_HOST, "guest '%s' gave an answer that is not JSON-RPC 2.0", client->name);
+		state = CLIENT_BROKEN;
+	}
 	json_decref(answer);
-	return result;
+	return state;
 }
 
-static json_t *call_run(struct call *call, const struct runtime *runtime, const char *request)
+enum client_state client_receive(struct client *client, json_t **result, struct error *error)
 {
-	if (!call_connect(call, runtime) || !call_send(call, request, strlen(request)) || !call_send(call, "\n", 1))
+	*result = NULL;
+	for (;;) {
+		if (!make_room(client))
+			return broken(client, error);
+		ssize_t got = receive_some(client);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0 && errno == EAGAIN)
+			return CLIENT_WAITS;
+		if (got <= 0)
+			return broken(client, error);
+		const char *end = memchr(client->text + client->used, '\n', (size_t)got);
+		client->used += (size_t)got;
+		if (end == NULL)
+			continue;
+		/* One call at a time: nothing comes behind an answer. */
+		client->used = 0;
+		return read_answer(client, client->text, (size_t)(end - client->text), result, error);
+	}
+}
+
+/* ---- all at once ---- */
+
+static json_t *call_on(struct client *client, const char *method, json_t *params, struct error *error)
+{
+	if (!send_request(client, method, params, error))
 		return NULL;
-	char *text = call_receive(call);
-	json_t *result = text != NULL ? answer_result(call, text) : NULL;
-	free(text);
+	for (;;) {
+		json_t *result;
+		enum client_state state = client_receive(client, &result, error);
+		if (state != CLIENT_WAITS)
+			return result;
+		if (!client_wait(client, POLLIN, error))
+			return NULL;
+	}
+}
+
+json_t *client_call_fd(const struct runtime *runtime, const char *name, const char *method, json_t *params,
+		       int timeout_ms, int *fd, struct error *error)
+{
+	struct client *client = client_open(runtime, name, timeout_ms, error);
+	*fd = -1;
+	if (client == NULL) {
+		json_decref(params);
+		return NULL;
+	}
+	json_t *result = call_on(client, method, params, error);
+	if (result != NULL) {
+		*fd = client->passed;
+		client->passed = -1;
+	}
+	client_close(client);
 	return result;
 }
 
 json_t *client_call(const struct runtime *runtime, const char *name, const char *method, json_t *params, int timeout_ms,
 		    struct error *error)
 {
-	struct call call = {.name = name, .fd = -1, .deadline_ms = now_ms() + timeout_ms, .error = error};
-	if (!name_check(name, error)) {
-		json_decref(params);
-		return NULL;
-	}
-	json_t *request = json_pack("{s:s, s:i, s:s}", "jsonrpc", "2.0", "id", 1, "method", method);
-	if (params != NULL)
-		(void)json_object_set_new(request, "params", params);
-	char *text = json_dumps(request, JSON_COMPACT);
-	json_decref(request);
-	if (text == NULL) {
-		error_set(error, ERROR_HOST, "out of memory");
-		return NULL;
-	}
-	json_t *result = call_run(&call, runtime, text);
-	free(text);
-	if (call.fd >= 0)
-		close(call.fd);
+	int fd;
+	json_t *result = client_call_fd(runtime, name, method, params, timeout_ms, &fd, error);
+	if (fd >= 0)
+		close(fd);
 	return result;
 }

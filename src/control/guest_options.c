@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "control/guest_options.h"
 
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,28 +11,42 @@
 #define FD_MAXIMUM 1023
 
 static const char *const engines[] = {"auto", "translate", "kvm", NULL};
+static const char *const displays[] = {"none", "terminal", NULL};
 static const char *const cpu_models[] = {"x86-64", "x86-64-v2", "x86-64-v3", "max", NULL};
 
 #define FIELD(field) .offset = offsetof(struct guest_options, field)
 
 const struct option guest_option_table[] = {
-    {"name", "NAME", NULL, "name of the guest (default: made from the kernel's file name)", .kind = OPTION_TEXT,
-     FIELD(name)},
+    {"name", "NAME", NULL, "name of the guest (default: made from a file's name)", .kind = OPTION_TEXT, FIELD(name)},
     {"memory", "SIZE", "512M", "guest memory in bytes, or with the suffix K, M or G", .kind = OPTION_SIZE,
      FIELD(memory)},
     {"cpus", "N", "1", "number of virtual processors; 1 for now", .kind = OPTION_NUMBER, FIELD(cpus)},
     {"cpu", "MODEL", "max", "processor shown to the guest: x86-64, x86-64-v2, x86-64-v3 or max", .kind = OPTION_CHOICE,
      .choices = cpu_models, FIELD(cpu)},
-    {"kernel", "FILE", NULL, "Linux bzImage or Multiboot 1 ELF kernel (required)", .kind = OPTION_TEXT, FIELD(kernel)},
+    {"disk", "FILE[,readonly]", NULL, "raw image of a hard disk; up to 4", .kind = OPTION_LIST,
+     .maximum = GUEST_DISKS_MAX, FIELD(disk)},
+    {"cdrom", "FILE", NULL, "image of the disc in the CD-ROM drive", .kind = OPTION_TEXT, FIELD(cdrom)},
+    {"floppy", "FILE[,readonly]", NULL, "image of the disk in a floppy drive; up to 2", .kind = OPTION_LIST,
+     .maximum = GUEST_FLOPPIES_MAX, FIELD(floppy)},
+    {"boot", "ORDER", NULL, "what to boot from, in order: floppy, cdrom, disk, with commas between",
+     .kind = OPTION_TEXT, FIELD(boot)},
+    {"firmware", "FILE", NULL, "PC BIOS image (default: SeaBIOS)", .kind = OPTION_TEXT, FIELD(firmware)},
+    {"kernel", "FILE", NULL, "Linux bzImage or Multiboot 1 ELF kernel to start without firmware", .kind = OPTION_TEXT,
+     FIELD(kernel)},
     {"initrd", "FILE", NULL, "initial RAM disk for a Linux kernel", .kind = OPTION_TEXT, FIELD(initrd)},
     {"append", "TEXT", NULL, "kernel command line", .kind = OPTION_TEXT, FIELD(append)},
     {"module", "'FILE [ARGS]'", NULL, "Multiboot module; can be repeated", .kind = OPTION_LIST, FIELD(module)},
-    {"serial", "WHERE", "stdio", "first serial port: stdio, a file's name, unix:PATH or none", .kind = OPTION_TEXT,
-     FIELD(serial)},
+    {"display", "WHERE", "none", "where the screen is shown: none, or terminal for its text, with the keyboard",
+     .kind = OPTION_CHOICE, .choices = displays, FIELD(display)},
+    {"serial", "WHERE", NULL,
+     "first serial port: stdio, a file's name, unix:PATH or none (default: stdio; none with --display terminal)",
+     .kind = OPTION_TEXT, FIELD(serial)},
     {"no-reboot", NULL, NULL, "end when the guest resets or triple-faults, with status 8 or 6", .kind = OPTION_FLAG,
      FIELD(no_reboot)},
     {"debug-exit", "PORT", NULL, "end with status (value << 1) | 1 when the guest writes value to this port",
      .kind = OPTION_NUMBER, .maximum = 0xffff, FIELD(debug_exit)},
+    {"debug-console", "FILE", NULL, "file for what firmware and guest write to ports 0xe9 and 0x402",
+     .kind = OPTION_TEXT, FIELD(debug_console)},
     {"engine", "ENGINE", "auto", "what runs guest code: auto, translate or kvm", .kind = OPTION_CHOICE,
      .choices = engines, FIELD(engine)},
     {"verbose", NULL, NULL, "say on stderr what was decided and why", .kind = OPTION_FLAG, FIELD(verbose)},
@@ -62,18 +77,141 @@ static bool memory_check(uint64_t memory, struct error *error)
 	return true;
 }
 
-static bool serial_check(const char *serial, struct error *error)
+const char *guest_options_serial(const struct guest_options *options)
 {
+	if (options->serial != NULL)
+		return options->serial;
+	return guest_options_show_screen(options) ? "none" : "stdio";
+}
+
+bool guest_options_show_screen(const struct guest_options *options)
+{
+	return strcmp(options->display, "terminal") == 0;
+}
+
+static bool serial_check(const struct guest_options *options, struct error *error)
+{
+	const char *serial = guest_options_serial(options);
 	if (serial[0] == '\0' || strcmp(serial, "unix:") == 0)
 		return error_set(error, ERROR_INPUT, "--serial '%s': give stdio, a file's name, unix:PATH or none",
 				 serial);
+	if (strcmp(serial, "stdio") == 0 && guest_options_show_screen(options))
+		return error_set(error, ERROR_INPUT,
+				 "--display terminal takes the terminal: give --serial a file, unix:PATH or none");
 	return true;
+}
+
+const char *guest_options_main_file(const struct guest_options *options)
+{
+	if (options->kernel != NULL)
+		return options->kernel;
+	if (options->disk.count > 0)
+		return options->disk.item[0];
+	if (options->cdrom != NULL)
+		return options->cdrom;
+	return options->floppy.count > 0 ? options->floppy.item[0] : NULL;
+}
+
+struct guest_image guest_image_read(const char *text)
+{
+	static const char suffix[] = ",readonly";
+	struct guest_image image = {.path = text, .length = strlen(text)};
+	size_t suffix_length = strlen(suffix);
+	if (image.length >= suffix_length && strcmp(text + image.length - suffix_length, suffix) == 0) {
+		image.length -= suffix_length;
+		image.read_only = true;
+	}
+	return image;
+}
+
+static bool image_check(const char *option, const char *text, struct error *error)
+{
+	struct guest_image image = guest_image_read(text);
+	if (image.length == 0)
+		return error_set(error, ERROR_INPUT, "--%s '%s': give the name of an image", option, text);
+	if (image.length >= PATH_MAX)
+		return error_set(error, ERROR_INPUT, "--%s '%.64s...': File name too long", option, text);
+	return true;
+}
+
+static bool images_check(const struct guest_options *options, struct error *error)
+{
+	for (unsigned i = 0; i < options->disk.count; i++)
+		if (!image_check("disk", options->disk.item[i], error))
+			return false;
+	for (unsigned i = 0; i < options->floppy.count; i++)
+		if (!image_check("floppy", options->floppy.item[i], error))
+			return false;
+	if (options->cdrom == NULL)
+		return true;
+	if (options->cdrom[0] == '\0')
+		return error_set(error, ERROR_INPUT, "--cdrom '': give the name of an image");
+	if (options->disk.count == GUEST_DISKS_MAX)
+		return error_set(error, ERROR_INPUT, "--cdrom: 4 disks leave no place for the drive, give 3 at most");
+	return true;
+}
+
+static bool boot_device_read(const char *name, size_t length, enum guest_boot *device)
+{
+	static const char *const names[GUEST_BOOT_KINDS] = {
+	    [GUEST_BOOT_FLOPPY] = "floppy", [GUEST_BOOT_CDROM] = "cdrom", [GUEST_BOOT_DISK] = "disk"};
+	for (unsigned i = 0; i < GUEST_BOOT_KINDS; i++) {
+		if (strlen(names[i]) != length || memcmp(names[i], name, length) != 0)
+			continue;
+		*device = (enum guest_boot)i;
+		return true;
+	}
+	return false;
+}
+
+bool guest_boot_read(const char *text, struct guest_boot_order *order, struct error *error)
+{
+	unsigned seen = 0;
+	*order = (struct guest_boot_order){0};
+	for (const char *from = text;; from++) {
+		size_t length = strcspn(from, ",");
+		enum guest_boot device;
+		if (!boot_device_read(from, length, &device))
+			return error_set(
+			    error, ERROR_INPUT,
+			    "--boot: no device '%.*s'; give floppy, cdrom and disk in order, as in cdrom,disk",
+			    (int)(length < 64 ? length : 64), from);
+		if ((seen >> device & 1) != 0)
+			return error_set(error, ERROR_INPUT, "--boot %s: give each device once", text);
+		seen |= 1u << device;
+		order->device[order->count++] = device;
+		from += length;
+		if (*from == '\0')
+			return true;
+	}
+}
+
+/* What only a kernel or only firmware looks at. */
+static bool start_check(const struct guest_options *options, struct error *error)
+{
+	struct guest_boot_order order;
+	bool kernel = options->kernel != NULL;
+	const struct {
+		bool given, for_kernel;
+		const char *name;
+	} rules[] = {
+	    {options->initrd != NULL, true, "initrd"},	    {options->append != NULL, true, "append"},
+	    {options->module.count > 0, true, "module"},    {options->boot != NULL, false, "boot"},
+	    {options->firmware != NULL, false, "firmware"},
+	};
+	for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+		if (!rules[i].given || rules[i].for_kernel == kernel)
+			continue;
+		return error_set(error, ERROR_INPUT,
+				 kernel ? "--%s: a --kernel starts without firmware, leave one of them out"
+					: "--%s needs a --kernel FILE",
+				 rules[i].name);
+	}
+	return options->boot == NULL || guest_boot_read(options->boot, &order, error);
 }
 
 bool guest_options_check(const struct guest_options *options, struct error *error)
 {
-	if (options->kernel == NULL)
-		return error_set(error, ERROR_INPUT, "no kernel: give one with --kernel FILE");
 	if (options->name != NULL && !name_check(options->name, error))
 		return false;
 	if (options->cpus != 1)
@@ -81,5 +219,6 @@ bool guest_options_check(const struct guest_options *options, struct error *erro
 				 (unsigned long long)options->cpus);
 	if (strcmp(options->engine, "kvm") == 0)
 		return error_set(error, ERROR_INPUT, "the KVM engine is not built yet; use --engine translate");
-	return memory_check(options->memory, error) && serial_check(options->serial, error);
+	return start_check(options, error) && images_check(options, error) && memory_check(options->memory, error) &&
+	       serial_check(options, error);
 }

@@ -8,6 +8,24 @@
 
 #include "control/options.h"
 
+#define GUEST_DISKS_MAX 4
+#define GUEST_FLOPPIES_MAX 2
+
+/* What firmware can start a system from, as --boot names it. */
+enum guest_boot { GUEST_BOOT_FLOPPY, GUEST_BOOT_CDROM, GUEST_BOOT_DISK, GUEST_BOOT_KINDS };
+
+struct guest_boot_order {
+	enum guest_boot device[GUEST_BOOT_KINDS];
+	unsigned count; /* 0: the firmware's own order */
+};
+
+/* An image given as FILE or FILE,readonly. The path is `length` bytes at `path`. */
+struct guest_image {
+	const char *path;
+	size_t length;
+	bool read_only;
+};
+
 struct guest_options {
 	const char *name;
 	uint64_t memory;
@@ -16,9 +34,16 @@ struct guest_options {
 	const char *initrd;
 	const char *append;
 	struct option_list module;
-	const char *serial;
+	struct option_list disk;
+	const char *cdrom;
+	struct option_list floppy;
+	const char *boot;
+	const char *firmware;
+	const char *display;
+	const char *serial; /* NULL: guest_options_serial() knows */
 	bool no_reboot;
-	uint64_t debug_exit; /* OPTION_UNSET: none */
+	const char *debug_console; /* NULL: none */
+	uint64_t debug_exit;	   /* OPTION_UNSET: none */
 	const char *engine;
 	const char *cpu;
 	bool verbose;
@@ -32,5 +57,15 @@ extern const struct option guest_option_table[];
 
 /* What can be judged from the words alone and the size of the host. The files are judged where they are opened. */
 bool guest_options_check(const struct guest_options *options, struct error *error);
+
+struct guest_image guest_image_read(const char *text);
+bool guest_boot_read(const char *text, struct guest_boot_order *order, struct error *error);
+
+/* What the serial port is connected to: the terminal, unless it shows the screen. */
+const char *guest_options_serial(const struct guest_options *options);
+bool guest_options_show_screen(const struct guest_options *options);
+
+/* The file that the guest is named after: the kernel or the first image. NULL when there is none. */
+const char *guest_options_main_file(const struct guest_options *options);
 
 #endif

@@ -113,9 +113,9 @@ static bool set_choice(const struct parser *parser, const struct option *option,
 static bool add_item(const struct parser *parser, const struct option *option, const char *text)
 {
 	struct option_list *list = option_field(parser, option);
-	if (list->count == OPTION_LIST_MAX)
-		return error_set(parser->error, ERROR_INPUT, "--%s can be given at most %d times", option->name,
-				 OPTION_LIST_MAX);
+	unsigned most = option->maximum != 0 ? (unsigned)option->maximum : OPTION_LIST_MAX;
+	if (list->count == most)
+		return error_set(parser->error, ERROR_INPUT, "--%s can be given at most %u times", option->name, most);
 	list->item[list->count++] = text;
 	return true;
 }

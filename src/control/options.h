@@ -39,13 +39,13 @@ struct option {
 	const char *fallback;
 	const char *help;
 	const char *const *choices; /* NULL-terminated */
-	uint64_t minimum, maximum;  /* of numbers and sizes; maximum 0: none */
+	uint64_t minimum, maximum;  /* of numbers and sizes, or items of a list; maximum 0: none */
 	size_t offset;		    /* of the field in the struct of values */
 	enum option_kind kind;
 	bool hidden; /* not for people: left out of --help */
 };
 
-#define ARGUMENTS_MAX 4
+#define ARGUMENTS_MAX 33
 
 /* What was on the command line beside the options. */
 struct option_rest {

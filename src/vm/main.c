@@ -23,13 +23,18 @@
 #include "control/runtime.h"
 #include "control/signals.h"
 #include "kvm/probe.h"
+#include "vm/firmware.h"
 #include "vm/server.h"
+#include "vm/typist.h"
 
 #define NAME_TRIES 1000
 
 struct vm {
 	struct guest_options options;
 	struct machine_config config;
+	struct firmware firmware;
+	char disk[GUEST_DISKS_MAX][PATH_MAX];
+	char floppy[GUEST_FLOPPIES_MAX][PATH_MAX];
 	struct runtime runtime;
 	struct claim claim;
 	struct server *server;
@@ -75,7 +80,65 @@ static void set_serial(struct machine_config *config, const char *serial)
 	}
 }
 
-static void make_config(struct vm *vm)
+/* The path of an image as a string of its own. guest_options_check() saw that it fits. */
+static const char *keep_path(char path[PATH_MAX], struct guest_image image)
+{
+	memcpy(path, image.path, image.length);
+	path[image.length] = '\0';
+	return path;
+}
+
+static void set_images(struct vm *vm)
+{
+	const struct guest_options *options = &vm->options;
+	struct machine_config *config = &vm->config;
+	_Static_assert(GUEST_DISKS_MAX == MACHINE_MAX_DISKS && GUEST_FLOPPIES_MAX == MACHINE_MAX_FLOPPIES,
+		       "every image given fits");
+	for (unsigned i = 0; i < options->disk.count; i++) {
+		struct guest_image image = guest_image_read(options->disk.item[i]);
+		config->disk[i] = keep_path(vm->disk[i], image);
+		config->disk_read_only[i] = image.read_only;
+	}
+	config->disk_count = options->disk.count;
+	for (unsigned i = 0; i < options->floppy.count; i++) {
+		struct guest_image image = guest_image_read(options->floppy.item[i]);
+		config->floppy[i] = keep_path(vm->floppy[i], image);
+		config->floppy_read_only[i] = image.read_only;
+	}
+	config->floppy_count = options->floppy.count;
+	config->cdrom = options->cdrom;
+}
+
+static bool set_boot(struct vm *vm, struct error *error)
+{
+	static const enum machine_boot devices[GUEST_BOOT_KINDS] = {[GUEST_BOOT_FLOPPY] = BOOT_FROM_FLOPPY,
+								    [GUEST_BOOT_CDROM] = BOOT_FROM_CDROM,
+								    [GUEST_BOOT_DISK] = BOOT_FROM_DISK};
+	struct guest_boot_order order = {0};
+	if (vm->options.boot != NULL && !guest_boot_read(vm->options.boot, &order, error))
+		return false;
+	for (unsigned i = 0; i < order.count; i++)
+		vm->config.boot[i] = devices[order.device[i]];
+	vm->config.boot_count = order.count;
+	return true;
+}
+
+/* A kernel is entered directly, with no firmware before it. */
+static bool set_firmware(struct vm *vm, struct error *error)
+{
+	if (vm->options.kernel != NULL)
+		return true;
+	if (!firmware_find(&vm->firmware, vm->options.firmware, error))
+		return false;
+	vm->config.firmware = vm->firmware.bios;
+	vm->config.vga_firmware = vm->firmware.vga[0] != '\0' ? vm->firmware.vga : NULL;
+	if (vm->options.verbose)
+		report_line("firmware: %s, VGA BIOS: %s", vm->firmware.bios,
+			    vm->firmware.vga[0] != '\0' ? vm->firmware.vga : "none found");
+	return true;
+}
+
+static bool make_config(struct vm *vm, struct error *error)
 {
 	const struct guest_options *options = &vm->options;
 	vm->config = (struct machine_config){
@@ -88,12 +151,15 @@ static void make_config(struct vm *vm)
 	    .append = options->append,
 	    .module_count = options->module.count,
 	    .no_reboot = options->no_reboot,
+	    .debug_console = options->debug_console,
 	    .debug_exit_port = options->debug_exit == OPTION_UNSET ? -1 : (int)options->debug_exit,
 	};
 	_Static_assert(OPTION_LIST_MAX == MACHINE_MAX_MODULES, "every module given fits");
 	for (unsigned i = 0; i < options->module.count; i++)
 		vm->config.module[i] = options->module.item[i];
-	set_serial(&vm->config, options->serial);
+	set_serial(&vm->config, guest_options_serial(options));
+	set_images(vm);
+	return set_boot(vm, error) && set_firmware(vm, error);
 }
 
 /* Every way to end the process from outside ends the guest in good order. */
@@ -120,6 +186,7 @@ static bool block_signals(struct vm *vm, struct error *error)
 {
 	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN); /* a file as large as allowed is the writer's error, EFBIG */
 	(void)signal(SIGTTOU, SIG_IGN); /* terminal_restore may come after the shell took the terminal back */
 	vm->signals = signals_open(numbers, sizeof numbers / sizeof numbers[0], NULL);
 	if (vm->signals < 0)
@@ -159,7 +226,11 @@ static bool join_loop(struct vm *vm, struct error *error)
 	    .engine = "translate",
 	    .started_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec,
 	    .stop_timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+	    .typist = typist_create(vm->machine, error),
+	    .answer_fd = -1,
 	};
+	if (vm->context.typist == NULL)
+		return false;
 	if (vm->context.stop_timer < 0)
 		return error_set_errno(error, "cannot create a timer");
 	return machine_watch(vm->machine, vm->signals, EPOLLIN, signals_arrived, vm, error) &&
@@ -216,6 +287,7 @@ static int run_machine(struct vm *vm)
 	}
 	server_destroy(vm->server);
 	vm->server = NULL;
+	typist_destroy(vm->context.typist);
 	machine_destroy(vm->machine);
 	if (vm->context.stop_timer >= 0)
 		close(vm->context.stop_timer);
@@ -225,8 +297,7 @@ static int run_machine(struct vm *vm)
 static int run_claimed(struct vm *vm)
 {
 	struct error error = {0};
-	make_config(vm);
-	if (!open_control(vm, &error))
+	if (!make_config(vm, &error) || !open_control(vm, &error))
 		return (int)report_error(&error);
 	terminal_save(vm);
 	int status = run_machine(vm);
@@ -264,7 +335,7 @@ static int run_vm(struct vm *vm)
 
 static int usage(void)
 {
-	printf("Usage: nfold-vm --name NAME --kernel FILE [OPTION]...\n\n"
+	printf("Usage: nfold-vm --name NAME [OPTION]...\n\n"
 	       "Runs one guest. Started by 'nfold run', which takes the same options.\n\nOptions:\n");
 	options_print(guest_option_table, stdout);
 	return STATUS_OK;

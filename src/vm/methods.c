@@ -7,10 +7,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vm/screen.h"
 #include "vm/stats.h"
+#include "vm/typist.h"
 
 #define STOP_TIMEOUT_MAX 86400
 #define NAMES_MAX 2
+#define CHORDS_MAX 64
 
 struct method {
 	const char *name;
@@ -19,7 +22,7 @@ struct method {
 	const char *param[NAMES_MAX]; /* the parameters it knows, all optional; others are refused */
 };
 
-static json_t *fail(struct method_error *error, int code, const char *text)
+json_t *method_fail(struct method_error *error, int code, const char *text)
 {
 	error->code = code;
 	(void)snprintf(error->text, sizeof error->text, "%s", text);
@@ -92,11 +95,12 @@ static json_t *run_stop(struct method_context *context, json_t *params, struct m
 	json_t *timeout = json_object_get(params, "timeout");
 	json_int_t seconds = json_integer_value(timeout);
 	if (timeout != NULL && (!json_is_integer(timeout) || seconds < 0 || seconds > STOP_TIMEOUT_MAX))
-		return fail(error, RPC_INVALID_PARAMS, "timeout must be a whole number of seconds, 0 to 86400");
+		return method_fail(error, RPC_INVALID_PARAMS, "timeout must be a whole number of seconds, 0 to 86400");
 	if (machine_state(context->machine) == MACHINE_PAUSED)
-		return fail(error, RPC_WRONG_STATE, "it is paused and cannot see its power button: resume it first");
+		return method_fail(error, RPC_WRONG_STATE,
+				   "it is paused and cannot see its power button: resume it first");
 	if (timeout != NULL && !arm_stop_timer(context, seconds))
-		return fail(error, RPC_INTERNAL_ERROR, "the host refused a timer");
+		return method_fail(error, RPC_INTERNAL_ERROR, "the host refused a timer");
 	machine_power_button(context->machine);
 	return state_result(context);
 }
@@ -114,10 +118,44 @@ static json_t *run_stats(struct method_context *context, json_t *params, struct 
 	(void)params;
 	json_t *stats = stats_json(context->machine, context->config);
 	if (stats == NULL)
-		return fail(error, RPC_INTERNAL_ERROR, "out of memory");
+		return method_fail(error, RPC_INTERNAL_ERROR, "out of memory");
 	(void)json_object_set_new(stats, "state", json_string(state_name(machine_state(context->machine))));
 	(void)json_object_set_new(stats, "uptime_ns", json_integer((json_int_t)(monotonic_ns() - context->started_ns)));
 	return stats;
+}
+
+static json_t *typed(const struct method_context *context, bool good, const struct error *host,
+		     struct method_error *error)
+{
+	if (!good)
+		return method_fail(error, host->kind == ERROR_INPUT ? RPC_INVALID_PARAMS : RPC_WRONG_STATE, host->text);
+	return json_pack("{s:i}", "waiting", (int)typist_waiting(context->typist));
+}
+
+static json_t *run_type(struct method_context *context, json_t *params, struct method_error *error)
+{
+	json_t *text = json_object_get(params, "text");
+	struct error host = {0};
+	if (!json_is_string(text))
+		return method_fail(error, RPC_INVALID_PARAMS, "text must be a string");
+	bool good = typist_add_text(context->typist, json_string_value(text), json_string_length(text), &host);
+	return typed(context, good, &host, error);
+}
+
+static json_t *run_key(struct method_context *context, json_t *params, struct method_error *error)
+{
+	json_t *list = json_object_get(params, "chords");
+	const char *chords[CHORDS_MAX];
+	size_t count = json_array_size(list);
+	struct error host = {0};
+	if (count == 0 || count > CHORDS_MAX)
+		return method_fail(error, RPC_INVALID_PARAMS, "chords must be an array of 1 to 64 strings");
+	for (size_t i = 0; i < count; i++) {
+		chords[i] = json_string_value(json_array_get(list, i));
+		if (chords[i] == NULL)
+			return method_fail(error, RPC_INVALID_PARAMS, "chords must be an array of 1 to 64 strings");
+	}
+	return typed(context, typist_add_chords(context->typist, chords, count, &host), &host, error);
 }
 
 static json_t *run_discover(struct method_context *context, json_t *params, struct method_error *error);
@@ -133,6 +171,13 @@ static const struct method methods[] = {
      {"timeout"}},
     {"guest.kill", "ends the guest at once", run_kill, {0}},
     {"guest.stats", "the ledger: where the time went, and counts", run_stats, {0}},
+    {"screen.text",
+     "a text screen's characters, attributes, colours and cursor; with since, only if it changed",
+     screen_text,
+     {"since"}},
+    {"screen.pixels", "the screen as a picture, in a memfd that is passed along", screen_pixels, {0}},
+    {"keyboard.type", "types a text on a US keyboard", run_type, {"text"}},
+    {"keyboard.key", "presses chords of keys, such as ctrl-alt-delete", run_key, {"chords"}},
     {"rpc.discover", "this list", run_discover, {0}},
 };
 
@@ -176,11 +221,12 @@ json_t *method_call(struct method_context *context, const char *name, json_t *pa
 		if (strcmp(methods[i].name, name) != 0)
 			continue;
 		if (!params_known(&methods[i], params))
-			return fail(error, RPC_INVALID_PARAMS, "unknown parameter: rpc.discover lists those known");
+			return method_fail(error, RPC_INVALID_PARAMS,
+					   "unknown parameter: rpc.discover lists those known");
 		json_t *result = methods[i].run(context, params, error);
 		if (result == NULL && error->code == 0)
-			return fail(error, RPC_INTERNAL_ERROR, "out of memory");
+			return method_fail(error, RPC_INTERNAL_ERROR, "out of memory");
 		return result;
 	}
-	return fail(error, RPC_METHOD_NOT_FOUND, "unknown method: rpc.discover lists those known");
+	return method_fail(error, RPC_METHOD_NOT_FOUND, "unknown method: rpc.discover lists those known");
 }

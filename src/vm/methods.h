@@ -21,8 +21,10 @@ enum rpc_error_code {
 
 struct method_error {
 	int code;
-	char text[160];
+	char text[400];
 };
+
+struct typist;
 
 struct method_context {
 	struct machine *machine;
@@ -30,7 +32,14 @@ struct method_context {
 	const char *engine;
 	uint64_t started_ns; /* CLOCK_MONOTONIC */
 	int stop_timer;	     /* a timerfd: kills the guest when it expires */
+	struct typist *typist;
+	/* Of the client whose request is served. */
+	bool answers_unread; /* it has not yet read all that was sent to it */
+	int answer_fd;	     /* -1, or a descriptor that goes with the answer: the server's from then on */
 };
+
+/* Fills *error and returns NULL, so that methods can `return method_fail(...)`. */
+json_t *method_fail(struct method_error *error, int code, const char *text);
 
 /* Calls a method by name. params is an object, an empty array or NULL. Returns a new reference, or NULL with *error
  * filled. */

@@ -2,9 +2,11 @@
 #include "vm/server.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,6 +25,7 @@ struct client {
 	size_t in_used;
 	char *out; /* answers the client has not taken, or NULL */
 	size_t out_size, out_sent;
+	int out_fd; /* goes with the first byte of out; -1: none */
 	char in[SERVER_REQUEST_MAX];
 };
 
@@ -36,6 +39,13 @@ struct server {
 
 static void client_ready(void *opaque, int fd, uint32_t events);
 
+static void client_drop_fd(struct client *client)
+{
+	if (client->out_fd >= 0)
+		close(client->out_fd);
+	client->out_fd = -1;
+}
+
 static void client_close(struct client *client)
 {
 	if (client->fd < 0)
@@ -43,6 +53,7 @@ static void client_close(struct client *client)
 	machine_unwatch(client->server->machine, client->fd);
 	close(client->fd);
 	free(client->out);
+	client_drop_fd(client);
 	client->fd = -1;
 	client->out = NULL;
 	client->out_size = client->out_sent = client->in_used = 0;
@@ -61,12 +72,33 @@ static void client_watch(struct client *client, uint32_t events)
 		client_close(client);
 }
 
+/* One send; the descriptor, if there is one, goes with its first byte. */
+static ssize_t client_send(struct client *client)
+{
+	struct iovec text = {client->out + client->out_sent, client->out_size - client->out_sent};
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct msghdr message = {.msg_iov = &text, .msg_iovlen = 1};
+	if (client->out_fd >= 0) {
+		message.msg_control = &control;
+		message.msg_controllen = sizeof control;
+		control.header = (struct cmsghdr){
+		    .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
+		memcpy(CMSG_DATA(&control.header), &client->out_fd, sizeof(int));
+	}
+	ssize_t sent = sendmsg(client->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (sent > 0)
+		client_drop_fd(client);
+	return sent;
+}
+
 /* Sends what the socket takes. Returns false when the client is gone. */
 static bool client_flush(struct client *client)
 {
 	while (client->out_sent < client->out_size) {
-		ssize_t sent = send(client->fd, client->out + client->out_sent, client->out_size - client->out_sent,
-				    MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t sent = client_send(client);
 		if (sent < 0 && errno == EINTR)
 			continue;
 		if (sent < 0)
@@ -82,8 +114,10 @@ static bool client_flush(struct client *client)
 /* Answers one line. Takes over `answer`, an allocated text or NULL. */
 static bool client_answer(struct client *client, char *answer)
 {
-	if (answer == NULL)
+	if (answer == NULL) {
+		client_drop_fd(client);
 		return true;
+	}
 	client->out = answer;
 	client->out_size = strlen(answer);
 	client->out_sent = 0;
@@ -97,12 +131,23 @@ static size_t client_line_length(const struct client *client)
 	return end != NULL ? (size_t)(end - client->in) + 1 : 0;
 }
 
+/* Whether the socket holds bytes that the client has not read. */
+static bool client_is_behind(const struct client *client)
+{
+	int bytes = 0;
+	return ioctl(client->fd, SIOCOUTQ, &bytes) != 0 || bytes > 0;
+}
+
 /* Serves the first line in the buffer if it is complete. Returns false when the client is gone. */
 static bool client_serve(struct client *client)
 {
 	size_t length = client_line_length(client);
 	if (length > 0) {
-		char *answer = rpc_answer(client->server->context, client->in, length - 1);
+		struct method_context *context = client->server->context;
+		context->answers_unread = client_is_behind(client);
+		char *answer = rpc_answer(context, client->in, length - 1);
+		client->out_fd = context->answer_fd;
+		context->answer_fd = -1;
 		client->last_heard = ++client->server->heard;
 		client->in_used -= length;
 		memmove(client->in, client->in + length, client->in_used);
@@ -223,7 +268,7 @@ struct server *server_create(const struct sockaddr_un *address, struct error *er
 		return NULL;
 	}
 	for (unsigned i = 0; i < SERVER_CLIENTS_MAX; i++)
-		server->client[i].fd = -1;
+		server->client[i].fd = server->client[i].out_fd = -1;
 	server->fd = listener_create(address, error);
 	if (server->fd < 0) {
 		free(server);

@@ -11,7 +11,11 @@
  *   exit:N     writes N to the debug-exit port
  *   fail       a host error at run time
  *
- * The power button powers it off.
+ *   keys       reads the keyboard and writes each byte to serial output, in hexadecimal
+ *   screen, wide, graphics, off   reads the keyboard and has a screen: see screen_double.h
+ *
+ * The power button powers it off. Without a kernel the firmware takes its place: it prints the configuration that it
+ * was given, one line for each thing, on serial output, and powers off.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -24,8 +28,10 @@
 #include <unistd.h>
 
 #include "machine/machine.h"
+#include "screen_double.h"
 
 #define WATCH_MAX 64
+#define FILE_MAX 8192
 
 struct watch {
 	int fd;
@@ -36,6 +42,8 @@ struct watch {
 struct machine {
 	const struct machine_config *config;
 	char script[64];
+	pthread_mutex_t lock;
+	struct screen_double screen;
 	int epoll;
 	struct watch watch[WATCH_MAX];
 	struct ledger *ledger;
@@ -47,12 +55,20 @@ struct machine {
 	int exit_code;
 };
 
-static bool read_script(struct machine *machine, struct error *error)
+/* The first word is the script; what follows its line is the screen's. */
+static bool read_script(struct machine *machine, char text[FILE_MAX], struct error *error)
 {
+	text[0] = '\0';
+	if (machine->config->kernel == NULL) {
+		(void)snprintf(machine->script, sizeof machine->script, "firmware");
+		return true;
+	}
 	FILE *file = fopen(machine->config->kernel, "re");
 	if (file == NULL)
 		return error_set_errno(error, "%s", machine->config->kernel) || (error->kind = ERROR_INPUT, false);
-	bool good = fscanf(file, "%63s", machine->script) == 1;
+	bool good = fscanf(file, "%63s%*1[\n]", machine->script) == 1;
+	size_t got = fread(text, 1, FILE_MAX - 1, file);
+	text[got] = '\0';
 	(void)fclose(file);
 	return good || error_set(error, ERROR_INPUT, "%s: no script", machine->config->kernel);
 }
@@ -60,15 +76,17 @@ static bool read_script(struct machine *machine, struct error *error)
 struct machine *machine_create(const struct machine_config *config, struct error *error)
 {
 	struct machine *machine = calloc(1, sizeof *machine);
+	char text[FILE_MAX];
 	if (machine == NULL)
 		return NULL;
 	machine->config = config;
-	if (!read_script(machine, error)) {
+	if (!read_script(machine, text, error) || !screen_double_init(&machine->screen, machine->script, text, error)) {
 		free(machine);
 		return NULL;
 	}
 	for (unsigned i = 0; i < WATCH_MAX; i++)
 		machine->watch[i].fd = -1;
+	(void)pthread_mutex_init(&machine->lock, NULL);
 	machine->epoll = epoll_create1(EPOLL_CLOEXEC);
 	machine->ledger = ledger_create(config->cpus, &machine->ledger_fd, error);
 	return machine;
@@ -77,6 +95,7 @@ struct machine *machine_create(const struct machine_config *config, struct error
 void machine_destroy(struct machine *machine)
 {
 	close(machine->epoll);
+	screen_double_free(&machine->screen);
 	ledger_close(machine->ledger, machine->ledger_fd);
 	free(machine);
 }
@@ -87,6 +106,24 @@ static void end_with(struct machine *machine, enum machine_end end)
 	atomic_store(&machine->state, MACHINE_ENDED);
 }
 
+static void print_config(const struct machine_config *config)
+{
+	static const char *const devices[] = {
+	    [BOOT_FROM_FLOPPY] = "floppy", [BOOT_FROM_CDROM] = "cdrom", [BOOT_FROM_DISK] = "disk"};
+	int out = config->serial_fd_out;
+	(void)dprintf(out, "name %s\n", config->name);
+	for (unsigned i = 0; i < config->disk_count; i++)
+		(void)dprintf(out, "disk %s%s\n", config->disk[i], config->disk_read_only[i] ? " readonly" : "");
+	if (config->cdrom != NULL)
+		(void)dprintf(out, "cdrom %s\n", config->cdrom);
+	for (unsigned i = 0; i < config->floppy_count; i++)
+		(void)dprintf(out, "floppy %s%s\n", config->floppy[i], config->floppy_read_only[i] ? " readonly" : "");
+	for (unsigned i = 0; i < config->boot_count; i++)
+		(void)dprintf(out, "boot %s\n", devices[config->boot[i]]);
+	(void)dprintf(out, "firmware %s\n", config->firmware);
+	(void)dprintf(out, "vga %s\n", config->vga_firmware != NULL ? config->vga_firmware : "none");
+}
+
 static void play(struct machine *machine)
 {
 	static const struct {
@@ -95,7 +132,10 @@ static void play(struct machine *machine)
 	} ends[] = {{"poweroff", MACHINE_POWERED_OFF},
 		    {"reboot", MACHINE_REBOOTED},
 		    {"triple", MACHINE_SHUTDOWN},
-		    {"fail", MACHINE_FAILED}};
+		    {"fail", MACHINE_FAILED},
+		    {"firmware", MACHINE_POWERED_OFF}};
+	if (strcmp(machine->script, "firmware") == 0)
+		print_config(machine->config);
 	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
 		if (strcmp(machine->script, ends[i].word) == 0)
 			end_with(machine, ends[i].end);
@@ -105,6 +145,25 @@ static void play(struct machine *machine)
 		(void)raise(SIGABRT);
 	while (strcmp(machine->script, "hang") == 0)
 		(void)pause();
+}
+
+static bool reads_keys(const struct machine *machine)
+{
+	static const char *const scripts[] = {"keys", "screen", "wide", "graphics", "off"};
+	for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++)
+		if (strcmp(machine->script, scripts[i]) == 0)
+			return true;
+	return false;
+}
+
+static void read_key(struct machine *machine)
+{
+	uint8_t byte;
+	machine_lock(machine);
+	bool got = screen_double_read_key(&machine->screen, &byte);
+	machine_unlock(machine);
+	if (got && strcmp(machine->script, "keys") == 0)
+		(void)dprintf(machine->config->serial_fd_out, "%02x ", byte);
 }
 
 /* The processor: wanders through the states of the ledger. */
@@ -118,6 +177,8 @@ static void *processor(void *opaque)
 		bool paused = atomic_load(&machine->state) == MACHINE_PAUSED;
 		ledger_enter(line, paused ? LEDGER_PAUSED : (enum ledger_state)(i % LEDGER_PAUSED));
 		ledger_count(line, LEDGER_COUNT_HALT);
+		if (!paused && reads_keys(machine))
+			read_key(machine);
 		(void)nanosleep(&pause, NULL);
 	}
 	return NULL;
@@ -202,6 +263,26 @@ void machine_kill(struct machine *machine)
 enum machine_state machine_state(struct machine *machine)
 {
 	return (enum machine_state)atomic_load(&machine->state);
+}
+
+void machine_lock(struct machine *machine)
+{
+	(void)pthread_mutex_lock(&machine->lock);
+}
+
+void machine_unlock(struct machine *machine)
+{
+	(void)pthread_mutex_unlock(&machine->lock);
+}
+
+struct display *machine_display(struct machine *machine)
+{
+	return &machine->screen.display;
+}
+
+struct ps2keyboard *machine_keyboard(struct machine *machine)
+{
+	return machine->screen.keyboard;
 }
 
 struct ledger *machine_ledger(const struct machine *machine)

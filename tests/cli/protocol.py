@@ -40,7 +40,8 @@ class Protocol(CliTest):
         methods = self.connection.call("rpc.discover")["result"]["methods"]
         names = {method["name"] for method in methods}
         self.assertEqual(names, {"guest.status", "guest.pause", "guest.resume", "guest.reset", "guest.stop", "guest.kill",
-                                 "guest.stats", "rpc.discover"})
+                                 "guest.stats", "screen.text", "screen.pixels", "keyboard.type", "keyboard.key",
+                                 "rpc.discover"})
         with open(self.documentation(), encoding="utf-8") as file:
             text = file.read()
         for name in names:

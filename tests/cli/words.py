@@ -18,7 +18,8 @@ class Words(CliTest):
         return set(re.findall(r"^  (--[\w-]+)", self.succeed(command, "--help"), re.MULTILINE))
 
     def test_help(self):
-        self.assertEqual(self.commands(), ["run", "list", "pause", "resume", "reset", "stop", "kill", "stats", "version", "help"])
+        self.assertEqual(self.commands(), ["run", "list", "pause", "resume", "reset", "stop", "kill", "screen", "type",
+                                           "key", "stats", "version", "help"])
         self.assertEqual(self.succeed("--help"), self.succeed("help"))
         self.assertEqual(self.succeed("-h"), self.succeed("help"))
         for command in self.commands():
@@ -26,12 +27,13 @@ class Words(CliTest):
             self.assertTrue(text.startswith(f"Usage: nfold {command} "), text)
             self.assertEqual(text, self.succeed("help", command))
             self.assertIn("--help", self.options(command))
-            self.assertLessEqual(max(map(len, text.splitlines())), 100)
+            self.assertLessEqual(max(map(len, text.splitlines())), 100, text)
 
     def test_run_has_the_options_it_should(self):
         self.assertEqual(self.options("run"), {
-            "--name", "--memory", "--cpus", "--cpu", "--kernel", "--initrd", "--append", "--module", "--serial", "--no-reboot",
-            "--debug-exit", "--engine", "--verbose", "--help"})
+            "--name", "--memory", "--cpus", "--cpu", "--disk", "--cdrom", "--floppy", "--boot", "--firmware", "--kernel",
+            "--initrd", "--append", "--module", "--display", "--serial", "--no-reboot", "--debug-exit", "--debug-console", "--engine", "--verbose",
+            "--help"})
 
     def test_the_manual_page_knows_every_command_option_and_status(self):
         page = (ROOT / "man" / "nfold.1").read_text(encoding="utf-8").replace("\\-", "-")
@@ -51,15 +53,17 @@ class Words(CliTest):
         for words in ([], ["explode"], ["--explode"], [""], ["list", "x"], ["pause"], ["pause", "a", "b"], ["kill"], ["stats"],
                       ["stats", "--xml", "a"], ["stop", "--timeout", "x", "a"], ["stop", "--timeout=86401", "a"],
                       ["stop", "--timeout"], ["version", "x"], ["help", "explode"], ["help", "a", "b"], ["run", "x"],
-                      ["run", "--kernel", "k", "x"], ["list", "\n\x1b[2J"], ["\n\x1b[2J"]):
+                      ["run", "--kernel", "k", "x"], ["screen"], ["screen", "a", "b"], ["screen", "a", "--png"], ["type"],
+                      ["type", "a"], ["type", "a", "b", "c"], ["key"], ["key", "a"], ["list", "\n\x1b[2J"], ["\n\x1b[2J"]):
             line = self.refuse(STATUS_INPUT, *words)
             self.assertNotIn("\x1b", line)
 
     def test_no_guest_of_that_name(self):
-        for command in ("pause", "resume", "reset", "stop", "kill", "stats"):
-            self.refuse(STATUS_INPUT, command, "nobody")
+        for command, *more in (["pause"], ["resume"], ["reset"], ["stop"], ["kill"], ["screen"], ["type", "x"], ["key", "a"],
+                               ["stats"]):
+            self.refuse(STATUS_INPUT, command, "nobody", *more)
             for bad in ("", ".", "..", "a/b", "../x", "-x", "x" * 65, "a b", "a\nb"):
-                self.refuse(STATUS_INPUT, command, "--", bad)
+                self.refuse(STATUS_INPUT, command, "--", bad, *more)
 
     def test_an_output_that_is_full_is_an_error(self):
         import subprocess

@@ -20,7 +20,7 @@ struct values {
 	const char *choice;
 	uint64_t number;
 	uint64_t size;
-	struct option_list list;
+	struct option_list list, short_list;
 	bool secret;
 };
 
@@ -35,6 +35,7 @@ static const struct option table[] = {
     {"number", "N", NULL, "a number", .kind = OPTION_NUMBER, .minimum = 3, .maximum = 300, FIELD(number)},
     {"size", "SIZE", "4K", "a size", .kind = OPTION_SIZE, FIELD(size)},
     {"list", "ITEM", NULL, "a list", .kind = OPTION_LIST, FIELD(list)},
+    {"short", "ITEM", NULL, "a short list", .kind = OPTION_LIST, .maximum = 2, FIELD(short_list)},
     {"secret", NULL, NULL, "", .kind = OPTION_FLAG, .hidden = true, FIELD(secret)},
     {0},
 };
@@ -143,7 +144,9 @@ static void refuses_bad_words(void **state)
 	    {"--size -1", "give a size"},
 	    {"--size 17179869184G", "give a size"},
 	    {"--size 18446744073709551616", "give a size"},
-	    {"a b c d e", "too many arguments"},
+	    {"1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34",
+	     "too many arguments"},
+	    {"--short a --short b --short c", "at most 2 times"},
 	    {"--list 1 --list 2 --list 3 --list 4 --list 5 --list 6 --list 7 --list 8 --list 9 --list 10 --list 11 "
 	     "--list 12 "
 	     "--list 13 --list 14 --list 15 --list 16 --list 17",
@@ -222,6 +225,47 @@ static void guest_options_are_judged(void **state)
 	assert_false(check_guest("16000000G", "a", "stdio", &error));
 }
 
+static void images_may_be_read_only(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t length;
+		bool read_only;
+	} cases[] = {{"a", 1, false},
+		     {"a,readonly", 1, true},
+		     {"a,readonly,readonly", 10, true},
+		     {"a,readonly ", 11, false},
+		     {",readonly", 0, true},
+		     {"readonly", 8, false},
+		     {"a,b", 3, false}};
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct guest_image image = guest_image_read(cases[i].text);
+		assert_ptr_equal(image.path, cases[i].text);
+		assert_int_equal(image.length, cases[i].length);
+		assert_int_equal(image.read_only, cases[i].read_only);
+	}
+}
+
+static void boot_orders_are_read(void **state)
+{
+	static const char *const bad[] = {
+	    "",	     ",",    "disk,",	    ",disk", "disk,,cdrom", "disk,disk", "network",
+	    "disk ", "DISK", "floppy;disk", "d",     "cdrom,d",	    "diskette",	 "floppy,cdrom,disk,floppy"};
+	struct guest_boot_order order;
+	struct error error;
+	(void)state;
+	assert_true(guest_boot_read("cdrom,disk", &order, &error));
+	assert_int_equal(order.count, 2);
+	assert_int_equal(order.device[0], GUEST_BOOT_CDROM);
+	assert_int_equal(order.device[1], GUEST_BOOT_DISK);
+	assert_true(guest_boot_read("disk,floppy,cdrom", &order, &error));
+	assert_int_equal(order.count, 3);
+	assert_int_equal(order.device[1], GUEST_BOOT_FLOPPY);
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_false(guest_boot_read(bad[i], &order, &error));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -232,6 +276,8 @@ int main(void)
 	    cmocka_unit_test(help_wins),
 	    cmocka_unit_test(help_names_every_option_but_hidden_ones),
 	    cmocka_unit_test(guest_options_are_judged),
+	    cmocka_unit_test(images_may_be_read_only),
+	    cmocka_unit_test(boot_orders_are_read),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Types on the guest's keyboard at a pace that it can follow.
+ *
+ * Theory of operation. A real keyboard holds 16 bytes; a program that types faster than the guest reads would lose
+ * keys. So keys wait here, as events (one key going down or up), and a timer on the event loop hands over one event at
+ * a time: when the keyboard says that the guest took the last one, and not before EVENT_MS have passed, so that a
+ * guest that polls slowly sees a key go down before it goes up. While the guest is paused nothing moves.
+ *
+ * Called on the event loop's thread, without the device lock.
+ */
+#ifndef NFOLD_VM_TYPIST_H
+#define NFOLD_VM_TYPIST_H
+
+#include <stddef.h>
+
+#include "base/error.h"
+#include "machine/machine.h"
+
+/* Characters of one text, and of all that waits. */
+#define TYPIST_CHARACTERS_MAX 4096
+
+struct typist;
+
+struct typist *typist_create(struct machine *machine, struct error *error);
+void typist_destroy(struct typist *typist);
+
+/* Both take everything or nothing. ERROR_INPUT: no key types this, or there is no such key. ERROR_HOST: too much waits
+ * already. The text is UTF-8; newline is Enter, and tab, backspace and escape are the keys of their names. */
+bool typist_add_text(struct typist *typist, const char *text, size_t length, struct error *error);
+/* "ctrl-alt-delete": the keys go down in order and up in reverse. Names in any case of letters. */
+bool typist_add_chords(struct typist *typist, const char *const *chords, size_t count, struct error *error);
+
+/* Key events that wait to be handed over. */
+unsigned typist_waiting(const struct typist *typist);
+
+#endif
