@@ -32,6 +32,7 @@ struct boot_request {
 	unsigned module_count;
 	const char *command_line; /* never NULL */
 	uint64_t rsdp;		  /* guest-physical address of the ACPI root pointer */
+	bool text_screen;	  /* the VGA is in mode 3, its screen blank */
 };
 
 enum boot_mode {

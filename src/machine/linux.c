@@ -22,6 +22,7 @@
 #include "base/bits.h"
 #include "machine/boot.h"
 #include "machine/layout.h"
+#include "machine/vga-text-mode.h"
 
 #define GDT_ADDRESS 0x1000u
 #define PAGE_TABLES 0x2000u
@@ -68,8 +69,15 @@ enum {
 	HDR_LIMIT = 0x290, /* the zero page has other things from here on */
 };
 
-/* Offsets in the zero page only. */
+/* Offsets in the zero page only. The first ones are screen_info's. */
 enum {
+	ZP_EXT_MEM_K = 0x002,
+	ZP_VIDEO_MODE = 0x006,
+	ZP_VIDEO_COLUMNS = 0x007,
+	ZP_VIDEO_EGA_BX = 0x00a,
+	ZP_VIDEO_LINES = 0x00e,
+	ZP_VIDEO_IS_VGA = 0x00f,
+	ZP_VIDEO_POINTS = 0x010,
 	ZP_ACPI_RSDP_ADDR = 0x070,
 	ZP_ALT_MEM_K = 0x1e0,
 	ZP_E820_ENTRIES = 0x1e8,
@@ -241,10 +249,28 @@ static void put_memory_map(uint8_t *zero_page, uint64_t memory_size)
 		put(zero_page, entry + 16, 4, range[i].type);
 	}
 	put(zero_page, ZP_E820_ENTRIES, 1, count);
-	put(zero_page, ZP_ALT_MEM_K, 4, (boot_low_end(memory_size) - LAYOUT_ACPI_END) >> 10);
+	uint64_t extended = (boot_low_end(memory_size) - LAYOUT_ACPI_END) >> 10;
+	put(zero_page, ZP_ALT_MEM_K, 4, extended);
+	put(zero_page, ZP_EXT_MEM_K, 2, extended < 0xffff ? extended : 0xffff);
 }
 
-/* All of screen_info stays zero: there is no display. */
+#define TEXT_MODE 3u
+#define EGA_256K 3u /* what INT 10h, AH=12h, BL=10h says of a VGA */
+
+/* Without a text screen all of screen_info stays zero, which says that there is no display. The cursor is in the
+ * corner. */
+static void put_screen_info(uint8_t *zero_page, const struct boot_request *request)
+{
+	if (!request->text_screen)
+		return;
+	put(zero_page, ZP_VIDEO_MODE, 1, TEXT_MODE);
+	put(zero_page, ZP_VIDEO_COLUMNS, 1, VGA_TEXT_COLUMNS);
+	put(zero_page, ZP_VIDEO_EGA_BX, 2, EGA_256K);
+	put(zero_page, ZP_VIDEO_LINES, 1, VGA_TEXT_ROWS);
+	put(zero_page, ZP_VIDEO_IS_VGA, 1, 1);
+	put(zero_page, ZP_VIDEO_POINTS, 2, VGA_TEXT_POINTS);
+}
+
 static bool load_zero_page(const struct bzimage *kernel, const struct boot_request *request, struct error *error)
 {
 	uint8_t zero_page[ZP_SIZE] = {0};
@@ -257,6 +283,7 @@ static bool load_zero_page(const struct bzimage *kernel, const struct boot_reque
 		put(zero_page, HDR_SETUP_DATA, 8, 0);
 	put(zero_page, ZP_ACPI_RSDP_ADDR, 8, request->rsdp);
 	put_memory_map(zero_page, request->memory_size);
+	put_screen_info(zero_page, request);
 
 	return load_initrd(kernel, request, zero_page, error) && load_command_line(kernel, request, zero_page, error) &&
 	       memory_load(request->memory, ZERO_PAGE, zero_page, sizeof zero_page);

@@ -7,8 +7,11 @@
 
 #include "base/bits.h"
 #include "machine/acpi.h"
+#include "machine/bios-data.h"
 #include "machine/layout.h"
 #include "machine/machine-impl.h"
+#include "machine/smbios.h"
+#include "machine/vga-text-mode.h"
 
 #define VIDEO_MEMORY (UINT64_C(16) << 20)
 #define VGA_ROM_LIMIT (UINT64_C(256) << 10)
@@ -112,16 +115,29 @@ static bool create_memory(struct machine *machine, struct error *error)
 	return memory_map_create(&machine->map, &machine->memory, &map, error);
 }
 
-static bool load_acpi(struct machine *machine, struct error *error)
+static bool load_tables(struct machine *machine, struct error *error)
 {
-	const struct acpi_config config = {.cpus = machine->config.cpus, .memory_size = machine->config.memory_size};
-	uint8_t *area = calloc(1, ACPI_AREA_SIZE);
+	const struct machine_config *config = &machine->config;
+	const struct acpi_config acpi = {.cpus = config->cpus, .memory_size = config->memory_size};
+	const struct smbios_config smbios = {
+	    .name = config->name, .memory_size = config->memory_size, .cpus = config->cpus};
+	uint32_t smbios_offset = LAYOUT_SMBIOS_BASE - LAYOUT_ACPI_BASE;
+	uint8_t *area = calloc(1, smbios_offset + SMBIOS_AREA_SIZE);
 	if (area == NULL)
 		return error_set(error, ERROR_HOST, "out of memory");
-	acpi_place(&config, area, LAYOUT_ACPI_BASE);
-	bool loaded = memory_load(&machine->memory, LAYOUT_ACPI_BASE, area, ACPI_AREA_SIZE);
+	acpi_place(&acpi, area, LAYOUT_ACPI_BASE);
+	smbios_place(&smbios, area + smbios_offset, LAYOUT_SMBIOS_BASE);
+	bool loaded = memory_load(&machine->memory, LAYOUT_ACPI_BASE, area, smbios_offset + SMBIOS_AREA_SIZE);
 	free(area);
 	return loaded || error_set(error, ERROR_HOST, "guest memory has no room for the ACPI tables");
+}
+
+static bool load_bios_data(struct machine *machine, bool text_screen, struct error *error)
+{
+	const struct bios_data_config config = {
+	    .floppies = machine->config.floppy_count, .disks = machine->config.disk_count, .text_screen = text_screen};
+	return bios_data_load(&machine->memory, &config) ||
+	       error_set(error, ERROR_HOST, "guest memory has no room for the BIOS data area");
 }
 
 bool machine_load(struct machine *machine, struct error *error)
@@ -129,6 +145,7 @@ bool machine_load(struct machine *machine, struct error *error)
 	const struct machine_config *config = &machine->config;
 	if (config->kernel == NULL)
 		return true; /* firmware finds its way */
+	bool text_screen = vga_text_font(machine->vga_rom.bytes, machine->vga_rom.size) != NULL;
 	const struct boot_request request = {
 	    .memory = &machine->memory,
 	    .memory_size = config->memory_size,
@@ -138,8 +155,10 @@ bool machine_load(struct machine *machine, struct error *error)
 	    .module_count = machine->module_count,
 	    .command_line = config->append != NULL ? config->append : "",
 	    .rsdp = LAYOUT_ACPI_BASE + ACPI_RSDP_OFFSET,
+	    .text_screen = text_screen,
 	};
-	if (!load_acpi(machine, error) || !image_read(&machine->kernel, error))
+	if (!load_tables(machine, error) || !load_bios_data(machine, text_screen, error) ||
+	    !image_read(&machine->kernel, error))
 		return false;
 	bool loaded = boot_load(&request, &machine->boot, error);
 	image_forget(&machine->kernel);

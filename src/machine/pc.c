@@ -29,6 +29,7 @@
 #include "devices/vga.h"
 #include "machine/layout.h"
 #include "machine/pci-assign.h"
+#include "machine/vga-text-mode.h"
 
 #define HOST_BRIDGE_DEVICE 0
 #define PIIX4_DEVICE 1
@@ -496,6 +497,9 @@ void pc_reset(struct pc *pc)
 	enable_ide(pc);
 	open_dma_cascade(pc);
 	pci_assign(pc->pci);
+	if (pc->config.vga_rom != NULL)
+		(void)vga_text_mode(pc->config.ports, pc->config.mmio, pc->config.vga_rom->bytes,
+				    pc->config.vga_rom->size);
 }
 
 void pc_power_button(struct pc *pc)

@@ -9,7 +9,7 @@
 #include "machine/layout.h"
 
 #define NAME_MAX_LENGTH 64u /* of a string; older readers take no more */
-#define PRODUCT "nfold PC (440FX, PIIX4)"
+#define PRODUCT "PC (440FX, PIIX4)"
 
 enum structure_type {
 	TYPE_BIOS = 0,
