@@ -76,14 +76,28 @@ static void mend_base(struct translation *t)
 	}
 }
 
+/* SYSENTER and SYSEXIT raise #GP in real mode, and virtual-8086 mode may use SYSENTER: to the decoder (4.0.0) they do
+ * not exist there. */
+static bool decodes_elsewhere(struct translation *t, const uint8_t *bytes, unsigned length)
+{
+	ZydisDecoder decoder;
+	if (t->decoder.machine_mode != ZYDIS_MACHINE_MODE_REAL_16)
+		return false;
+	bug_if(ZYAN_FAILED(ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LEGACY_16, t->decoder.stack_width)));
+	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, bytes, length, &t->insn, t->operand)) &&
+	       (t->insn.mnemonic == ZYDIS_MNEMONIC_SYSENTER || t->insn.mnemonic == ZYDIS_MNEMONIC_SYSEXIT);
+}
+
 static bool decode(struct translation *t, const uint8_t *bytes, unsigned available, int *exception)
 {
 	t->bytes = bytes;
+	t->examined = 0;
 	unsigned length = available < ZYDIS_MAX_INSTRUCTION_LENGTH ? available : ZYDIS_MAX_INSTRUCTION_LENGTH;
 	ZyanStatus status = ZydisDecoderDecodeFull(&t->decoder, bytes, length, &t->insn, t->operand);
 	*exception = -1;
-	if (ZYAN_SUCCESS(status)) {
+	if (ZYAN_SUCCESS(status) || decodes_elsewhere(t, bytes, length)) {
 		mend_base(t);
+		t->examined = t->insn.length;
 		t->next_rip = (t->rip + t->insn.length) & rip_mask(t);
 		return true;
 	}
@@ -93,6 +107,7 @@ static bool decode(struct translation *t, const uint8_t *bytes, unsigned availab
 	*exception = too_long ? VECTOR_GP : VECTOR_UD;
 	memset(&t->insn, 0, sizeof t->insn);
 	t->insn.length = 1;
+	t->examined = length;
 	t->insn.address_width = (ZyanU8)(t->code_bytes * 8);
 	t->insn.operand_width = 32;
 	t->row = row_find(ZYDIS_MNEMONIC_UD2);
@@ -129,10 +144,10 @@ static bool must_stop(const struct translation *t, unsigned offset, unsigned pag
 	       t->as.end - t->as.next < WORST_CASE_BYTES;
 }
 
-/* Returns the number of guest bytes translated. */
+/* Returns the number of guest bytes that the translation depends on. */
 static unsigned translate_insns(struct translation *t, const uint8_t *bytes, unsigned available, unsigned page_left)
 {
-	unsigned offset = 0;
+	unsigned offset = 0, end = 0;
 	for (;;) {
 		int exception;
 		if (t->cs_limit != UINT32_MAX && t->code_bytes != 8 && t->rip > t->cs_limit)
@@ -148,13 +163,14 @@ static unsigned translate_insns(struct translation *t, const uint8_t *bytes, uns
 		else
 			lower_insn(t);
 		end_insn(t);
+		end = offset + t->examined;
 		offset += t->insn.length;
 		t->insn_index++;
 		if (must_stop(t, offset, page_left))
 			break;
 		t->rip = t->next_rip;
 	}
-	return offset;
+	return end;
 }
 
 static bool keep_tables(struct translation *t, const uint8_t *bytes)
@@ -212,7 +228,7 @@ enum translate_result translate_block(struct engine *engine, const struct transl
 	int exception;
 	if (!decode(&t, bytes, available, &exception))
 		return TRANSLATE_NEEDS_SECOND_PAGE;
-	if (t.insn.length <= page_left)
+	if (t.examined <= page_left)
 		block->gpa2 = NO_PAGE;
 	block->self_check = self_checks(engine, block->gpa) || self_checks(engine, block->gpa2);
 	emit_guard(&t);

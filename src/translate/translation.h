@@ -52,6 +52,7 @@ struct translation {
 	struct block *block;
 	uint64_t rip, next_rip;
 	const uint8_t *bytes; /* of the current instruction */
+	unsigned examined;    /* how many of them decide what it is: all that were looked at where none is */
 	unsigned insn_index;
 	ZydisDecodedInstruction insn;
 	ZydisDecodedOperand operand[ZYDIS_MAX_OPERAND_COUNT];
@@ -139,6 +140,8 @@ void emit_link_stubs(struct translation *t);
 void emit_next(struct translation *t, uint64_t rip); /* to the dispatcher, which goes on at rip */
 void emit_guard(struct translation *t);
 void lower_insn(struct translation *t);
+/* Does it work on x87, MMX, SSE or AVX registers? */
+bool lower_is_vector(const struct translation *t);
 /* What a plain instruction's memory operand demands besides permission. */
 void access_demands(const struct translation *t, struct access *access);
 
