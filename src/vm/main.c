@@ -123,17 +123,16 @@ static bool set_boot(struct vm *vm, struct error *error)
 	return true;
 }
 
-/* A kernel is entered directly, with no firmware before it. */
+/* A kernel is entered directly, with no firmware before it. The VGA BIOS only lends it its font, where there is one. */
 static bool set_firmware(struct vm *vm, struct error *error)
 {
-	if (vm->options.kernel != NULL)
-		return true;
-	if (!firmware_find(&vm->firmware, vm->options.firmware, error))
-		return false;
-	vm->config.firmware = vm->firmware.bios;
+	bool direct = vm->options.kernel != NULL;
+	if (!firmware_find(&vm->firmware, vm->options.firmware, direct ? NULL : error))
+		return direct;
+	vm->config.firmware = direct ? NULL : vm->firmware.bios;
 	vm->config.vga_firmware = vm->firmware.vga[0] != '\0' ? vm->firmware.vga : NULL;
 	if (vm->options.verbose)
-		report_line("firmware: %s, VGA BIOS: %s", vm->firmware.bios,
+		report_line("firmware: %s, VGA BIOS: %s", direct ? "none" : vm->firmware.bios,
 			    vm->firmware.vga[0] != '\0' ? vm->firmware.vga : "none found");
 	return true;
 }
