@@ -93,10 +93,12 @@ static uint64_t elements_in_segment(const struct string *string, const struct st
 
 	if (!cpu_code64(string->cpu)) {
 		bool down = (segment->access & (SEGMENT_CODE | SEGMENT_DOWN)) == SEGMENT_DOWN;
-		if (down && !cpu_real_or_v86(string->cpu))
+		if (down && !cpu_real_or_v86(string->cpu)) {
 			low = (uint64_t)segment->limit + 1;
-		else
+			high = smaller(high, (segment->access & SEGMENT_DB) ? 0xffffffff : 0xffff);
+		} else {
 			high = smaller(high, segment->limit);
+		}
 	}
 	count = elements_between(string, offset, low, high);
 	return count == 0 ? 1 : count;

@@ -48,8 +48,8 @@ static bool vector_available(struct cpu *cpu, bool vex)
 /* A vector in memory of which some elements are accessed. */
 struct masked {
 	enum cpu_segment_name segment;
-	uint64_t offset; /* of element 0 */
-	uint64_t address_mask;
+	uint64_t
+	    offset; /* of element 0; with 16-bit addresses too the others do not wrap at 64 KiB: it is one operand */
 	unsigned element; /* bytes */
 	unsigned count;
 	uint32_t enabled; /* one bit for each element */
@@ -69,8 +69,10 @@ static uint32_t mask_bits(const uint8_t *mask, unsigned element, unsigned count)
 static bool masked_linear(struct cpu *cpu, const struct masked *masked, unsigned index, enum tlb_access access,
 			  uint64_t *linear)
 {
-	uint64_t offset = (masked->offset + index * masked->element) & masked->address_mask;
+	uint64_t offset = masked->offset + index * masked->element;
 
+	if (!cpu_code64(cpu))
+		offset = (uint32_t)offset;
 	return cpu_linear(cpu, masked->segment, offset, masked->element, access, linear);
 }
 
@@ -112,7 +114,6 @@ static enum cpu_next vector_masked_move(struct cpu *cpu, const struct cpu_insn *
 	bool store = insn->immediate != 0;
 	struct masked masked = {.segment = (enum cpu_segment_name)insn->segment,
 				.offset = cpu_effective_address(cpu, insn),
-				.address_mask = size_mask(insn->address_size),
 				.element = insn->operand_size,
 				.count = insn->vector_size / insn->operand_size,
 				.data = data};
@@ -148,7 +149,6 @@ static bool byte_mask_store(struct cpu *cpu, const struct cpu_insn *insn, uint8_
 {
 	struct masked masked = {.segment = (enum cpu_segment_name)insn->segment,
 				.offset = cpu->gpr[CPU_RDI] & size_mask(insn->address_size),
-				.address_mask = size_mask(insn->address_size),
 				.element = 1,
 				.count = count,
 				.enabled = mask_bits(mask, 1, count),

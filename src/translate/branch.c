@@ -210,6 +210,7 @@ void lower_call(struct translation *t)
 	}
 	unsigned bytes = operand_bytes(t);
 	if (t->operand[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE && beyond_limit(t, branch_target(t))) {
+		emit_push_store(t, t->next_rip, bytes); /* whose own faults come first */
 		lower_raise(t, VECTOR_GP);
 	} else if (t->operand[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
 		emit_push_immediate(t, t->next_rip, bytes);

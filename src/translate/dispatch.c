@@ -83,8 +83,11 @@ static bool fetch_second_page(struct engine_vcpu *vcpu, struct fetch *fetch)
 	unsigned first = PAGE_SIZE - (unsigned)(request->linear & PAGE_MASK);
 	uint64_t linear = align_down(request->linear, PAGE_SIZE) + PAGE_SIZE;
 	struct mmu_page page;
-	if (!cpu_code64(cpu))
+	if (!cpu_code64(cpu)) {
 		linear = (uint32_t)linear;
+		if (request->rip + first > request->key->cs_limit) /* comes before what paging says */
+			return cpu_fault_code(cpu, VECTOR_GP, 0);
+	}
 	if (!mmu_translate(cpu, linear, TLB_FETCH, cpu_view(cpu), false, &page))
 		return false;
 	page_trace(vcpu->engine, page.gpa);

@@ -225,12 +225,12 @@ uint64_t helper_segment(struct engine_vcpu *vcpu, uint64_t offset, uint32_t desc
 {
 	struct cpu *cpu = &vcpu->cpu;
 	bool write = (descriptor & ACCESS_WRITE) != 0;
+	enum cpu_segment_name name = (enum cpu_segment_name)ACCESS_SEGMENT(descriptor);
 	uint64_t linear = 0;
 	cpu->rip = block_insn_rip(vcpu, return_address, descriptor);
-	if (early_fault(cpu, 0, descriptor & ACCESS_X87_WAITS))
+	if (early_fault(cpu, (uint32_t)(cpu->segment[name].base + offset), descriptor))
 		return give_up(vcpu, EXIT_FAULT);
-	if (cpu_linear(cpu, (enum cpu_segment_name)ACCESS_SEGMENT(descriptor), offset, ACCESS_SIZE(descriptor),
-		       write ? TLB_WRITE : TLB_READ, &linear))
+	if (cpu_linear(cpu, name, offset, ACCESS_SIZE(descriptor), write ? TLB_WRITE : TLB_READ, &linear))
 		return linear;
 	if ((descriptor & ACCESS_RESULT_FIRST) == 0)
 		return give_up(vcpu, EXIT_FAULT);

@@ -62,6 +62,11 @@ static enum vector_class vector_class(const struct translation *t)
 	}
 }
 
+bool lower_is_vector(const struct translation *t)
+{
+	return vector_class(t) != CLASS_NONE;
+}
+
 /* The exception that the state of the FPU raises before the instruction does anything, or -1. SDM 2A, 2.5 and 3A, 2.5.
  */
 static int vector_gate(const struct translation *t)

@@ -32,6 +32,21 @@ static unsigned fixed_bits(const struct translation *t)
 	return (unsigned)t->insn.raw.rex.W;
 }
 
+/* Vector instructions have no operand size: 66 would select another one. */
+static bool has_16_bit_operand(const struct translation *t)
+{
+	if (t->insn.operand_width != 16 || lower_is_vector(t))
+		return false;
+	for (unsigned i = 0; i < t->insn.operand_count; i++) {
+		const ZydisDecodedOperand *operand = &t->operand[i];
+		bool sized = operand->type == ZYDIS_OPERAND_TYPE_MEMORY ||
+			     (operand->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(operand->reg.value).is_gpr);
+		if (sized && operand->size == 16)
+			return true;
+	}
+	return false;
+}
+
 /*
  * The prefixes that still mean something to the host. Outside the one-byte map F2 and F3 select the instruction, and
  * the last one counts; there they are kept whatever the decoder calls them. In the one-byte map only PAUSE has one that
@@ -54,7 +69,7 @@ static void emit_legacy_prefixes(struct translation *t)
 	if (t->drop_repeat || has_lock)
 		repeat = 0;
 	if (t->code_bytes == 2 && !mandatory_66) /* the default is 16 bits there, 32 on the host */
-		has_66 = t->insn.operand_width == 16;
+		has_66 = has_16_bit_operand(t);
 	if (has_lock)
 		asm_byte(&t->as, 0xf0);
 	if (has_66)

@@ -67,8 +67,8 @@ void register_write_sized(struct translation *t, unsigned guest, unsigned host, 
 	register_write(t, guest, host);
 }
 
-/* Pushes a host register that the check leaves alone, or, with HOST_NONE, what lies in the scratch slot. */
-static void emit_push_from(struct translation *t, unsigned value, unsigned guest, unsigned bytes)
+/* Stores a host register that the check leaves alone, or, with HOST_NONE, what lies in the scratch slot. */
+static void emit_push_value(struct translation *t, unsigned value, unsigned guest, unsigned bytes)
 {
 	struct access access = stack_access(bytes, true, 1);
 	emit_stack_address(t, -(int32_t)bytes);
@@ -80,16 +80,21 @@ static void emit_push_from(struct translation *t, unsigned value, unsigned guest
 	note_fault_point(t);
 	emit_store_sized(t, rm_memory(REG_ADDRESS, 0), value, bytes);
 	emit_commit(t, &access);
+}
+
+static void emit_push_from(struct translation *t, unsigned value, unsigned guest, unsigned bytes)
+{
+	emit_push_value(t, value, guest, bytes);
 	emit_adjust_stack(t, -(int32_t)bytes);
 }
 
-void emit_push_immediate(struct translation *t, uint64_t value, unsigned bytes)
+void emit_push_store(struct translation *t, uint64_t value, unsigned bytes)
 {
 	bool fits = bytes < 8 || (int64_t)value == (int32_t)value;
 	if (!fits) {
 		asm_mov_immediate(&t->as, REG_INDEX, value);
 		asm_store(&t->as, VALUE_SLOT, REG_INDEX);
-		emit_push_from(t, HOST_NONE, CPU_NO_REGISTER, bytes);
+		emit_push_value(t, HOST_NONE, CPU_NO_REGISTER, bytes);
 		return;
 	}
 	struct access access = stack_access(bytes, true, 1);
@@ -104,6 +109,11 @@ void emit_push_immediate(struct translation *t, uint64_t value, unsigned bytes)
 		asm_word32(&t->as, (uint32_t)value);
 	}
 	emit_commit(t, &access);
+}
+
+void emit_push_immediate(struct translation *t, uint64_t value, unsigned bytes)
+{
+	emit_push_store(t, value, bytes);
 	emit_adjust_stack(t, -(int32_t)bytes);
 }
 

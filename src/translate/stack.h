@@ -9,6 +9,8 @@ unsigned operand_bytes(const struct translation *t);
 /* Guest RSP += bias, in the stack's address size. With a 16-bit stack it uses RCX. */
 void emit_adjust_stack(struct translation *t, int32_t bias);
 void emit_push_immediate(struct translation *t, uint64_t value, unsigned bytes);
+/* The store alone. */
+void emit_push_store(struct translation *t, uint64_t value, unsigned bytes);
 /* Loads the top of the stack; RSP is not adjusted yet. */
 void emit_pop_to(struct translation *t, unsigned host, unsigned bytes);
 /* Loads a memory operand of 2, 4 or 8 bytes, zero-extended. */

@@ -8,8 +8,20 @@
 #define CASE_DRAWS 400
 #define CASE_SLACK 128 /* around stack pointers: nested frames, pushes of several words */
 
+struct insn_setting case_setting(const struct case_maker *maker, enum insn_code code, enum variant variant,
+				 unsigned number)
+{
+	struct insn_setting setting = {.code = code};
+	if (code == CODE_16 || (code == CODE_32 && maker->segments && (variant == VARIANT_LIMIT || number % 3 == 0)))
+		setting.segmented = true;
+	setting.stack16 = setting.segmented && (number / 3 & 1) == (code == CODE_32);
+	return setting;
+}
+
 bool case_variant_applies(const struct form *form, enum variant variant)
 {
+	if (variant == VARIANT_LIMIT && form->code == CODE_64)
+		return false;
 	if (!form->accesses_memory || form->class == FORM_UNDEFINED)
 		return variant == VARIANT_REGISTER;
 	if (variant == VARIANT_REGISTER)
@@ -103,6 +115,20 @@ static uint64_t offset_fault(struct random *random, uint32_t size, bool write)
 	}
 }
 
+static uint64_t offset_in_area(struct random *random, const struct target_wish *wish)
+{
+	switch (wish->variant) {
+	case VARIANT_CROSS:
+		return offset_across(random, LAYOUT_RAM_FIRST + 1, wish->size);
+	case VARIANT_MMIO:
+		return offset_mmio(random, wish->size);
+	case VARIANT_FAULT:
+		return offset_fault(random, wish->size, wish->write);
+	default:
+		return offset_ram(random, wish->size);
+	}
+}
+
 static uint64_t target_choose(struct random *random, const struct target_wish *wish, bool mode64)
 {
 	if (wish->variant == VARIANT_FAULT && wish->noncanonical && random_percent(random, 10))
@@ -112,17 +138,40 @@ static uint64_t target_choose(struct random *random, const struct target_wish *w
 		area = AREA_FAR;
 	if (wish->low_only)
 		area = AREA_LOW;
-	uint64_t base = layout_area_base(area, mode64);
-	switch (wish->variant) {
-	case VARIANT_CROSS:
-		return base + offset_across(random, LAYOUT_RAM_FIRST + 1, wish->size);
-	case VARIANT_MMIO:
-		return base + offset_mmio(random, wish->size);
-	case VARIANT_FAULT:
-		return base + offset_fault(random, wish->size, wish->write);
-	default:
-		return base + offset_ram(random, wish->size);
-	}
+	return layout_area_base(area, mode64) + offset_in_area(random, wish);
+}
+
+/* In a segment: somewhere in what it reaches. */
+static uint64_t target_in_segment(struct random *random, const struct target_wish *wish,
+				  const struct segment_entry *entry)
+{
+	static const enum layout_area areas[] = {
+	    [REACH_LOW] = AREA_LOW, [REACH_STACK] = AREA_STACK, [REACH_FAR] = AREA_FAR};
+	if (entry == NULL || entry->reach == REACH_ALL)
+		return target_choose(random, wish, false);
+	if (entry->reach != REACH_CODE)
+		return layout_area_base(areas[entry->reach], false) + offset_in_area(random, wish);
+	if (wish->variant == VARIANT_CROSS)
+		return LAYOUT_CODE + offset_across(random, 1, wish->size);
+	return LAYOUT_CODE + offset_inside(random, random_below(random, LAYOUT_CODE_PAGES), wish->size);
+}
+
+/* At an edge of a segment: just inside, across and just outside; and where 16-bit offsets wrap. */
+static uint64_t target_at_limit(struct random *random, const struct target_wish *wish,
+				const struct segment_entry *entry)
+{
+	if (entry == NULL)
+		return random_below(random, 0x20000);
+	uint64_t first, last;
+	segment_range(entry, &first, &last);
+	/* Whether 4 GiB is an edge is up to the processor: SDM 3A, 5.3. */
+	bool open_end = last == UINT32_MAX, open_start = open_end && first == 0;
+	if (random_percent(random, 20) || (open_start && !wish->low_only))
+		return target_in_segment(random, wish, entry);
+	unsigned choice = random_below(random, 4);
+	uint64_t edge = choice == 0 && !open_start ? first : choice == 1 || open_end ? 0x10000 : last + 1;
+	uint64_t offset = edge - wish->size - 2 + random_below(random, 2 * wish->size + 4);
+	return (uint32_t)(entry->base + (wish->low_only ? offset & 0xffff : offset));
 }
 
 /* ---- operands ---- */
@@ -167,9 +216,15 @@ static void place_stack(struct case_maker *maker, struct insn_case *insn_case, c
 			uint64_t target)
 {
 	bool push = (operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
-	insn_case->initial.gpr[CPU_RSP] = target + (push ? operand->size / 8 : 0);
-	if (!insn_case->mode64)
-		insn_case->initial.gpr[CPU_RSP] &= 0xffffffff;
+	uint64_t *rsp = &insn_case->initial.gpr[CPU_RSP];
+	uint64_t pointer = target + (push ? operand->size / 8 : 0);
+	const struct segment_entry *entry = operand_segment(insn_case, operand);
+	if (entry != NULL)
+		pointer -= entry->base;
+	if (insn_case->setting.stack16)
+		*rsp = (*rsp & 0xffff0000) | (pointer & 0xffff);
+	else
+		*rsp = insn_case->mode64 ? pointer : (uint32_t)pointer;
 	maker->settled |= 1u << CPU_RSP;
 }
 
@@ -195,7 +250,13 @@ static bool place_operand(struct case_maker *maker, struct insn_case *insn_case,
 {
 	const ZydisDecodedOperand *operand = &insn_case->decoded.operand[index];
 	struct target_wish wish = wish_for(insn_case, operand, variant);
-	uint64_t target = target_choose(&maker->random, &wish, insn_case->mode64);
+	uint64_t target;
+	if (!insn_case->setting.segmented)
+		target = target_choose(&maker->random, &wish, insn_case->mode64);
+	else if (variant == VARIANT_LIMIT)
+		target = target_at_limit(&maker->random, &wish, operand_segment(insn_case, operand));
+	else
+		target = target_in_segment(&maker->random, &wish, operand_segment(insn_case, operand));
 	access_add(insn_case, operand, target, wish.size);
 	if (is_stack(operand)) {
 		place_stack(maker, insn_case, operand, target);
@@ -253,7 +314,7 @@ static bool verify_gather(const struct insn_case *insn_case, uint64_t base)
 	return lies_in_area(insn_case, base, 2 * LAYOUT_PAGE) || is_noncanonical(insn_case, base);
 }
 
-static bool verify_operand(const struct insn_case *insn_case, const ZydisDecodedOperand *operand)
+static bool verify_flat(const struct insn_case *insn_case, const ZydisDecodedOperand *operand)
 {
 	uint64_t linear = operand_linear(insn_case, operand);
 	uint64_t size = operand->size / 8 > 0 ? operand->size / 8 : 1;
@@ -276,6 +337,50 @@ static bool verify_operand(const struct insn_case *insn_case, const ZydisDecoded
 	return lies_in_area(insn_case, linear, size);
 }
 
+/* In segments of more than 64 KiB, processors wrap the parts of some operands but not bytes within a part: the manuals
+ * do not say which. */
+static bool has_parts(const struct insn_case *insn_case, uint64_t size)
+{
+	const ZydisDecodedInstruction *insn = &insn_case->decoded.insn;
+	return insn->mnemonic == ZYDIS_MNEMONIC_BOUND || size > 32 ||
+	       (insn->meta.category == ZYDIS_CATEGORY_X87_ALU && size > 8);
+}
+
+/* What the limits forbid happens nowhere; it belongs to the variant of that name. */
+static bool verify_segmented(const struct insn_case *insn_case, const ZydisDecodedOperand *operand)
+{
+	const struct segment_entry *entry = operand_segment(insn_case, operand);
+	uint64_t offset = operand_offset(insn_case, operand), linear = operand_linear(insn_case, operand);
+	uint64_t size = operand->size / 8 > 0 ? operand->size / 8 : 1;
+	bool write = (operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
+	if (is_stack(operand) && write) {
+		offset = (offset - size) & (insn_case->setting.stack16 ? 0xffff : 0xffffffff);
+		linear -= size;
+	}
+	if (is_string(&insn_case->decoded.insn)) {
+		uint64_t extent = size * string_count(insn_case);
+		uint64_t back = insn_case->initial.rflags & FLAG_DF && extent != 0 ? extent - size : 0;
+		offset -= back;
+		linear -= back;
+		size = extent == 0 ? 1 : extent;
+	}
+	if (operand->mem.type == ZYDIS_MEMOP_TYPE_VSIB)
+		size = 2 * LAYOUT_PAGE;
+	if (!segment_permits(entry, offset, size, write))
+		return insn_case->variant == VARIANT_LIMIT;
+	if (insn_case->decoded.insn.address_width == 16 && offset + size > 0x10000 && has_parts(insn_case, size))
+		return false;
+	if (entry->reach == REACH_CODE)
+		return !write;
+	return is_stack(operand) ? layout_offset((uint32_t)linear, false) != UINT64_MAX
+				 : lies_in_area(insn_case, (uint32_t)linear, size);
+}
+
+static bool verify_operand(const struct insn_case *insn_case, const ZydisDecodedOperand *operand)
+{
+	return insn_case->setting.segmented ? verify_segmented(insn_case, operand) : verify_flat(insn_case, operand);
+}
+
 static bool verify(const struct insn_case *insn_case)
 {
 	for (unsigned i = 0; i < insn_case->decoded.insn.operand_count; i++) {
@@ -288,17 +393,34 @@ static bool verify(const struct insn_case *insn_case)
 
 /* ---- the whole ---- */
 
-static void place_code(struct case_maker *maker, struct insn_case *insn_case)
+/* The last byte of the code segment as a linear address. */
+static uint64_t code_last(const struct insn_case *insn_case)
+{
+	const struct segment_entry *entry = segment_find(insn_case->initial.selector[CPU_CS]);
+	uint64_t first, last;
+	segment_range(entry, &first, &last);
+	return entry->base + last;
+}
+
+static void place_code(struct case_maker *maker, struct insn_case *insn_case, bool edges)
 {
 	struct random *random = &maker->random;
 	uint32_t length = insn_case->length;
 	uint64_t offset = 256 + random_below(random, LAYOUT_CODE_SIZE - 512);
-	if (length > 1 && random_percent(random, 5))
+	if (length > 1 && edges && random_percent(random, 5))
 		offset = LAYOUT_PAGE - 1 - random_below(random, length - 1);
 	bool may_fault = insn_case->variant == VARIANT_REGISTER || insn_case->variant == VARIANT_FAULT;
-	if (length > 1 && may_fault && random_percent(random, 2))
+	if (length > 1 && edges && may_fault && random_percent(random, 2))
 		offset = LAYOUT_CODE_SIZE - 1 - random_below(random, length - 1);
-	insn_case->initial.rip = LAYOUT_CODE + offset;
+	if (insn_case->setting.segmented) {
+		uint64_t last = code_last(insn_case) - LAYOUT_CODE;
+		if (last < LAYOUT_CODE_SIZE && edges &&
+		    random_percent(random, 4)) /* across the limit, or just within */
+			offset = last - random_below(random, length);
+		else if (last < LAYOUT_CODE_SIZE && offset + INSN_MAX_BYTES > last)
+			offset = 256 + random_below(random, LAYOUT_PAGE);
+	}
+	insn_case->initial.rip = LAYOUT_CODE + offset - case_code_base(insn_case);
 }
 
 static void fill_operands(struct case_maker *maker, struct insn_case *insn_case)
@@ -318,28 +440,30 @@ static void fill_operands(struct case_maker *maker, struct insn_case *insn_case)
 	}
 }
 
-static void case_clear(struct case_maker *maker, struct insn_case *insn_case, bool mode64, enum variant variant)
+static void case_clear(struct case_maker *maker, struct insn_case *insn_case, struct insn_setting setting,
+		       enum variant variant)
 {
-	insn_case->mode64 = mode64;
+	insn_case->setting = setting;
+	insn_case->mode64 = setting.code == CODE_64;
 	insn_case->variant = variant;
 	insn_case->raw = false;
 	insn_case->access_count = insn_case->poke_count = 0;
 	insn_case->blob_used = 0;
-	maker->settled = 0;
-	insn_case->paging = mode64 ? PAGING_4_LEVEL : PAGING_COMPATIBILITY;
+	maker->settled = setting.stack16 ? 1u << CPU_RSP : 0; /* its upper half is not free */
+	insn_case->paging = insn_case->mode64 ? PAGING_4_LEVEL : PAGING_COMPATIBILITY;
 }
 
 enum case_build case_build(struct case_maker *maker, const struct form *form, enum variant variant,
-			   struct insn_case *insn_case)
+			   struct insn_setting setting, struct insn_case *insn_case)
 {
 	for (unsigned draw = 0; draw < CASE_DRAWS; draw++) {
-		case_clear(maker, insn_case, form->mode64, variant);
-		if (!form_draw(form, maker->decoder, maker->model, &maker->random, insn_case->bytes,
+		case_clear(maker, insn_case, setting, variant);
+		if (!form_draw(form, setting, maker->decoder, maker->model, &maker->random, insn_case->bytes,
 			       &insn_case->decoded))
 			continue;
 		insn_case->length = insn_case->decoded.insn.length;
-		value_state(&maker->random, form->mode64, &insn_case->initial);
-		place_code(maker, insn_case);
+		value_state(&maker->random, setting, &insn_case->initial);
+		place_code(maker, insn_case, form->class != FORM_UNDEFINED);
 		if (form->class == FORM_UNDEFINED)
 			return CASE_BUILT;
 		fixup_before(maker, insn_case);
@@ -352,16 +476,18 @@ enum case_build case_build(struct case_maker *maker, const struct form *form, en
 	return CASE_FAILED;
 }
 
-void case_build_raw(struct case_maker *maker, bool mode64, const uint8_t bytes[INSN_MAX_BYTES],
+void case_build_raw(struct case_maker *maker, struct insn_setting setting, const uint8_t bytes[INSN_MAX_BYTES],
 		    struct insn_case *insn_case)
 {
-	case_clear(maker, insn_case, mode64, VARIANT_REGISTER);
+	case_clear(maker, insn_case, setting, VARIANT_REGISTER);
 	insn_case->raw = true;
 	memcpy(insn_case->bytes, bytes, INSN_MAX_BYTES);
 	insn_case->length = INSN_MAX_BYTES;
-	value_state(&maker->random, mode64, &insn_case->initial);
-	insn_case->initial.rip = LAYOUT_CODE + 256 + random_below(&maker->random, LAYOUT_CODE_SIZE - 512);
+	value_state(&maker->random, setting, &insn_case->initial);
+	place_code(maker, insn_case, false);
 	for (unsigned i = 0; i < 16; i++)
-		insn_case->initial.gpr[i] =
-		    layout_area_base(AREA_LOW, mode64) + LAYOUT_PAGE + 2048 + random_below(&maker->random, 1024);
+		insn_case->initial.gpr[i] = i == CPU_RSP && setting.stack16
+						? insn_case->initial.gpr[i]
+						: layout_area_base(AREA_LOW, insn_case->mode64) + LAYOUT_PAGE + 2048 +
+						      random_below(&maker->random, 1024);
 }

@@ -14,6 +14,7 @@
 
 #include "form.h"
 #include "layout.h"
+#include "segments.h"
 #include "state.h"
 
 /* How the guest maps the linear addresses. In 64-bit mode always four levels. */
@@ -36,7 +37,8 @@ struct case_poke {
 };
 
 struct insn_case {
-	bool mode64;
+	struct insn_setting setting;
+	bool mode64; /* setting.code is CODE_64 */
 	enum insn_paging paging;
 	enum variant variant;
 	uint8_t bytes[INSN_MAX_BYTES];
@@ -59,15 +61,20 @@ struct case_maker {
 	const struct insn_decoder *decoder;
 	const struct cpu_model *model;
 	struct random random;
+	bool segments;	  /* the real CPU runs segmented code */
 	uint16_t settled; /* general registers whose values addresses depend on */
 };
 
+/* What the case with this number of a form runs in. */
+struct insn_setting case_setting(const struct case_maker *maker, enum insn_code code, enum variant variant,
+				 unsigned number);
+
 /* Builds a case of a form, or fails after many draws (a form that cannot have this variant: a byte across pages). */
 enum case_build case_build(struct case_maker *maker, const struct form *form, enum variant variant,
-			   struct insn_case *insn_case);
+			   struct insn_setting setting, struct insn_case *insn_case);
 
 /* Around given bytes that do not decode: the state is random, registers point to memory that may be touched. */
-void case_build_raw(struct case_maker *maker, bool mode64, const uint8_t bytes[INSN_MAX_BYTES],
+void case_build_raw(struct case_maker *maker, struct insn_setting setting, const uint8_t bytes[INSN_MAX_BYTES],
 		    struct insn_case *insn_case);
 
 /* Can a form have the variant at all? */
@@ -79,12 +86,18 @@ bool case_variant_applies(const struct form *form, enum variant variant);
 uint64_t value_integer(struct random *random);
 void value_vector(struct random *random, uint8_t *to, size_t size);
 void value_x87(struct random *random, uint8_t to[10]);
-void value_state(struct random *random, bool mode64, struct insn_state *state);
+void value_state(struct random *random, struct insn_setting setting, struct insn_state *state);
 /* An image that FXRSTOR and XRSTOR accept, most of the time. */
 void value_xsave_image(struct random *random, uint8_t *image, bool compact);
 
 /* The number of the general register behind any of its names, or -1. */
 int register_number(ZydisRegister reg);
+/* The segment of a memory operand as the state names it. NULL: a null selector, or 64-bit code. */
+const struct segment_entry *operand_segment(const struct insn_case *insn_case, const ZydisDecodedOperand *operand);
+/* Where the code segment begins. */
+uint64_t case_code_base(const struct insn_case *insn_case);
+/* The offset of a memory operand within its segment. */
+uint64_t operand_offset(const struct insn_case *insn_case, const ZydisDecodedOperand *operand);
 /* The linear address of a memory operand with the registers as they are. */
 uint64_t operand_linear(const struct insn_case *insn_case, const ZydisDecodedOperand *operand);
 /* Sets what the operand's address depends on so that it becomes `linear`. */

@@ -38,6 +38,8 @@ static size_t encode_vex(const struct recipe *recipe, uint8_t opcode, const stru
 			 uint8_t *bytes, size_t length)
 {
 	uint8_t last = (uint8_t)((~fields->vvvv & 15) << 3 | recipe->l << 2 | recipe->pp);
+	if (recipe->prefixes & RECIPE_67)
+		bytes[length++] = 0x67;
 	bool xop = recipe->encoding == ZYDIS_INSTRUCTION_ENCODING_XOP;
 	if (!xop && fields->short_vex && recipe->map == 1 && recipe->w == 0 && !fields->x && !fields->b) {
 		bytes[length++] = 0xc5;

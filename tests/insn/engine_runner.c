@@ -6,6 +6,7 @@
 
 #include "cpu/cpu.h"
 #include "cpu/mmu.h"
+#include "cpu/segment.h"
 #include "ledger/ledger.h"
 #include "translate/engine.h"
 
@@ -142,21 +143,30 @@ static void set_segment(struct cpu *cpu, enum cpu_segment_name name, uint16_t se
 	cpu->segment[name] = (struct cpu_segment){.base = base, .limit = limit, .selector = selector, .access = access};
 }
 
-static void set_segments(struct cpu *cpu, bool mode64)
+static void set_segments_flat64(struct cpu *cpu)
 {
 	uint16_t flat = ACCESS_DATA | SEGMENT_DB | SEGMENT_G;
-	if (mode64) {
-		set_segment(cpu, CPU_CS, LAYOUT_CS64, 0, FLAT_LIMIT, ACCESS_CODE | SEGMENT_L | SEGMENT_G);
-		set_segment(cpu, CPU_FS, 0, LAYOUT_FS_BASE64, 0, 0);
-		set_segment(cpu, CPU_GS, 0, LAYOUT_GS_BASE64, 0, 0);
-	} else {
-		set_segment(cpu, CPU_CS, LAYOUT_CS32, 0, FLAT_LIMIT, ACCESS_CODE | SEGMENT_DB | SEGMENT_G);
-		set_segment(cpu, CPU_FS, LAYOUT_FS32, LAYOUT_FS_BASE32, FLAT_LIMIT, flat);
-		set_segment(cpu, CPU_GS, LAYOUT_GS32, LAYOUT_GS_BASE32, LAYOUT_GS_LIMIT32, ACCESS_DATA | SEGMENT_DB);
-	}
+	set_segment(cpu, CPU_CS, LAYOUT_CS64, 0, FLAT_LIMIT, ACCESS_CODE | SEGMENT_L | SEGMENT_G);
 	set_segment(cpu, CPU_SS, LAYOUT_DS, 0, FLAT_LIMIT, flat);
 	set_segment(cpu, CPU_DS, LAYOUT_DS, 0, FLAT_LIMIT, flat);
 	set_segment(cpu, CPU_ES, LAYOUT_DS, 0, FLAT_LIMIT, flat);
+	set_segment(cpu, CPU_FS, 0, LAYOUT_FS_BASE64, 0, 0);
+	set_segment(cpu, CPU_GS, 0, LAYOUT_GS_BASE64, 0, 0);
+}
+
+static void set_segments(struct cpu *cpu, const struct insn_state *state)
+{
+	for (unsigned i = 0; i < CPU_SEGMENT_COUNT; i++) {
+		const struct segment_entry *entry = segment_find(state->selector[i]);
+		if (entry == NULL)
+			segment_set_null(&cpu->segment[i], state->selector[i]);
+		else
+			segment_from_descriptor(&cpu->segment[i], state->selector[i], segment_descriptor(entry));
+	}
+}
+
+static void set_system_segments(struct cpu *cpu)
+{
 	cpu->tr = (struct cpu_segment){.base = GUEST_TSS, .limit = 0x67, .selector = 0x40, .access = ACCESS_TSS};
 	cpu->cpl = 3;
 }
@@ -178,9 +188,14 @@ static void set_control(struct engine_runner *runner, enum insn_paging paging)
 		mmu_load_pdpte(cpu, cpu->cr3);
 }
 
-static void set_mode(struct engine_runner *runner, enum insn_paging paging)
+static void set_mode(struct engine_runner *runner, const struct insn_case *insn_case)
 {
-	set_segments(runner->cpu, paging == PAGING_4_LEVEL);
+	enum insn_paging paging = insn_case->paging;
+	if (insn_case->mode64)
+		set_segments_flat64(runner->cpu);
+	else
+		set_segments(runner->cpu, &insn_case->initial);
+	set_system_segments(runner->cpu);
 	if (runner->paging == (int)paging)
 		return;
 	runner->paging = (int)paging;
@@ -236,14 +251,14 @@ static void read_state(struct cpu *cpu, struct insn_state *state)
 	memcpy(state->xsave, cpu->xsave, STATE_XSAVE_SIZE);
 	state->fs_base = cpu->segment[CPU_FS].base;
 	state->gs_base = cpu->segment[CPU_GS].base;
-	state->fs = cpu->segment[CPU_FS].selector;
-	state->gs = cpu->segment[CPU_GS].selector;
+	for (unsigned i = 0; i < CPU_SEGMENT_COUNT; i++)
+		state->selector[i] = cpu->segment[i].selector;
 }
 
 void engine_runner_run(struct engine_runner *runner, const struct insn_case *insn_case, struct insn_result *result)
 {
 	struct cpu *cpu = runner->cpu;
-	set_mode(runner, insn_case->paging);
+	set_mode(runner, insn_case);
 	load_state(cpu, &insn_case->initial);
 	prepare_tlb(cpu, insn_case);
 	enum engine_step step = engine_step(runner->vcpu);
@@ -253,6 +268,8 @@ void engine_runner_run(struct engine_runner *runner, const struct insn_case *ins
 						     [ENGINE_STEP_FETCH_FAULT] = OUTCOME_FETCH};
 	result->outcome = outcomes[step];
 	result->vector = cpu->pending.vector;
+	if (result->outcome == OUTCOME_FETCH && result->vector == VECTOR_GP)
+		result->outcome = OUTCOME_FAULT; /* beyond the limit of CS: nothing tells the two apart */
 	result->error_code = cpu->pending.has_error_code ? cpu->pending.error_code : 0;
 	result->address = cpu->pending.cr2;
 	cpu->pending.valid = false;

@@ -72,6 +72,8 @@ static void before_bit_test(struct case_maker *maker, struct insn_case *insn_cas
 	if (bit->type != ZYDIS_OPERAND_TYPE_REGISTER || insn_case->decoded.operand[0].type != ZYDIS_OPERAND_TYPE_MEMORY)
 		return;
 	int number = register_number(bit->reg.value);
+	if (maker->settled & (1u << number))
+		return;
 	int64_t offset = (int64_t)random_below(&maker->random, 64);
 	if (random_percent(&maker->random, 50))
 		offset = (int64_t)random_below(&maker->random, 1u << 16) - (1 << 15);
@@ -84,8 +86,12 @@ static void before_bit_test(struct case_maker *maker, struct insn_case *insn_cas
 static void before_frame(struct case_maker *maker, struct insn_case *insn_case)
 {
 	/* ENTER copies frame pointers from below RBP. */
-	insn_case->initial.gpr[CPU_RBP] =
+	uint64_t frame =
 	    layout_area_base(AREA_STACK, insn_case->mode64) + LAYOUT_PAGE + 1024 + random_below(&maker->random, 2048);
+	const struct segment_entry *stack = segment_find(insn_case->initial.selector[CPU_SS]);
+	if (!insn_case->mode64)
+		frame = (uint32_t)(frame - stack->base);
+	insn_case->initial.gpr[CPU_RBP] = insn_case->setting.stack16 ? frame | 0xabcd0000 : frame;
 	maker->settled |= 1u << CPU_RBP;
 	const ZydisDecodedInstruction *insn = &insn_case->decoded.insn;
 	uint16_t size = (uint16_t)(random_percent(&maker->random, 90) ? random_below(&maker->random, 256)
@@ -142,12 +148,14 @@ static uint64_t choose_landing(struct case_maker *maker, const struct insn_case 
 	unsigned choice = random_below(&maker->random, 20);
 	if (indirect && insn_case->mode64 && choice == 0)
 		return random_next(&maker->random) | UINT64_C(1) << 62;
-	if (choice < 5)
-		return layout_area_base(choice < 3 || !indirect ? AREA_LOW : AREA_FAR, insn_case->mode64) +
-		       random_below(&maker->random, LAYOUT_AREA_SIZE);
-	uint64_t landing;
+	uint64_t base = case_code_base(insn_case), landing;
+	if (choice < 5) {
+		landing = layout_area_base(choice < 3 || !indirect ? AREA_LOW : AREA_FAR, insn_case->mode64) +
+			  random_below(&maker->random, LAYOUT_AREA_SIZE);
+		return insn_case->mode64 ? landing : (uint32_t)(landing - base);
+	}
 	do
-		landing = LAYOUT_CODE + random_below(&maker->random, LAYOUT_CODE_SIZE);
+		landing = LAYOUT_CODE + random_below(&maker->random, LAYOUT_CODE_SIZE) - base;
 	while (is_inside_instruction(insn_case, landing));
 	return landing;
 }
@@ -372,5 +380,5 @@ bool fixup_after(struct case_maker *maker, struct insn_case *insn_case)
 			return false;
 	}
 	/* Immediates may have been rewritten. */
-	return insn_decode(maker->decoder, insn_case->mode64, insn_case->bytes, INSN_MAX_BYTES, &insn_case->decoded);
+	return insn_decode(maker->decoder, insn_case->setting, insn_case->bytes, INSN_MAX_BYTES, &insn_case->decoded);
 }

@@ -21,8 +21,30 @@
 #include "random.h"
 #include "tables.h"
 
-/* How a case reaches memory. Forms without a memory access have only the first. */
-enum variant { VARIANT_REGISTER, VARIANT_HIT, VARIANT_MISS, VARIANT_CROSS, VARIANT_MMIO, VARIANT_FAULT, VARIANT_COUNT };
+/* How a case reaches memory. Forms without a memory access have only the first. The last is about the edges of
+ * segments. */
+enum variant {
+	VARIANT_REGISTER,
+	VARIANT_HIT,
+	VARIANT_MISS,
+	VARIANT_CROSS,
+	VARIANT_MMIO,
+	VARIANT_FAULT,
+	VARIANT_LIMIT,
+	VARIANT_COUNT
+};
+
+enum insn_code { CODE_64, CODE_32, CODE_16, CODE_COUNT };
+
+extern const char *const insn_code_names[CODE_COUNT];
+extern const uint8_t insn_code_bits[CODE_COUNT];
+
+/* What an instruction runs in. */
+struct insn_setting {
+	enum insn_code code;
+	bool stack16;	/* SP counts, rather than ESP */
+	bool segmented; /* segments have bases and limits; else they are flat, but for FS and GS */
+};
 
 extern const char *const variant_names[VARIANT_COUNT];
 
@@ -47,7 +69,7 @@ struct recipe {
 
 struct form {
 	uint64_t key;
-	bool mode64;
+	enum insn_code code;
 	enum form_class class;
 	const char *group;
 	const struct table_system *system;
@@ -74,7 +96,7 @@ struct form_list {
 };
 
 struct insn_decoder {
-	ZydisDecoder mode32, mode64;
+	ZydisDecoder by_stack[CODE_COUNT][2]; /* the second: for 16-bit stacks */
 };
 
 struct insn_decoded {
@@ -83,12 +105,12 @@ struct insn_decoded {
 };
 
 void insn_decoder_init(struct insn_decoder *decoder);
-bool insn_decode(const struct insn_decoder *decoder, bool mode64, const uint8_t *bytes, size_t length,
+bool insn_decode(const struct insn_decoder *decoder, struct insn_setting setting, const uint8_t *bytes, size_t length,
 		 struct insn_decoded *decoded);
 
 /* The key of a decoded instruction; `promised` as table_promised says: unpromised forms are told apart only by
  * mnemonic. */
-uint64_t form_key(const struct insn_decoded *decoded, bool mode64, bool promised);
+uint64_t form_key(const struct insn_decoded *decoded, enum insn_code code, bool promised);
 
 bool form_list_build(struct form_list *list, const struct insn_decoder *decoder, const struct cpu_model *model,
 		     struct error *error);
@@ -102,7 +124,8 @@ bool operand_accesses_memory(const ZydisDecodedOperand *operand);
  * Random bytes of a form: INSN_MAX_BYTES are filled, of which the decoded length count. False where this draw did not
  * hit the form; the caller draws again.
  */
-bool form_draw(const struct form *form, const struct insn_decoder *decoder, const struct cpu_model *model,
-	       struct random *random, uint8_t bytes[INSN_MAX_BYTES], struct insn_decoded *decoded);
+bool form_draw(const struct form *form, struct insn_setting setting, const struct insn_decoder *decoder,
+	       const struct cpu_model *model, struct random *random, uint8_t bytes[INSN_MAX_BYTES],
+	       struct insn_decoded *decoded);
 
 #endif

@@ -6,19 +6,27 @@
 #include "encode.h"
 #include "form.h"
 
-const char *const variant_names[VARIANT_COUNT] = {"register", "hit", "miss", "cross", "mmio", "fault"};
+const char *const variant_names[VARIANT_COUNT] = {"register", "hit", "miss", "cross", "mmio", "fault", "limit"};
+const char *const insn_code_names[CODE_COUNT] = {"64-bit", "32-bit", "16-bit"};
+const uint8_t insn_code_bits[CODE_COUNT] = {64, 32, 16};
 
 void insn_decoder_init(struct insn_decoder *decoder)
 {
-	ZydisDecoderInit(&decoder->mode64, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-	ZydisDecoderInit(&decoder->mode32, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
-	/* MPX and CLDEMOTE are not promised: to processors without them they are NOP, in every form. */
-	ZydisDecoderEnableMode(&decoder->mode64, ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
-	ZydisDecoderEnableMode(&decoder->mode32, ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
-	ZydisDecoderEnableMode(&decoder->mode64, ZYDIS_DECODER_MODE_CLDEMOTE, ZYAN_FALSE);
-	ZydisDecoderEnableMode(&decoder->mode32, ZYDIS_DECODER_MODE_CLDEMOTE, ZYAN_FALSE);
-	ZydisDecoderEnableMode(&decoder->mode64, ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
-	ZydisDecoderEnableMode(&decoder->mode32, ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
+	static const ZydisMachineMode machines[CODE_COUNT] = {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_MACHINE_MODE_LEGACY_32,
+							      ZYDIS_MACHINE_MODE_LEGACY_16};
+	for (unsigned code = 0; code < CODE_COUNT; code++) {
+		for (unsigned stack16 = 0; stack16 < 2; stack16++) {
+			ZydisDecoder *zydis = &decoder->by_stack[code][stack16];
+			ZydisDecoderInit(zydis, machines[code],
+					 code == CODE_64 ? ZYDIS_STACK_WIDTH_64
+					 : stack16	 ? ZYDIS_STACK_WIDTH_16
+							 : ZYDIS_STACK_WIDTH_32);
+			/* MPX and CLDEMOTE are not promised: to processors without them they are NOP, in every form. */
+			ZydisDecoderEnableMode(zydis, ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
+			ZydisDecoderEnableMode(zydis, ZYDIS_DECODER_MODE_CLDEMOTE, ZYAN_FALSE);
+			ZydisDecoderEnableMode(zydis, ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
+		}
+	}
 }
 
 /* Zydis 4.0.0 takes SIB base 5 with mod 0, REX.B and address size 32 for R13D. There is no base but a displacement
@@ -38,10 +46,10 @@ static void decode_amend(struct insn_decoded *decoded)
 	}
 }
 
-bool insn_decode(const struct insn_decoder *decoder, bool mode64, const uint8_t *bytes, size_t length,
+bool insn_decode(const struct insn_decoder *decoder, struct insn_setting setting, const uint8_t *bytes, size_t length,
 		 struct insn_decoded *decoded)
 {
-	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(mode64 ? &decoder->mode64 : &decoder->mode32, bytes, length,
+	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder->by_stack[setting.code][setting.stack16], bytes, length,
 						 &decoded->insn, decoded->operand)))
 		return false;
 	decode_amend(decoded);
@@ -103,11 +111,11 @@ static uint64_t key_add_operand(uint64_t key, const ZydisDecodedOperand *operand
 	return key_add(key, operand->size);
 }
 
-uint64_t form_key(const struct insn_decoded *decoded, bool mode64, bool promised)
+uint64_t form_key(const struct insn_decoded *decoded, enum insn_code code, bool promised)
 {
 	const ZydisDecodedInstruction *insn = &decoded->insn;
 	bool has_modrm = (insn->attributes & ZYDIS_ATTRIB_HAS_MODRM) != 0;
-	uint64_t key = key_add(mode64 ? 64 : 32, insn->encoding);
+	uint64_t key = key_add(insn_code_bits[code], insn->encoding);
 	key = key_add(key, insn->mnemonic);
 	key = key_add(key, has_modrm ? 1 + (insn->raw.modrm.mod == 3) : 0);
 	if (!promised)
@@ -166,7 +174,7 @@ struct walk {
 	struct form_list *list;
 	const struct insn_decoder *decoder;
 	const struct cpu_model *model;
-	bool mode64;
+	struct insn_setting setting;
 	bool failed;
 	struct insn_decoded decoded; /* of the last step that succeeded */
 };
@@ -185,7 +193,7 @@ static void form_describe(const struct walk *walk, struct form *form, const uint
 static void form_fill(const struct walk *walk, struct form *form, bool promised, const uint8_t *bytes)
 {
 	const ZydisDecodedInstruction *insn = &walk->decoded.insn;
-	form->mode64 = walk->mode64;
+	form->code = walk->setting.code;
 	form->mnemonic = insn->mnemonic;
 	form->isa_set = insn->meta.isa_set;
 	form->opcode = insn->opcode;
@@ -225,16 +233,16 @@ static bool walk_step(struct walk *walk, const struct recipe *recipe, uint8_t op
 {
 	uint8_t bytes[INSN_MAX_BYTES + 1] = {0};
 	struct encode_fields fields = {.has_modrm = true, .modrm = modrm, .vvvv = vvvv, .evex_mask = 1};
-	size_t length = encode_head(recipe, walk->mode64, opcode, &fields, bytes);
+	size_t length = encode_head(recipe, walk->setting.code == CODE_64, opcode, &fields, bytes);
 	if (recipe->encoding == ZYDIS_INSTRUCTION_ENCODING_3DNOW)
 		bytes[length] = opcode;
-	if (!insn_decode(walk->decoder, walk->mode64, bytes, INSN_MAX_BYTES, &walk->decoded))
+	if (!insn_decode(walk->decoder, walk->setting, bytes, INSN_MAX_BYTES, &walk->decoded))
 		return false;
 	const ZydisDecodedInstruction *insn = &walk->decoded.insn;
 	if (insn->encoding != recipe->encoding)
 		return false; /* the prefix bytes were an instruction of this mode (LES, LDS, BOUND, POP) */
 	bool promised = table_promised(walk->model, insn);
-	uint64_t key = form_key(&walk->decoded, walk->mode64, promised);
+	uint64_t key = form_key(&walk->decoded, walk->setting.code, promised);
 	struct form *form = form_find(walk->list, key);
 	if (form == NULL) {
 		form = form_append(walk->list, key);
@@ -293,7 +301,7 @@ static void walk_legacy(struct walk *walk)
 	struct recipe recipe = {.encoding = ZYDIS_INSTRUCTION_ENCODING_LEGACY};
 	for (unsigned p = 0; p < sizeof prefixes; p++) {
 		recipe.prefixes = prefixes[p];
-		for (recipe.w = 0; recipe.w <= walk->mode64; recipe.w++) {
+		for (recipe.w = 0; recipe.w <= (walk->setting.code == CODE_64); recipe.w++) {
 			for (recipe.map = 0; recipe.map < 4; recipe.map++) {
 				for (unsigned opcode = 0; opcode < 256; opcode++)
 					walk_modrm(walk, &recipe, (uint8_t)opcode, true);
@@ -314,7 +322,9 @@ static void walk_3dnow(struct walk *walk)
 static void walk_maps(struct walk *walk, ZydisInstructionEncoding encoding, const uint8_t *maps, unsigned map_count,
 		      uint8_t lengths)
 {
-	struct recipe recipe = {.encoding = (uint8_t)encoding};
+	/* Vector indices need a SIB byte. */
+	struct recipe recipe = {.encoding = (uint8_t)encoding,
+				.prefixes = walk->setting.code == CODE_16 ? RECIPE_67 : 0};
 	for (unsigned map = 0; map < map_count; map++) {
 		recipe.map = maps[map];
 		for (recipe.pp = 0; recipe.pp < 4; recipe.pp++) {
@@ -326,10 +336,10 @@ static void walk_maps(struct walk *walk, ZydisInstructionEncoding encoding, cons
 	}
 }
 
-static void walk_mode(struct walk *walk, bool mode64)
+static void walk_code(struct walk *walk, enum insn_code code)
 {
 	static const uint8_t vex_maps[] = {1, 2, 3}, evex_maps[] = {1, 2, 3, 5, 6}, xop_maps[] = {8, 9, 10};
-	walk->mode64 = mode64;
+	walk->setting = (struct insn_setting){.code = code, .stack16 = code == CODE_16};
 	walk_legacy(walk);
 	walk_maps(walk, ZYDIS_INSTRUCTION_ENCODING_VEX, vex_maps, sizeof vex_maps, 2);
 	walk_maps(walk, ZYDIS_INSTRUCTION_ENCODING_EVEX, evex_maps, sizeof evex_maps, 3);
@@ -346,8 +356,8 @@ bool form_list_build(struct form_list *list, const struct insn_decoder *decoder,
 	if (list->slot == NULL)
 		return error_set_errno(error, "out of memory");
 	struct walk walk = {.list = list, .decoder = decoder, .model = model};
-	walk_mode(&walk, true);
-	walk_mode(&walk, false);
+	for (unsigned code = 0; code < CODE_COUNT; code++)
+		walk_code(&walk, (enum insn_code)code);
 	if (!walk.failed)
 		return true;
 	form_list_free(list);
@@ -372,16 +382,16 @@ static uint8_t draw_bit(struct random *random, uint8_t mask)
 	return choice;
 }
 
-static void draw_redundant(const struct form *form, const struct recipe *recipe, struct random *random,
+static void draw_redundant(struct insn_setting setting, const struct recipe *recipe, struct random *random,
 			   struct encode_fields *fields)
 {
 	static const uint8_t segments[] = {0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65};
 	if (random_percent(random, 20))
 		fields->redundant[fields->redundant_count++] = segments[random_below(random, sizeof segments)];
-	if (random_percent(random, 10) && !(recipe->prefixes & RECIPE_67)) {
+	if (random_percent(random, setting.code == CODE_16 ? 40 : 10) && !(recipe->prefixes & RECIPE_67)) {
 		fields->redundant[fields->redundant_count++] = 0x67;
-		/* 16-bit addressing reaches nothing but through GS. */
-		if (!form->mode64 && random_percent(random, 80))
+		/* In flat segments 16-bit addressing reaches nothing but through GS. */
+		if (setting.code == CODE_32 && !setting.segmented && random_percent(random, 80))
 			fields->redundant[fields->redundant_count++] = 0x65;
 	}
 	bool repeatable = recipe->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
@@ -411,24 +421,26 @@ static void draw_3dnow_operand(struct encode_fields *fields, uint8_t bytes[INSN_
 	bytes[length] = opcode;
 }
 
-bool form_draw(const struct form *form, const struct insn_decoder *decoder, const struct cpu_model *model,
-	       struct random *random, uint8_t bytes[INSN_MAX_BYTES], struct insn_decoded *decoded)
+bool form_draw(const struct form *form, struct insn_setting setting, const struct insn_decoder *decoder,
+	       const struct cpu_model *model, struct random *random, uint8_t bytes[INSN_MAX_BYTES],
+	       struct insn_decoded *decoded)
 {
 	const struct recipe *recipe = &form->recipe[random_below(random, form->recipe_count)];
 	uint64_t bits = random_next(random);
-	struct encode_fields fields = {.r = form->mode64 && (bits & 1),
-				       .x = form->mode64 && (bits & 2),
-				       .b = form->mode64 && (bits & 4),
+	bool mode64 = form->code == CODE_64;
+	struct encode_fields fields = {.r = mode64 && (bits & 1),
+				       .x = mode64 && (bits & 2),
+				       .b = mode64 && (bits & 4),
 				       .rex = (bits & 8) != 0,
 				       .short_vex = (bits & 16) != 0,
-				       .vvvv = (uint8_t)(recipe->vvvv_free ? bits >> 8 & (form->mode64 ? 15 : 7) : 0),
+				       .vvvv = (uint8_t)(recipe->vvvv_free ? bits >> 8 & (mode64 ? 15 : 7) : 0),
 				       .evex_mask = 1};
-	draw_redundant(form, recipe, random, &fields);
+	draw_redundant(setting, recipe, random, &fields);
 	draw_modrm(form, random, &fields);
 	random_bytes(random, bytes, INSN_MAX_BYTES);
-	size_t length = encode_head(recipe, form->mode64, form->opcode, &fields, bytes);
+	size_t length = encode_head(recipe, mode64, form->opcode, &fields, bytes);
 	if (recipe->encoding == ZYDIS_INSTRUCTION_ENCODING_3DNOW)
 		draw_3dnow_operand(&fields, bytes, length, form->opcode);
-	return insn_decode(decoder, form->mode64, bytes, INSN_MAX_BYTES, decoded) &&
-	       form_key(decoded, form->mode64, table_promised(model, &decoded->insn)) == form->key;
+	return insn_decode(decoder, setting, bytes, INSN_MAX_BYTES, decoded) &&
+	       form_key(decoded, form->code, table_promised(model, &decoded->insn)) == form->key;
 }

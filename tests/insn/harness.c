@@ -99,6 +99,8 @@ static page_set pages_of(const struct insn_case *insn_case)
 		set_add(&set, insn_case, insn_case->access[i].linear, insn_case->access[i].size);
 	for (unsigned i = 0; i < insn_case->poke_count; i++)
 		set_add(&set, insn_case, insn_case->poke[i].linear, insn_case->poke[i].size);
+	if (insn_case->variant == VARIANT_LIMIT) /* stack pointers wrap */
+		set_add(&set, insn_case, layout_area_base(AREA_STACK, insn_case->mode64), LAYOUT_AREA_SIZE);
 	return set;
 }
 
@@ -131,7 +133,7 @@ static void write_code(struct harness *harness, const struct insn_case *insn_cas
 {
 	static const uint8_t breakpoints[INSN_MAX_BYTES] = {0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc,
 							    0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc};
-	uint64_t offset = insn_case->initial.rip - LAYOUT_CODE;
+	uint64_t offset = case_code_base(insn_case) + insn_case->initial.rip - LAYOUT_CODE;
 	size_t room = LAYOUT_CODE_SIZE - offset;
 	size_t size = insn_case->length < room ? insn_case->length : room;
 	const uint8_t *bytes = restore ? breakpoints : insn_case->bytes;
@@ -289,8 +291,9 @@ static void run_undefined(struct harness *harness, const struct insn_case *insn_
 		engine_runner_run(harness->engine, insn_case, &harness->got);
 		write_code(harness, insn_case, true);
 	}
-	bool fetch_fault = harness->got.outcome == OUTCOME_FETCH &&
-			   insn_case->initial.rip + INSN_MAX_BYTES > LAYOUT_CODE + LAYOUT_CODE_SIZE;
+	bool fetch_fault =
+	    harness->got.outcome == OUTCOME_FETCH &&
+	    case_code_base(insn_case) + insn_case->initial.rip + INSN_MAX_BYTES > LAYOUT_CODE + LAYOUT_CODE_SIZE;
 	if (fetch_fault)
 		return; /* the last bytes were missing */
 	if (harness->plant)
@@ -315,11 +318,29 @@ static void print_bytes(const struct insn_case *insn_case)
 	printf("  %s\n", text);
 }
 
+static void print_segments(const struct insn_case *insn_case)
+{
+	static const char letters[6] = {'e', 'c', 's', 'd', 'f', 'g'};
+	for (unsigned i = 0; i < 6; i++) {
+		const struct segment_entry *entry = segment_find(insn_case->initial.selector[i]);
+		uint64_t first = 1, last = 0;
+		if (entry != NULL)
+			segment_range(entry, &first, &last);
+		printf("\n    %cs %02x: base %08x, offsets %llx to %llx%s%s%s", letters[i],
+		       insn_case->initial.selector[i], entry == NULL ? 0 : entry->base, (unsigned long long)first,
+		       (unsigned long long)last, entry != NULL && entry->big ? ", big" : "",
+		       entry != NULL && entry->code ? ", code" : "", entry != NULL && entry->locked ? ", locked" : "");
+	}
+	printf("\n   ");
+}
+
 static void print_case(const struct insn_case *insn_case)
 {
 	static const char *const paging[PAGING_COUNT] = {"64-bit", "compatibility mode", "32-bit, PAE",
 							 "32-bit, two levels"};
 	printf("  at %llx, %s", (unsigned long long)insn_case->initial.rip, paging[insn_case->paging]);
+	if (insn_case->setting.segmented)
+		print_segments(insn_case);
 	for (unsigned i = 0; i < insn_case->access_count; i++)
 		printf(", %s%s %u bytes at %llx", insn_case->access[i].read ? "reads" : "",
 		       insn_case->access[i].write ? "writes" : "", insn_case->access[i].size,
@@ -353,20 +374,46 @@ static enum harness_verdict judge(struct harness *harness, const struct insn_cas
 
 /* ---- cases ---- */
 
-static enum insn_paging paging_for(bool mode64, unsigned number)
+bool harness_runs(const struct harness *harness, enum insn_code code)
+{
+	switch (code) {
+	case CODE_16:
+		return native_has_segments(harness->native);
+	case CODE_32:
+		return native_has_mode32(harness->native);
+	default:
+		return true;
+	}
+}
+
+bool harness_applies(const struct harness *harness, const struct form *form, enum variant variant)
+{
+	return case_variant_applies(form, variant) &&
+	       (variant != VARIANT_LIMIT || native_has_segments(harness->native));
+}
+
+static enum insn_paging paging_for(enum insn_code code, unsigned number)
 {
 	/* Runs of the same mode: each change flushes. */
-	return mode64 ? PAGING_4_LEVEL : (enum insn_paging)(PAGING_COMPATIBILITY + number / 17 % (PAGING_COUNT - 1));
+	return code == CODE_64 ? PAGING_4_LEVEL
+			       : (enum insn_paging)(PAGING_COMPATIBILITY + number / 17 % (PAGING_COUNT - 1));
+}
+
+static struct case_maker maker_of(const struct harness *harness)
+{
+	return (struct case_maker){
+	    .decoder = &harness->decoder, .model = &harness->model, .segments = native_has_segments(harness->native)};
 }
 
 static bool draw_case(struct harness *harness, const struct form *form, enum variant variant, unsigned number)
 {
-	struct case_maker maker = {.decoder = &harness->decoder, .model = &harness->model};
+	struct case_maker maker = maker_of(harness);
 	maker.random.state =
 	    random_mix(harness->seed ^ random_mix(form->key + variant * 0x10001u + ((uint64_t)number << 32)));
-	if (case_build(&maker, form, variant, &harness->current) != CASE_BUILT)
+	struct insn_setting setting = case_setting(&maker, form->code, variant, number);
+	if (case_build(&maker, form, variant, setting, &harness->current) != CASE_BUILT)
 		return false;
-	harness->current.paging = paging_for(form->mode64, number);
+	harness->current.paging = paging_for(form->code, number);
 	return true;
 }
 
@@ -403,21 +450,21 @@ enum harness_verdict harness_case(struct harness *harness, struct form *form, en
 		run_and_compare(harness, insn_case, number);
 	count_case(harness, form, variant);
 	char title[160], replay[120];
-	snprintf(title, sizeof title, "%s, %s, form: %s", form->mode64 ? "64-bit" : "32-bit", variant_names[variant],
+	snprintf(title, sizeof title, "%s, %s, form: %s", insn_code_names[form->code], variant_names[variant],
 		 form->text);
 	snprintf(replay, sizeof replay, "--seed %llu --replay %016llx/%u/%u", (unsigned long long)harness->seed,
 		 (unsigned long long)form->key, variant, number);
 	return judge(harness, insn_case, title, replay);
 }
 
-static void hostile_bytes(struct random *random, bool mode64, uint8_t bytes[INSN_MAX_BYTES])
+static void hostile_bytes(struct random *random, enum insn_code code, uint8_t bytes[INSN_MAX_BYTES])
 {
 	static const uint8_t prefixes[] = {0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65};
 	random_bytes(random, bytes, INSN_MAX_BYTES);
 	unsigned at = 0;
 	for (unsigned count = random_below(random, 4); count > 0; count--)
 		bytes[at++] = prefixes[random_below(random, sizeof prefixes)];
-	if (mode64 && random_percent(random, 30))
+	if (code == CODE_64 && random_percent(random, 30))
 		bytes[at++] = (uint8_t)(0x40 | random_below(random, 16));
 	static const uint8_t escapes[] = {0x0f, 0xc4, 0xc5, 0x62, 0x8f};
 	if (random_percent(random, 60))
@@ -428,6 +475,7 @@ static void hostile_bytes(struct random *random, bool mode64, uint8_t bytes[INSN
 
 /* What random bytes turn out to be. */
 struct hostile {
+	struct insn_setting setting;
 	uint8_t bytes[INSN_MAX_BYTES];
 	struct insn_decoded decoded; /* length 0: not an instruction */
 	struct form *form; /* of bytes that are a promised instruction; NULL with `skip` or where they are none */
@@ -437,42 +485,21 @@ struct hostile {
 
 /* Bytes that the decoder refuses but that this processor may yet run, prefixes ignored, as something the guest was not
  * promised: hypercalls, EVEX. Only the engine is asked about them. */
-static bool hides_unpromised(const struct harness *harness, bool mode64, const uint8_t bytes[INSN_MAX_BYTES])
+static bool hides_unpromised(const struct harness *harness, struct insn_setting setting,
+			     const uint8_t bytes[INSN_MAX_BYTES])
 {
 	static const uint8_t prefixes[] = {0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65};
 	unsigned at = 0;
-	while (at < INSN_MAX_BYTES &&
-	       (memchr(prefixes, bytes[at], sizeof prefixes) != NULL || (mode64 && (bytes[at] & 0xf0) == 0x40)))
+	while (at < INSN_MAX_BYTES && (memchr(prefixes, bytes[at], sizeof prefixes) != NULL ||
+				       (setting.code == CODE_64 && (bytes[at] & 0xf0) == 0x40)))
 		at++;
 	if (at == INSN_MAX_BYTES)
 		return false;
 	struct insn_decoded decoded;
 	return bytes[at] == 0x62 ||
-	       (insn_decode(&harness->decoder, mode64, bytes + at, INSN_MAX_BYTES - at, &decoded) &&
+	       (insn_decode(&harness->decoder, setting, bytes + at, INSN_MAX_BYTES - at, &decoded) &&
 		(!table_promised(&harness->model, &decoded.insn) ||
 		 table_system(&decoded.insn, decoded.operand) != NULL));
-}
-
-static struct hostile draw_hostile(struct harness *harness, bool mode64, uint64_t number, struct case_maker *maker)
-{
-	struct hostile hostile = {.variant = VARIANT_REGISTER};
-	*maker = (struct case_maker){.decoder = &harness->decoder, .model = &harness->model};
-	maker->random.state = random_mix(harness->seed ^ random_mix(number * 2 + mode64));
-	hostile_bytes(&maker->random, mode64, hostile.bytes);
-	if (!insn_decode(&harness->decoder, mode64, hostile.bytes, INSN_MAX_BYTES, &hostile.decoded)) {
-		memset(&hostile.decoded, 0, sizeof hostile.decoded);
-		return hostile;
-	}
-	bool promised = table_promised(&harness->model, &hostile.decoded.insn);
-	struct form *form = form_find(&harness->forms, form_key(&hostile.decoded, mode64, promised));
-	hostile.skip = form == NULL || form->class == FORM_SYSTEM;
-	if (hostile.skip || !promised)
-		return hostile;
-	if (form->accesses_memory)
-		hostile.variant = (enum variant)(VARIANT_HIT + (number >> 8) % (VARIANT_COUNT - 1));
-	hostile.skip = !case_variant_applies(form, hostile.variant);
-	hostile.form = form;
-	return hostile;
 }
 
 static unsigned hostile_number(uint64_t number)
@@ -480,46 +507,70 @@ static unsigned hostile_number(uint64_t number)
 	return (unsigned)(number | 0x80000000u);
 }
 
-static void build_hostile(struct case_maker *maker, const struct hostile *hostile, bool mode64, uint64_t number,
-			  struct insn_case *insn_case)
+static struct hostile draw_hostile(struct harness *harness, enum insn_code code, uint64_t number,
+				   struct case_maker *maker)
 {
-	case_build_raw(maker, mode64, hostile->bytes, insn_case);
-	insn_case->decoded = hostile->decoded;
-	insn_case->paging = paging_for(mode64, (unsigned)(number >> 16));
+	struct hostile hostile = {.variant = VARIANT_REGISTER};
+	*maker = maker_of(harness);
+	maker->random.state = random_mix(harness->seed ^ random_mix(number * 4 + code));
+	hostile.setting = case_setting(maker, code, VARIANT_REGISTER, hostile_number(number));
+	hostile_bytes(&maker->random, code, hostile.bytes);
+	if (!insn_decode(&harness->decoder, hostile.setting, hostile.bytes, INSN_MAX_BYTES, &hostile.decoded)) {
+		memset(&hostile.decoded, 0, sizeof hostile.decoded);
+		return hostile;
+	}
+	bool promised = table_promised(&harness->model, &hostile.decoded.insn);
+	struct form *form = form_find(&harness->forms, form_key(&hostile.decoded, code, promised));
+	hostile.skip = form == NULL || form->class == FORM_SYSTEM;
+	if (hostile.skip || !promised)
+		return hostile;
+	if (form->accesses_memory)
+		hostile.variant = (enum variant)(VARIANT_HIT + (number >> 8) % (VARIANT_COUNT - 1));
+	hostile.skip = !harness_applies(harness, form, hostile.variant);
+	hostile.form = form;
+	return hostile;
 }
 
-void harness_show_hostile(struct harness *harness, bool mode64, uint64_t number)
+static void build_hostile(struct case_maker *maker, const struct hostile *hostile, uint64_t number,
+			  struct insn_case *insn_case)
+{
+	case_build_raw(maker, hostile->setting, hostile->bytes, insn_case);
+	insn_case->decoded = hostile->decoded;
+	insn_case->paging = paging_for(hostile->setting.code, (unsigned)(number >> 16));
+}
+
+void harness_show_hostile(struct harness *harness, enum insn_code code, uint64_t number)
 {
 	struct case_maker maker;
-	struct hostile hostile = draw_hostile(harness, mode64, number, &maker);
+	struct hostile hostile = draw_hostile(harness, code, number, &maker);
 	if (hostile.form != NULL) {
 		harness_show_case(harness, hostile.form, hostile.variant, hostile_number(number));
 		return;
 	}
-	build_hostile(&maker, &hostile, mode64, number, &harness->current);
+	build_hostile(&maker, &hostile, number, &harness->current);
 	print_bytes(&harness->current);
 	print_case(&harness->current);
 }
 
 /* Bytes that are an instruction are tried with operands of their own by their form; what remains must be #UD on both.
  */
-enum harness_verdict harness_hostile(struct harness *harness, bool mode64, uint64_t number)
+enum harness_verdict harness_hostile(struct harness *harness, enum insn_code code, uint64_t number)
 {
 	struct insn_case *insn_case = &harness->current;
 	struct case_maker maker;
-	struct hostile hostile = draw_hostile(harness, mode64, number, &maker);
+	struct hostile hostile = draw_hostile(harness, code, number, &maker);
 	if (hostile.skip)
 		return VERDICT_NOT_DRAWN;
 	if (hostile.form != NULL)
 		return harness_case(harness, hostile.form, hostile.variant, hostile_number(number));
-	build_hostile(&maker, &hostile, mode64, number, insn_case);
-	if (hostile.decoded.insn.length != 0 || hides_unpromised(harness, mode64, hostile.bytes))
+	build_hostile(&maker, &hostile, number, insn_case);
+	if (hostile.decoded.insn.length != 0 || hides_unpromised(harness, hostile.setting, hostile.bytes))
 		run_undefined(harness, insn_case);
 	else
 		run_and_compare(harness, insn_case, number);
 	char title[80], replay[80];
-	snprintf(title, sizeof title, "%s, random bytes", mode64 ? "64-bit" : "32-bit");
+	snprintf(title, sizeof title, "%s, random bytes", insn_code_names[code]);
 	snprintf(replay, sizeof replay, "--seed %llu --hostile-case %u/%llu", (unsigned long long)harness->seed,
-		 mode64 ? 64 : 32, (unsigned long long)number);
+		 insn_code_bits[code], (unsigned long long)number);
 	return judge(harness, insn_case, title, replay);
 }

@@ -27,7 +27,7 @@ struct harness_progress {
 	unsigned variant, number;
 	bool hostile_phase;
 	uint64_t hostile; /* the number of the string of random bytes */
-	bool hostile64;
+	enum insn_code hostile_code;
 	unsigned failures_shown;
 	uint64_t cases, failures, undrawn, crashes;
 	uint64_t outcome[OUTCOME_UNKNOWN + 1]; /* of the real CPU */
@@ -63,6 +63,10 @@ struct harness_options {
 struct harness *harness_create(const struct harness_options *options, struct error *error);
 void harness_destroy(struct harness *harness);
 
+/* Does this host run such code at all, and can a form have the variant here? */
+bool harness_runs(const struct harness *harness, enum insn_code code);
+bool harness_applies(const struct harness *harness, const struct form *form, enum variant variant);
+
 enum harness_verdict { VERDICT_SAME, VERDICT_DIFFERS, VERDICT_NOT_DRAWN };
 
 /* The case with number `number` of a form and variant: the same for the same seed. */
@@ -72,12 +76,12 @@ enum harness_verdict harness_case(struct harness *harness, struct form *form, en
 void harness_show_case(struct harness *harness, const struct form *form, enum variant variant, unsigned number);
 
 /* Random bytes as code, any bytes: must agree on whether they are an instruction, and on what it does. */
-enum harness_verdict harness_hostile(struct harness *harness, bool mode64, uint64_t number);
+enum harness_verdict harness_hostile(struct harness *harness, enum insn_code code, uint64_t number);
 
 /* Memory and code as they are between cases. */
 void harness_reset_memory(struct harness *harness);
 
-void harness_show_hostile(struct harness *harness, bool mode64, uint64_t number);
+void harness_show_hostile(struct harness *harness, enum insn_code code, uint64_t number);
 
 /* All memory, both sides against the golden copy: finds stores that went where no operand was. */
 bool harness_check_memory(struct harness *harness);

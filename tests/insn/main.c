@@ -127,11 +127,14 @@ static int run_hostile_case(struct harness *harness, const char *text)
 {
 	unsigned mode;
 	unsigned long long number;
-	if (sscanf(text, "%u/%llu", &mode, &number) != 2) {
-		fprintf(stderr, "test-insn: --hostile-case wants 64/NUMBER or 32/NUMBER\n");
-		return 2;
+	if (sscanf(text, "%u/%llu", &mode, &number) == 2) {
+		for (unsigned code = 0; code < CODE_COUNT; code++) {
+			if (insn_code_bits[code] == mode)
+				return harness_hostile(harness, (enum insn_code)code, number) == VERDICT_DIFFERS;
+		}
 	}
-	return harness_hostile(harness, mode == 64, number) == VERDICT_DIFFERS;
+	fprintf(stderr, "test-insn: --hostile-case wants 64/NUMBER, 32/NUMBER or 16/NUMBER\n");
+	return 2;
 }
 
 static double seconds_now(void)

@@ -25,7 +25,7 @@ native_enter:
 	xrstor64 FRAME_XSAVE(%rbx)
 	movl	$1, FRAME_ACTIVE(%rbx)
 	mov	FRAME_DS(%rbx), %ds
-	mov	FRAME_DS(%rbx), %es
+	mov	FRAME_ES(%rbx), %es
 	mov	FRAME_FS(%rbx), %fs
 	mov	FRAME_GS(%rbx), %gs
 	cmpl	$0, FRAME_MODE32(%rbx)
@@ -34,7 +34,8 @@ native_enter:
 	wrfsbase %rax
 	mov	FRAME_GS_BASE(%rbx), %rax
 	wrgsbase %rax
-1:	pushq	FRAME_SS(%rbx)
+1:	mov	FRAME_IRET_STACK(%rbx), %rsp
+	pushq	FRAME_SS(%rbx)
 	pushq	FRAME_GPR+32(%rbx)
 	pushq	FRAME_RFLAGS(%rbx)
 	pushq	FRAME_CS(%rbx)
@@ -76,6 +77,8 @@ native_signal:
 	mov	%rax, FRAME_OUT_GS_BASE(%rbx)
 	mov	%fs, FRAME_OUT_FS(%rbx)
 	mov	%gs, FRAME_OUT_GS(%rbx)
+	mov	%ds, FRAME_OUT_DS(%rbx)
+	mov	%es, FRAME_OUT_ES(%rbx)
 	xor	%eax, %eax
 	mov	%eax, %fs
 	mov	%eax, %gs

@@ -15,8 +15,10 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "cpu/cpu.h"
 #include "layout.h"
 #include "native_frame.h"
+#include "segments.h"
 
 /* Shared with native.S, which reaches it without a register: hence one for the process, as the signal handlers are. */
 struct native_frame {
@@ -24,10 +26,11 @@ struct native_frame {
 	uint64_t gpr[16];
 	uint64_t rflags, fs_base, gs_base;
 	uint64_t rip, cs, ss; /* as IRETQ wants them */
-	uint16_t ds, fs, gs;
+	uint16_t ds, fs, gs, es;
 	uint64_t host_rsp, host_fs_base, host_gs_base, out_fs_base, out_gs_base;
-	uint16_t out_fs, out_gs;
+	uint16_t out_fs, out_gs, out_ds, out_es;
 	uint32_t active, mode32;
+	uint64_t iret_stack;
 } __attribute__((aligned(64)));
 
 extern struct native_frame native_frame;
@@ -42,9 +45,12 @@ _Static_assert(offsetof(struct native_frame, gs_base) == FRAME_GS_BASE, "layout 
 _Static_assert(offsetof(struct native_frame, rip) == FRAME_RIP, "layout of native_frame.h");
 _Static_assert(offsetof(struct native_frame, ds) == FRAME_DS, "layout of native_frame.h");
 _Static_assert(offsetof(struct native_frame, host_rsp) == FRAME_HOST_RSP, "layout of native_frame.h");
+_Static_assert(offsetof(struct native_frame, es) == FRAME_ES, "layout of native_frame.h");
 _Static_assert(offsetof(struct native_frame, out_gs) == FRAME_OUT_GS, "layout of native_frame.h");
+_Static_assert(offsetof(struct native_frame, out_es) == FRAME_OUT_ES, "layout of native_frame.h");
 _Static_assert(offsetof(struct native_frame, active) == FRAME_ACTIVE, "layout of native_frame.h");
 _Static_assert(offsetof(struct native_frame, mode32) == FRAME_MODE32, "layout of native_frame.h");
+_Static_assert(offsetof(struct native_frame, iret_stack) == FRAME_IRET_STACK, "layout of native_frame.h");
 _Static_assert(sizeof(struct native_frame) == FRAME_SIZE, "layout of native_frame.h");
 
 static const int native_signals[] = {SIGTRAP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGALRM};
@@ -52,6 +58,7 @@ static const int native_signals[] = {SIGTRAP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, S
 #define NATIVE_ALTERNATE_STACK 65536
 #define NATIVE_RUNS_PER_ALARM 256
 #define FLAG_TRAP 0x100u
+#define NATIVE_IRET_PAGE 0x8000u
 
 struct native_capture {
 	struct insn_state state;
@@ -62,7 +69,7 @@ struct native_capture {
 struct native {
 	uint8_t *code, *data;
 	int code_fd, data_fd;
-	bool mode32, alarm_armed;
+	bool mode32, segments, alarm_armed;
 	unsigned runs;
 	void *alternate_stack;
 	struct sigaction previous[NATIVE_SIGNALS];
@@ -103,8 +110,12 @@ static void capture_registers(struct insn_state *state, const greg_t *gregs)
 	state->rflags = (uint64_t)gregs[REG_EFL];
 	state->fs_base = native_frame.out_fs_base;
 	state->gs_base = native_frame.out_gs_base;
-	state->fs = native_frame.out_fs;
-	state->gs = native_frame.out_gs;
+	state->selector[CPU_CS] = (uint16_t)gregs[REG_CSGSFS];
+	state->selector[CPU_SS] = (uint16_t)(gregs[REG_CSGSFS] >> 48);
+	state->selector[CPU_DS] = native_frame.out_ds;
+	state->selector[CPU_ES] = native_frame.out_es;
+	state->selector[CPU_FS] = native_frame.out_fs;
+	state->selector[CPU_GS] = native_frame.out_gs;
 }
 
 void native_capture(int number, siginfo_t *info, void *context)
@@ -176,13 +187,18 @@ static bool map_all(struct native *native, struct error *error)
 	return true;
 }
 
-static bool ldt_entry(unsigned entry, uint64_t base, uint32_t limit, bool pages)
+static bool ldt_set(unsigned number)
 {
-	struct user_desc descriptor = {.entry_number = entry,
-				       .base_addr = (uint32_t)base,
-				       .limit = limit,
-				       .seg_32bit = 1,
-				       .limit_in_pages = pages};
+	const struct segment_entry *entry = &segment_entries[number];
+	struct user_desc descriptor = {.entry_number = number,
+				       .base_addr = entry->base,
+				       .limit = entry->limit,
+				       .contents = entry->code	 ? MODIFY_LDT_CONTENTS_CODE
+						   : entry->down ? MODIFY_LDT_CONTENTS_STACK
+								 : MODIFY_LDT_CONTENTS_DATA,
+				       .seg_32bit = entry->big,
+				       .read_exec_only = entry->locked,
+				       .limit_in_pages = entry->pages};
 	return syscall(SYS_modify_ldt, 0x11, &descriptor, sizeof descriptor) == 0;
 }
 
@@ -205,20 +221,75 @@ static bool install_handlers(struct native *native, struct error *error)
 	return true;
 }
 
-/* A 32-bit code segment that does not work raises a fault, at once. */
-static bool probe_mode32(struct native *native)
+/* A code segment that does not work raises a fault, at once. */
+static bool probe(struct native *native, const uint16_t selector[6], uint64_t rip)
 {
-	if (!ldt_entry(0, LAYOUT_FS_BASE32, 0xfffff, true) || !ldt_entry(1, LAYOUT_GS_BASE32, LAYOUT_GS_LIMIT32, false))
-		return false;
-	native->mode32 = true;
-	struct insn_state state = {.rip = LAYOUT_CODE, .rflags = 0x202};
+	struct insn_state state = {.rip = rip, .rflags = 0x202};
+	memcpy(state.selector, selector, sizeof state.selector);
+	state.gpr[CPU_RSP] = (uint64_t)segment_stack_high[0] << 16 | 0x1000;
 	state.xsave[0] = 0x7f;
 	state.xsave[1] = 0x03;
 	state.xsave[24] = 0x80;
 	state.xsave[25] = 0x1f;
 	struct insn_result result;
 	native_run(native, false, false, &state, &result);
-	return result.outcome == OUTCOME_DONE && result.state.rip == LAYOUT_CODE;
+	return result.outcome == OUTCOME_DONE && result.state.rip == rip &&
+	       result.state.gpr[CPU_RSP] == state.gpr[CPU_RSP];
+}
+
+static bool probe_mode32(struct native *native)
+{
+	static const uint16_t selector[6] = {LAYOUT_DS, LAYOUT_CS32, LAYOUT_DS, LAYOUT_DS, LAYOUT_FS32, LAYOUT_GS32};
+	return ldt_set(0) && ldt_set(1) && probe(native, selector, LAYOUT_CODE);
+}
+
+/* A 16-bit code segment with a 16-bit stack. Kernels without CONFIG_X86_16BIT refuse the descriptors. */
+static bool probe_segments(struct native *native)
+{
+	uint16_t selector[6] = {LAYOUT_DS, 0, 0, LAYOUT_DS, LAYOUT_DS, LAYOUT_DS};
+	uint64_t rip = 0;
+	for (unsigned i = 0; i < SEGMENT_ENTRIES; i++) {
+		const struct segment_entry *entry = &segment_entries[i];
+		if (!ldt_set(i))
+			return false;
+		if (entry->code && !entry->big && selector[CPU_CS] == 0) {
+			selector[CPU_CS] = SEGMENT_SELECTOR(i);
+			rip = LAYOUT_CODE - entry->base;
+		}
+		if (entry->reach == REACH_STACK && !entry->big && selector[CPU_SS] == 0)
+			selector[CPU_SS] = SEGMENT_SELECTOR(i);
+	}
+	return probe(native, selector, rip);
+}
+
+/* IRET leaves the upper half of ESP alone when SS is a 16-bit segment. So the one wanted must be there before. */
+static bool map_iret_stacks(struct error *error)
+{
+	for (unsigned i = 0; i < SEGMENT_STACK_HIGHS; i++) {
+		void *wanted = (void *)((uintptr_t)segment_stack_high[i] << 16 | NATIVE_IRET_PAGE); // NOLINT
+		if (mmap(wanted, LAYOUT_PAGE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_POPULATE, -1, 0) != wanted)
+			return error_set_errno(error, "cannot map a stack at its fixed address");
+	}
+	return true;
+}
+
+static void unmap_iret_stacks(void)
+{
+	for (unsigned i = 0; i < SEGMENT_STACK_HIGHS; i++)
+		munmap((void *)((uintptr_t)segment_stack_high[i] << 16 | NATIVE_IRET_PAGE), LAYOUT_PAGE); // NOLINT
+}
+
+/* The top of the stack that IRET pops from. */
+static uint64_t iret_stack(const struct insn_state *state)
+{
+	uint64_t high = segment_stack_high[0];
+	const struct segment_entry *stack = segment_find(state->selector[CPU_SS]);
+	if (stack != NULL && !stack->big) {
+		high = state->gpr[CPU_RSP] >> 16;
+		bug_if(high != segment_stack_high[0] && high != segment_stack_high[1]);
+	}
+	return high << 16 | (NATIVE_IRET_PAGE + LAYOUT_PAGE / 2);
 }
 
 struct native *native_create(struct error *error)
@@ -234,11 +305,12 @@ struct native *native_create(struct error *error)
 	}
 	native->code_fd = native->data_fd = -1;
 	native_owner = native;
-	if (!map_all(native, error) || !install_handlers(native, error)) {
+	if (!map_all(native, error) || !map_iret_stacks(error) || !install_handlers(native, error)) {
 		native_destroy(native);
 		return NULL;
 	}
 	native->mode32 = probe_mode32(native);
+	native->segments = native->mode32 && probe_segments(native);
 	return native;
 }
 
@@ -263,6 +335,7 @@ void native_destroy(struct native *native)
 	unmap(native->code, LAYOUT_CODE_SIZE);
 	unmap(native->data, LAYOUT_DATA_SIZE);
 	munmap((void *)LAYOUT_CODE, LAYOUT_CODE_SIZE);
+	unmap_iret_stacks();
 	for (unsigned area = 0; area < AREA_COUNT; area++) {
 		munmap((void *)layout_area_base((enum layout_area)area, false), LAYOUT_AREA_SIZE); // NOLINT
 		munmap((void *)layout_area_base((enum layout_area)area, true), LAYOUT_AREA_SIZE);  // NOLINT
@@ -294,6 +367,11 @@ void native_populate(struct native *native)
 bool native_has_mode32(const struct native *native)
 {
 	return native->mode32;
+}
+
+bool native_has_segments(const struct native *native)
+{
+	return native->segments;
 }
 
 uint8_t *native_code(struct native *native)
@@ -335,17 +413,19 @@ static void frame_fill(bool mode64, bool single_step, const struct insn_state *s
 	frame->fs_base = state->fs_base;
 	frame->gs_base = state->gs_base;
 	frame->rip = state->rip;
-	frame->cs = mode64 ? LAYOUT_CS64 : LAYOUT_CS32;
-	frame->ss = LAYOUT_DS;
-	frame->ds = LAYOUT_DS;
-	frame->fs = mode64 ? 0 : LAYOUT_FS32;
-	frame->gs = mode64 ? 0 : LAYOUT_GS32;
+	frame->cs = state->selector[CPU_CS];
+	frame->ss = state->selector[CPU_SS];
+	frame->ds = state->selector[CPU_DS];
+	frame->es = state->selector[CPU_ES];
+	frame->fs = state->selector[CPU_FS];
+	frame->gs = state->selector[CPU_GS];
+	frame->iret_stack = iret_stack(state);
 	frame->mode32 = !mode64;
 }
 
 static void classify(const struct native_capture *capture, uint64_t start, bool single_step, struct insn_result *result)
 {
-	enum { TRAP_DEBUG = 1, TRAP_BREAKPOINT = 3, TRAP_PAGE_FAULT = 14, ERROR_FETCH = 16 };
+	enum { TRAP_DEBUG = 1, TRAP_BREAKPOINT = 3, TRAP_PROTECTION = 13, TRAP_PAGE_FAULT = 14, ERROR_FETCH = 16 };
 	bool at_start = result->state.rip == start;
 	if (capture->signal == SIGALRM) {
 		result->outcome = OUTCOME_TIMEOUT;
@@ -358,6 +438,8 @@ static void classify(const struct native_capture *capture, uint64_t start, bool 
 		result->outcome = at_start ? OUTCOME_FETCH : OUTCOME_DONE;
 	} else if (at_start) {
 		result->outcome = OUTCOME_FAULT;
+	} else if (capture->trap == TRAP_PROTECTION) {
+		result->outcome = OUTCOME_DONE; /* the next instruction lies beyond the limit of CS */
 	} else {
 		result->outcome = OUTCOME_UNKNOWN;
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The real CPU as the reference: runs one instruction in this process, in a 64- or 32-bit code segment.
+ * The real CPU as the reference: runs one instruction in this process, in a 64-, 32- or 16-bit code segment.
  *
  * Theory of operation. The whole user-visible state is loaded (XRSTOR, segment bases, flags, all general registers),
  * then control jumps to the instruction. The bytes around it are INT3, so whatever it does, a signal arrives: SIGTRAP
@@ -31,6 +31,9 @@ void native_populate(struct native *native);
 
 /* Whether this host runs 32-bit code segments with LDT data segments. */
 bool native_has_mode32(const struct native *native);
+
+/* Whether it also runs 16-bit code segments, and segments with bases and limits. */
+bool native_has_segments(const struct native *native);
 
 uint8_t *native_code(struct native *native); /* writable view of the code pages */
 uint8_t *native_data(struct native *native); /* writable view of all areas, by layout_offset */

@@ -10,7 +10,7 @@ void report_forms(const struct harness *harness, FILE *out)
 {
 	for (size_t i = 0; i < harness->forms.count; i++) {
 		const struct form *form = &harness->forms.form[i];
-		fprintf(out, "%016llx %s %-9s %-18s ", (unsigned long long)form->key, form->mode64 ? "64" : "32",
+		fprintf(out, "%016llx %s %-9s %-18s ", (unsigned long long)form->key, insn_code_names[form->code],
 			class_names[form->class], form->group);
 		for (unsigned byte = 0; byte < form->sample_length; byte++)
 			fprintf(out, "%02x", form->sample[byte]);
@@ -31,7 +31,7 @@ void report_forms(const struct harness *harness, FILE *out)
 
 struct tally {
 	const char *group;
-	bool mode64;
+	enum insn_code code;
 	enum form_class class;
 	unsigned forms;
 	uint64_t cases[VARIANT_COUNT];
@@ -42,13 +42,12 @@ struct tally {
 static struct tally *tally_for(struct tally *tallies, unsigned *count, const struct form *form)
 {
 	for (unsigned i = 0; i < *count; i++) {
-		if (tallies[i].group == form->group && tallies[i].mode64 == form->mode64 &&
-		    tallies[i].class == form->class)
+		if (tallies[i].group == form->group && tallies[i].code == form->code && tallies[i].class == form->class)
 			return &tallies[i];
 	}
 	if (*count == TALLIES)
 		return NULL;
-	tallies[*count] = (struct tally){.group = form->group, .mode64 = form->mode64, .class = form->class};
+	tallies[*count] = (struct tally){.group = form->group, .code = form->code, .class = form->class};
 	return &tallies[(*count)++];
 }
 
@@ -60,21 +59,22 @@ static bool moves_data(const struct form *form)
 }
 
 /* Too few cases of a kind, or cases for MMIO that never reached it although they completed. */
-static unsigned form_shortfall(const struct form *form, const struct harness_count *count, unsigned minimum,
-			       bool engine)
+static unsigned form_shortfall(const struct harness *harness, const struct form *form,
+			       const struct harness_count *count, unsigned minimum)
 {
 	if (form->class == FORM_SYSTEM)
 		return 0;
 	for (unsigned variant = 0; variant < VARIANT_COUNT; variant++) {
-		if (case_variant_applies(form, (enum variant)variant) && count->cases[variant] < minimum)
+		if (harness_applies(harness, form, (enum variant)variant) && count->cases[variant] < minimum)
 			return 1;
 	}
-	return engine && moves_data(form) && minimum >= 10 && count->completed[VARIANT_MMIO] >= 10 && count->mmio == 0;
+	return harness->engine != NULL && moves_data(form) && minimum >= 10 && count->completed[VARIANT_MMIO] >= 10 &&
+	       count->mmio == 0;
 }
 
 static void print_tally(const struct tally *tally, FILE *out)
 {
-	fprintf(out, "%-10s %s %-20s %6u", class_names[tally->class], tally->mode64 ? "64" : "32", tally->group,
+	fprintf(out, "%-10s %s %-20s %6u", class_names[tally->class], insn_code_names[tally->code], tally->group,
 		tally->forms);
 	for (unsigned variant = 0; variant < VARIANT_COUNT; variant++)
 		fprintf(out, " %9llu", (unsigned long long)tally->cases[variant]);
@@ -105,7 +105,7 @@ static unsigned print_system(const struct harness *harness, FILE *out)
 			continue;
 		last = form->mnemonic;
 		fprintf(out, "  %-10s %s %s: tests/system/%s.c%s\n", ZydisMnemonicGetString(form->mnemonic),
-			form->mode64 ? "64" : "32", form->system->reason, form->system->test,
+			insn_code_names[form->code], form->system->reason, form->system->test,
 			exists ? "" : " IS MISSING");
 	}
 	return missing;
@@ -115,7 +115,6 @@ unsigned report_summary(const struct harness *harness, unsigned minimum, FILE *o
 {
 	struct tally tallies[TALLIES];
 	unsigned count = 0, short_of = 0;
-	bool mode32 = native_has_mode32(harness->native);
 	for (size_t i = 0; i < harness->forms.count; i++) {
 		const struct form *form = &harness->forms.form[i];
 		struct tally *tally = tally_for(tallies, &count, form);
@@ -124,18 +123,22 @@ unsigned report_summary(const struct harness *harness, unsigned minimum, FILE *o
 		tally->forms++;
 		for (unsigned variant = 0; variant < VARIANT_COUNT; variant++)
 			tally->cases[variant] += harness->progress->form[i].cases[variant];
-		if (form->mode64 || mode32)
-			short_of += form_shortfall(form, &harness->progress->form[i], minimum, harness->engine != NULL);
+		if (harness_runs(harness, form->code))
+			short_of += form_shortfall(harness, form, &harness->progress->form[i], minimum);
 	}
-	fprintf(out, "class    mode group                 forms");
+	fprintf(out, "class      mode   group                 forms");
 	for (unsigned variant = 0; variant < VARIANT_COUNT; variant++)
 		fprintf(out, " %9s", variant_names[variant]);
 	fputc('\n', out);
 	for (unsigned i = 0; i < count; i++)
 		print_tally(&tallies[i], out);
 	short_of += print_system(harness, out);
-	if (!mode32)
+	if (!harness_runs(harness, CODE_32))
 		fprintf(out,
 			"\nSKIPPED: this host does not run 32-bit code segments; 32-bit forms were not compared\n");
+	else if (!harness_runs(harness, CODE_16))
+		fprintf(out,
+			"\nSKIPPED: this host has no LDT, or no 16-bit segments in it; 16-bit forms and limits were "
+			"not compared\n");
 	return short_of;
 }

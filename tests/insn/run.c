@@ -33,8 +33,8 @@ static void run_variant(struct harness *harness, struct form *form, enum variant
 	harness->failures_shown_limit = limit;
 	if (!harness_check_memory(harness) && progress->failures == before) {
 		progress->failures++;
-		printf("DIFFERS %s, %s, form: %s: a store went where no operand was\n",
-		       form->mode64 ? "64-bit" : "32-bit", variant_names[variant], form->text);
+		printf("DIFFERS %s, %s, form: %s: a store went where no operand was\n", insn_code_names[form->code],
+		       variant_names[variant], form->text);
 	}
 	if (progress->failures - before > FAILURES_PER_VARIANT && !harness->plant && progress->failures_shown < limit)
 		printf("  %llu of %u cases of this form and kind differ\n",
@@ -44,12 +44,11 @@ static void run_variant(struct harness *harness, struct form *form, enum variant
 static void run_form(struct harness *harness, const struct run_plan *plan, struct form *form)
 {
 	struct harness_progress *progress = harness->progress;
-	if (form->class == FORM_SYSTEM || (!form->mode64 && !native_has_mode32(harness->native)) ||
-	    !is_chosen(plan, form))
+	if (form->class == FORM_SYSTEM || !harness_runs(harness, form->code) || !is_chosen(plan, form))
 		return;
 	for (; progress->variant < VARIANT_COUNT; progress->variant++) {
 		enum variant variant = (enum variant)progress->variant;
-		if (case_variant_applies(form, variant))
+		if (harness_applies(harness, form, variant))
 			run_variant(harness, form, variant,
 				    variant == VARIANT_REGISTER ? plan->register_cases : plan->memory_cases);
 		progress->number = 0;
@@ -61,12 +60,11 @@ static void run_hostile(struct harness *harness, const struct run_plan *plan)
 	struct harness_progress *progress = harness->progress;
 	progress->hostile_phase = true;
 	for (; progress->hostile < plan->hostile; progress->hostile++) {
-		if (progress->hostile64)
-			harness_hostile(harness, true, progress->hostile);
-		progress->hostile64 = false;
-		if (native_has_mode32(harness->native))
-			harness_hostile(harness, false, progress->hostile);
-		progress->hostile64 = true;
+		for (; progress->hostile_code < CODE_COUNT; progress->hostile_code++) {
+			if (harness_runs(harness, progress->hostile_code))
+				harness_hostile(harness, progress->hostile_code, progress->hostile);
+		}
+		progress->hostile_code = CODE_64;
 	}
 }
 
@@ -88,8 +86,7 @@ static void skip_case(struct harness_progress *progress)
 		progress->number++;
 		return;
 	}
-	progress->hostile += !progress->hostile64;
-	progress->hostile64 = !progress->hostile64;
+	progress->hostile_code++; /* beyond the last: the loop goes on with the next number */
 }
 
 static void report_crash(struct harness *harness, int status)
@@ -98,15 +95,14 @@ static void report_crash(struct harness *harness, int status)
 	const char *how = WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "exit";
 	if (progress->hostile_phase) {
 		printf("CRASH (%s) random bytes\n", how);
-		harness_show_hostile(harness, progress->hostile64, progress->hostile);
+		harness_show_hostile(harness, progress->hostile_code, progress->hostile);
 		printf("  replay: --seed %llu --hostile-case %u/%llu\n", (unsigned long long)harness->seed,
-		       progress->hostile64 ? 64 : 32, (unsigned long long)progress->hostile);
+		       insn_code_bits[progress->hostile_code], (unsigned long long)progress->hostile);
 		return;
 	}
 	const struct form *form = &harness->forms.form[progress->position];
 	enum variant variant = (enum variant)progress->variant;
-	printf("CRASH (%s) %s, %s, form: %s\n", how, form->mode64 ? "64-bit" : "32-bit", variant_names[variant],
-	       form->text);
+	printf("CRASH (%s) %s, %s, form: %s\n", how, insn_code_names[form->code], variant_names[variant], form->text);
 	harness_show_case(harness, form, variant, progress->number);
 	printf("  replay: --seed %llu --replay %016llx/%u/%u\n", (unsigned long long)harness->seed,
 	       (unsigned long long)form->key, variant, progress->number);
@@ -151,7 +147,7 @@ void run_all(struct harness *harness, const struct run_plan *plan)
 {
 	struct harness_progress *progress = harness->progress;
 	memset(progress, 0, harness->progress_size);
-	progress->hostile64 = true;
+	progress->hostile_code = CODE_64;
 	if (plan->no_fork) {
 		run_from(harness, plan);
 		return;

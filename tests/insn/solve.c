@@ -41,11 +41,32 @@ static uint64_t bits_mask(unsigned bits)
 	return bits >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << bits) - 1;
 }
 
-static uint64_t segment_base(const struct insn_case *insn_case, ZydisRegister segment)
+static enum cpu_segment_name segment_name(ZydisRegister segment)
 {
-	if (segment == ZYDIS_REGISTER_FS)
+	return segment < ZYDIS_REGISTER_ES || segment > ZYDIS_REGISTER_GS
+		   ? CPU_DS
+		   : (enum cpu_segment_name)(segment - ZYDIS_REGISTER_ES);
+}
+
+const struct segment_entry *operand_segment(const struct insn_case *insn_case, const ZydisDecodedOperand *operand)
+{
+	return insn_case->mode64 ? NULL : segment_find(insn_case->initial.selector[segment_name(operand->mem.segment)]);
+}
+
+uint64_t case_code_base(const struct insn_case *insn_case)
+{
+	return insn_case->mode64 ? 0 : segment_find(insn_case->initial.selector[CPU_CS])->base;
+}
+
+static uint64_t segment_base(const struct insn_case *insn_case, const ZydisDecodedOperand *operand)
+{
+	if (!insn_case->mode64) {
+		const struct segment_entry *entry = operand_segment(insn_case, operand);
+		return entry == NULL ? 0 : entry->base;
+	}
+	if (operand->mem.segment == ZYDIS_REGISTER_FS)
 		return insn_case->initial.fs_base;
-	if (segment == ZYDIS_REGISTER_GS)
+	if (operand->mem.segment == ZYDIS_REGISTER_GS)
 		return insn_case->initial.gs_base;
 	return 0;
 }
@@ -93,10 +114,14 @@ static uint64_t offset_without(const struct insn_case *insn_case, const ZydisDec
 	return offset;
 }
 
+uint64_t operand_offset(const struct insn_case *insn_case, const ZydisDecodedOperand *operand)
+{
+	return offset_without(insn_case, operand, true, true) & bits_mask(address_bits(insn_case, operand));
+}
+
 uint64_t operand_linear(const struct insn_case *insn_case, const ZydisDecodedOperand *operand)
 {
-	uint64_t offset = offset_without(insn_case, operand, true, true) & bits_mask(address_bits(insn_case, operand));
-	return (segment_base(insn_case, operand->mem.segment) + offset) & linear_mask(insn_case);
+	return (segment_base(insn_case, operand) + operand_offset(insn_case, operand)) & linear_mask(insn_case);
 }
 
 /* ---- solving ---- */
@@ -137,7 +162,7 @@ static bool set_displacement(struct unknown *unknown, uint64_t value)
 	if (((sign_extend(value, size) ^ value) & bits_mask(unknown->bits)) != 0)
 		return false;
 	memcpy(unknown->insn_case->bytes + insn->raw.disp.offset, &value, size / 8);
-	return insn_decode(unknown->maker->decoder, unknown->insn_case->mode64, unknown->insn_case->bytes,
+	return insn_decode(unknown->maker->decoder, unknown->insn_case->setting, unknown->insn_case->bytes,
 			   INSN_MAX_BYTES, &unknown->insn_case->decoded);
 }
 
@@ -204,7 +229,7 @@ bool operand_solve(struct case_maker *maker, struct insn_case *insn_case, const 
 					       ? -1
 					       : register_number(mem->index),
 				  .bits = address_bits(insn_case, operand)};
-	unknown.want = (linear - segment_base(insn_case, mem->segment)) & linear_mask(insn_case);
+	unknown.want = (linear - segment_base(insn_case, operand)) & linear_mask(insn_case);
 	if ((unknown.want & ~bits_mask(unknown.bits)) != 0)
 		return false;
 	if (unknown.base >= 0 && unknown.base == unknown.index && !is_settled(&unknown, unknown.base))

@@ -15,8 +15,8 @@ struct insn_state {
 	uint64_t gpr[16];
 	uint64_t rip;
 	uint64_t rflags;
-	uint64_t fs_base, gs_base;
-	uint16_t fs, gs;
+	uint64_t fs_base, gs_base; /* 64-bit code only */
+	uint16_t selector[6];	   /* enum cpu_segment_name */
 };
 
 enum insn_outcome {

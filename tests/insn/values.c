@@ -195,8 +195,27 @@ static uint64_t value_flags(struct random *random)
 	return flags;
 }
 
-void value_state(struct random *random, bool mode64, struct insn_state *state)
+static void value_segments(struct random *random, struct insn_setting setting, struct insn_state *state)
 {
+	static const uint16_t flat64[6] = {LAYOUT_DS, LAYOUT_CS64, LAYOUT_DS, LAYOUT_DS, 0, 0};
+	static const uint16_t flat32[6] = {LAYOUT_DS, LAYOUT_CS32, LAYOUT_DS, LAYOUT_DS, LAYOUT_FS32, LAYOUT_GS32};
+	if (setting.segmented) {
+		segments_choose(random, setting.code == CODE_16, setting.stack16, state->selector);
+	} else {
+		memcpy(state->selector, setting.code == CODE_64 ? flat64 : flat32, sizeof flat64);
+	}
+	if (setting.code == CODE_64) {
+		state->fs_base = LAYOUT_FS_BASE64;
+		state->gs_base = LAYOUT_GS_BASE64;
+	}
+	if (setting.stack16)
+		state->gpr[CPU_RSP] = (uint64_t)segment_stack_high[random_below(random, SEGMENT_STACK_HIGHS)] << 16 |
+				      (state->gpr[CPU_RSP] & 0xffff);
+}
+
+void value_state(struct random *random, struct insn_setting setting, struct insn_state *state)
+{
+	bool mode64 = setting.code == CODE_64;
 	memset(state, 0, sizeof *state);
 	for (unsigned i = 0; i < 16; i++)
 		state->gpr[i] = mode64 ? value_integer(random) : (uint32_t)value_integer(random);
@@ -204,10 +223,7 @@ void value_state(struct random *random, bool mode64, struct insn_state *state)
 	value_legacy_area(random, state->xsave);
 	state->xsave[STATE_XSAVE_HEADER] = 7;
 	value_vector(random, state->xsave + STATE_XSAVE_AVX, 256);
-	state->fs = mode64 ? 0 : LAYOUT_FS32;
-	state->gs = mode64 ? 0 : LAYOUT_GS32;
-	state->fs_base = mode64 ? LAYOUT_FS_BASE64 : LAYOUT_FS_BASE32;
-	state->gs_base = mode64 ? LAYOUT_GS_BASE64 : LAYOUT_GS_BASE32;
+	value_segments(random, setting, state);
 }
 
 /* ---- reading back ---- */
