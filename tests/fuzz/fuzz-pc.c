@@ -53,9 +53,11 @@ struct board {
 static void image_submit(struct disk *disk, struct disk_request *request)
 {
 	struct image_disk *image = (struct image_disk *)disk;
-	assert(request->operation == DISK_FLUSH || request->sector + request->count <= disk->sectors);
-	uint8_t *ours = image->bytes + request->sector * DISK_SECTOR_SIZE;
-	size_t size = (size_t)request->count * DISK_SECTOR_SIZE;
+	uint64_t sector = request->operation == DISK_FLUSH ? 0 : request->sector;
+	uint32_t count = request->operation == DISK_FLUSH ? 0 : request->count;
+	assert(sector + count <= disk->sectors);
+	uint8_t *ours = image->bytes + sector * DISK_SECTOR_SIZE;
+	size_t size = (size_t)count * DISK_SECTOR_SIZE;
 	request->error = 0;
 	request->completed = request->count;
 	if (request->operation == DISK_READ)
@@ -279,11 +281,34 @@ static unsigned bus_master(struct board *board)
 	return (unsigned)io_read(&board->rig.ports, 0xcfc, 4) & 0xfff0;
 }
 
+/* To the CD-ROM drive, past a unit attention: addresses and lengths are small numbers. */
+static void give_packet(struct board *board, unsigned base)
+{
+	static const uint8_t packets[] = {0x00, 0x03, 0x12, 0x1b, 0x1e, 0x25, 0x28, 0x28,
+					  0x43, 0x46, 0x4a, 0x5a, 0xa8, 0xbd, 0xbe, 0x2b};
+	struct fuzz_rig *rig = &board->rig;
+	uint8_t packet[12] = {0};
+	if (fuzz_byte(rig) & 3) {
+		for (unsigned i = 0; i < 6; i++) /* TEST UNIT READY */
+			out(board, base, 2, 0);
+		out(board, base + 7, 1, 0xa0);
+	}
+	packet[0] = packets[fuzz_byte(rig) % sizeof packets];
+	packet[1] = fuzz_byte(rig);
+	packet[2] = packet[1] & 0x40 ? fuzz_byte(rig) & 0x2b : 0;
+	packet[5] = packet[8] = packet[9] = fuzz_byte(rig) & 0x1f;
+	packet[4] = packet[7] = fuzz_byte(rig) & 0x13;
+	for (unsigned i = 0; i < sizeof packet; i += 2)
+		out(board, base, 2, packet[i] | packet[i + 1] << 8);
+}
+
 static void run_ide(struct board *board)
 {
 	static const uint8_t commands[] = {0x20, 0x25, 0x30, 0x35, 0xa0, 0xa1, 0xc4, 0xc8, 0xca, 0xe7, 0xec, 0x08};
 	struct fuzz_rig *rig = &board->rig;
 	uint8_t choice = fuzz_byte(rig), command = commands[fuzz_byte(rig) % sizeof commands];
+	if (command == 0xa0)
+		choice |= 1;
 	unsigned base = choice & 1 ? 0x170 : 0x1f0, master = bus_master(board) + (choice & 1 ? 8 : 0);
 	uint32_t table = (choice & 0x38u) << 7;
 	for (unsigned i = 0; i < 2; i++) {
@@ -292,15 +317,17 @@ static void run_ide(struct board *board)
 	}
 	out(board, base + 0x206, 1, choice & 4 ? 4 : 0);
 	out(board, base + 0x206, 1, 0);
-	out(board, base + 6, 1, 0x40 | (choice & 2) << 3);
+	out(board, base + 6, 1, 0x40 | (command == 0xa0 ? 0 : (choice & 2) << 3));
 	for (unsigned reg = 1; reg <= 5; reg++)
-		out(board, base + reg, 1, reg <= 3 ? fuzz_byte(rig) & 0x1f : 0);
+		out(board, base + reg, 1,
+		    reg == 1			  ? choice >> 6 & 1
+		    : reg <= 3 || command == 0xa0 ? fuzz_byte(rig) & 0x1f
+						  : 0);
 	out(board, master + 4, 4, table);
 	out(board, master + 2, 1, 6);
 	out(board, base + 7, 1, command);
 	if (command == 0xa0)
-		for (unsigned i = 0; i < 6; i++)
-			out(board, base, 2, fuzz_number(rig, 2));
+		give_packet(board, base);
 	out(board, master, 1, choice & 0x40 ? 9 : 1);
 	for (unsigned i = 0; i < 600 && (in(board, base + 7) & 0x88) == 0x08; i++)
 		out(board, base, 4, io_read(&rig->ports, base, 4));
@@ -310,11 +337,12 @@ static void run_ide(struct board *board)
 
 static void run_floppy(struct board *board)
 {
-	static const uint8_t commands[][2] = {{0xe6, 9}, {0xc5, 9}, {0x4d, 6}, {0x0f, 3}, {0x07, 2},
-					      {0x08, 1}, {0x4a, 2}, {0x03, 3}, {0x42, 9}, {0x13, 4}};
+	static const uint8_t commands[][2] = {{0xe6, 9}, {0xc5, 9}, {0x4d, 6}, {0x04, 2}, {0x0e, 1},
+					      {0x94, 1}, {0x0f, 3}, {0x07, 2}, {0x08, 1}, {0x4a, 2},
+					      {0x03, 3}, {0x42, 9}, {0x13, 4}};
 	struct fuzz_rig *rig = &board->rig;
 	uint8_t choice = fuzz_byte(rig);
-	const uint8_t *command = commands[fuzz_byte(rig) % 10];
+	const uint8_t *command = commands[fuzz_byte(rig) % 13];
 	out(board, 0x3f2, 1, choice & 0x80 ? choice : 0x1c);
 	out(board, 0x3f7, 1, 2);
 	out(board, 0xd6, 1, 0xc0);
@@ -327,8 +355,11 @@ static void run_floppy(struct board *board)
 	out(board, 0x0a, 1, 2);
 	for (unsigned i = 0; i < 20 && (in(board, 0x3f4) & 0xd0) == 0xd0; i++)
 		(void)in(board, 0x3f5);
-	for (unsigned i = 0; i < command[1]; i++)
-		out(board, 0x3f5, 1, i == 0 ? command[0] : fuzz_byte(rig) & (choice & 2 ? 0x07 : 0xff));
+	for (unsigned i = 0; i < command[1]; i++) /* cylinder, head, sector, size, end of track */
+		out(board, 0x3f5, 1,
+		    i == 0	 ? command[0]
+		    : choice & 2 ? fuzz_byte(rig)
+				 : (const uint8_t[]){0, 0, 0, 0, 1, 2, 9, 0x1b, 0xff}[i]);
 	for (unsigned i = 0; i < 1024 && (in(board, 0x3f4) & 0xf0) == 0xf0; i++)
 		(void)in(board, 0x3f5);
 }
@@ -342,6 +373,29 @@ static void run_fwcfg(struct board *board)
 	(void)memory_write(&board->memory, 0x2000, descriptor, sizeof descriptor);
 	out(board, 0x514, 4, 0);
 	out(board, 0x518, 4, __builtin_bswap32(fuzz_byte(rig) < 0xf0 ? 0x2000 : (uint32_t)fuzz_number(rig, 4)));
+}
+
+/* A graphics mode of the DISPI, any of the VGA's registers, and the mouse switched on. */
+static void run_screen(struct board *board)
+{
+	struct fuzz_rig *rig = &board->rig;
+	uint8_t choice = fuzz_byte(rig);
+	for (unsigned i = 0; choice < 0x80 && i < 10; i++) {
+		static const uint8_t order[] = {4, 1, 2, 3, 5, 6, 7, 8, 9, 4};
+		out(board, 0x1ce, 2, order[i]);
+		out(board, 0x1cf, 2,
+		    order[i] == 4   ? (i == 0 ? 0u : 0x41u | (choice & 0x22u))
+		    : order[i] == 3 ? (choice & 0x38u)
+				    : fuzz_byte(rig) * 8u);
+	}
+	for (unsigned i = 0; choice >= 0x80 && i < 8; i++) {
+		static const uint16_t indexed[] = {0x3c4, 0x3ce, 0x3d4, 0x3c0};
+		unsigned port = indexed[fuzz_byte(rig) & 3];
+		out(board, port, 1, fuzz_byte(rig) & 0x1f);
+		out(board, port == 0x3c0 ? port : port + 1, 1, fuzz_byte(rig));
+	}
+	out(board, 0x64, 1, 0xd4);
+	out(board, 0x60, 1, 0xf4);
 }
 
 /* What the processors do with their interrupt controllers. */
@@ -360,6 +414,17 @@ static void run_processor(struct board *board)
 		(void)apic.msr_read(apic.opaque, msr, &value);
 	else
 		(void)apic.msr_write(apic.opaque, msr, fuzz_number(rig, 4));
+	if (choice & 8) { /* enabled, its timer set, and an input of the I/O APIC sent there */
+		static const uint16_t registers[] = {0xf0, 0x320, 0x380};
+		struct io_map *mmio = &board->mmio[choice & 1];
+		for (unsigned i = 0; i < 3; i++)
+			io_write(mmio, 0xfee00000 + registers[i], 4,
+				 i == 0	  ? 0x1ff
+				 : i == 1 ? 0x20000u | (fuzz_byte(rig) | 0x20u)
+					  : (uint64_t)fuzz_byte(rig) << 12);
+		io_write(mmio, 0xfec00000, 4, 0x10 + 2 * (fuzz_byte(rig) % 24u));
+		io_write(mmio, 0xfec00010, 4, fuzz_number(rig, 2) & 0xaff7);
+	}
 	if (choice & 0x40)
 		for (unsigned i = 0; i < 2; i++)
 			out(board, i == 0 ? 0x20 : 0xa0, 1, 0x20);
@@ -390,7 +455,7 @@ static void use(struct board *board)
 		ps2keyboard_key(pc_keyboard(board->pc), fuzz_byte(rig), choice & 1);
 	else if (choice < 0xc0)
 		ps2mouse_move(pc_mouse(board->pc), (int8_t)fuzz_byte(rig), (int8_t)fuzz_byte(rig), choice & 3);
-	else if (choice < 0xf8)
+	else if (choice < 0xd8)
 		ps2mouse_buttons(pc_mouse(board->pc), fuzz_byte(rig));
 	else if (choice < 0xfc)
 		look(board);
@@ -407,10 +472,10 @@ static uint64_t processor_time(void)
 
 static void step(struct board *board)
 {
-	static void (*const actions[16])(struct board *) = {
-	    touch_port, touch_port, touch_port, touch_port, touch_memory, touch_memory,	 configure, configure,
-	    run_ide,	run_ide,    run_floppy, run_floppy, run_fwcfg,	  run_processor, use,	    NULL};
-	unsigned action = fuzz_byte(&board->rig) % 16;
+	static void (*const actions[18])(struct board *) = {
+	    touch_port, touch_port, touch_port, touch_port, touch_memory,  touch_memory, configure,  configure, run_ide,
+	    run_ide,	run_floppy, run_floppy, run_fwcfg,  run_processor, use,		 run_screen, NULL,	NULL};
+	unsigned action = fuzz_byte(&board->rig) % 18;
 	if (actions[action] != NULL)
 		actions[action](board);
 	else
