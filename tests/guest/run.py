@@ -1,67 +1,30 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Runs one group of guest tests: boots Linux once (or once for each case), asks, compares, powers off.
+"""Runs one group of guest tests: boots Linux once (or once for each case), asks, compares, powers off; or the systems of a group
+of systems.py, by firmware.
 
 usage: run.py GROUP        with NFOLD naming the nfold to use; NFOLD_RUNNER=qemu runs the same under QEMU
 
 Prints a line with the time of each case. On failure the end of the console is shown. Exit status: 0 all passed, 1 not,
-77 when the guest's images are not there (`make guest` fetches them).
+77 when no guest's images are there (`make guest` fetches them).
 """
 
+import contextlib
 import json
 import os
 import re
 import subprocess
 import sys
-import time
+import tempfile
+from pathlib import Path
 
 import checks
+import systems
+from group import BOOT_SECONDS, Group, boot, check_dmesg, without_kernel_lines
 from guest import GUEST, Guest, GuestError, command_line, nfold_path, resident_beyond_ram, runner_name
 
-BOOT_SECONDS = 120
 MIB = 1 << 20
 OVERHEAD_LIMIT = 64 * MIB
-
-
-class Group:
-    """One group's cases, their times and outcomes."""
-
-    def __init__(self, name):
-        self.name = name
-        self.failed = 0
-        self.count = 0
-        self.since = time.monotonic()
-
-    def report(self, case, problem=None):
-        now = time.monotonic()
-        self.count += 1
-        self.failed += problem is not None
-        print(f"  {'FAILED' if problem else 'ok':<6} {now - self.since:7.2f} s  {case}", flush=True)
-        if problem:
-            print("         " + str(problem).replace("\n", "\n         "), flush=True)
-        self.since = now
-
-    def equal(self, case, got, expected):
-        matches = expected.fullmatch(got) if isinstance(expected, re.Pattern) else got == expected
-        wanted = expected.pattern if isinstance(expected, re.Pattern) else expected
-        self.report(case, None if matches else f"got {got!r}\nexpected {wanted!r}")
-
-    def commands(self, guest, table, seconds=120):
-        for case, command, expected in table:
-            output, status = guest.shell(command, seconds)
-            output = without_kernel_lines(output).strip()
-            if status != 0:
-                self.report(case, f"status {status}, output {output!r}")
-            else:
-                self.equal(case, output, expected)
-
-    def power_off(self, guest):
-        self.equal("power-off ends the runner with status 0", guest.power_off(), 0)
-
-
-def without_kernel_lines(text):
-    """Kernel messages share the console with the output of commands."""
-    return "".join(line for line in text.splitlines(True) if not re.match(r"\[ *\d+\.\d{6}\] ", line))
 
 
 def start(image, memory_mib=512, cpu="max", append="", name=None):
@@ -69,11 +32,6 @@ def start(image, memory_mib=512, cpu="max", append="", name=None):
         runner_name(), GUEST / "vmlinuz", GUEST / f"{image}.cpio.gz", f"console=ttyS0 {append}".strip(), memory_mib, cpu, name
     )
     return Guest(words)
-
-
-def boot(group, guest):
-    guest.boot(BOOT_SECONDS)
-    group.report("boot to the shell")
 
 
 def check_vulnerabilities(group, guest):
@@ -87,18 +45,6 @@ def check_vulnerabilities(group, guest):
     if "meltdown" not in output:
         wrong.append(f"no list of vulnerabilities: {output!r}")
     group.report("no retpoline, return thunk or page-table isolation", "\n".join(wrong) or None)
-
-
-def check_dmesg(group, guest):
-    output, _ = guest.shell("dmesg")
-    wrong = [
-        line
-        for line in output.splitlines()
-        if checks.DMESG_TROUBLE.search(line) and not any(allowed.search(line) for allowed in checks.DMESG_ALLOWED)
-    ]
-    if "Linux version" not in output:
-        wrong.append("the log does not begin with the kernel's version")
-    group.report("kernel log without trouble", "\n".join(wrong) or None)
 
 
 def check_overhead(group, guest, memory_mib):
@@ -266,14 +212,33 @@ GROUPS = {
 }
 
 
-def main():
-    if len(sys.argv) != 2 or sys.argv[1] not in GROUPS:
-        print(f"usage: run.py {'|'.join(GROUPS)}", file=sys.stderr)
-        return 2
-    if not (GUEST / "vmlinuz").exists():
-        print("no guest images: run `make guest`")
-        return 77
-    group = Group(sys.argv[1])
+def run_linux(group):
+    """A group of Linux guests without firmware."""
+    if (GUEST / "vmlinuz").exists():
+        GROUPS[group.name](group)
+    else:
+        group.skip("no guest images: run `make guest`")
+
+
+def run_systems(group):
+    """A group of systems; when one fails the others are asked all the same."""
+    with tempfile.TemporaryDirectory(prefix="nfold-systems-") as scratch:
+        for number, (title, ask, arguments, files) in enumerate(systems.GROUPS[group.name]):
+            group.about = title
+            missing = [file for file in files if not file.exists()]
+            if missing:
+                group.skip(f"there is no {missing[0].name}")
+                continue
+            folder = Path(scratch) / str(number)
+            folder.mkdir()
+            with reported(group):
+                ask(group, folder, *arguments)
+            group.about = ""
+
+
+@contextlib.contextmanager
+def reported(group):
+    """What goes wrong is a failed case, with the end of the console."""
     guests = []
     original = Guest.__init__
 
@@ -281,15 +246,32 @@ def main():
         original(self, *arguments, **options)
         guests.append(self)
 
+    before = group.failed
     Guest.__init__ = remember
     try:
-        GROUPS[group.name](group)
+        yield
     except (GuestError, OSError, subprocess.SubprocessError) as error:
         group.report("the guest", error)
-    if group.failed and guests:
+    finally:
+        Guest.__init__ = original
+    if group.failed > before and guests:
         print(f"--- the end of the console; command: {' '.join(guests[-1].words)}\n{guests[-1].tail()}")
-    print(f"{group.count - group.failed} of {group.count} cases passed")
-    return 1 if group.failed else 0
+
+
+def main():
+    if len(sys.argv) != 2 or sys.argv[1] not in GROUPS | systems.GROUPS:
+        print(f"usage: run.py {'|'.join(GROUPS | systems.GROUPS)}", file=sys.stderr)
+        return 2
+    group = Group(sys.argv[1])
+    if group.name in systems.GROUPS:
+        run_systems(group)
+    else:
+        with reported(group):
+            run_linux(group)
+    print(f"{group.count - group.failed} of {group.count} cases passed, {group.skipped} skipped")
+    if group.failed:
+        return 1
+    return 77 if group.count == 0 else 0
 
 
 sys.exit(main())
