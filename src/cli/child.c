@@ -8,6 +8,9 @@
  * that errors before are printed on a terminal in order. Whoever of the two lives longer restores the terminal: we,
  * when nfold-vm ends for any reason; nfold-vm, when we are killed (it gets SIGTERM by PR_SET_PDEATHSIG).
  *
+ * With the screen on the terminal, the viewer (viewer.h) has both: the guest's process gets /dev/null and a file for
+ * its messages, which are shown when the terminal is as it was before.
+ *
  * Signals arrive through a signalfd. Those that end a process are passed on; a child that has not ended GRACE_MS later
  * is killed.
  */
@@ -22,6 +25,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -29,20 +34,25 @@
 #include <unistd.h>
 
 #include "cli/terminal.h"
+#include "cli/viewer.h"
 #include "control/report.h"
 #include "control/runtime.h"
 #include "control/signals.h"
 
 #define INPUT_MAX 65536
 #define GRACE_MS 800
-#define EXTRA_WORDS 8
+#define EXTRA_WORDS 10
+#define RESET_TEXT_MAX 128
 
 struct child {
 	pid_t pid;
-	int signals;	 /* signalfd */
-	int ready;	 /* read end, -1 after the child is ready */
-	int input;	 /* write end to the guest's serial input, -1: none */
-	bool console;	 /* stdin is a terminal and ours to read, once ready */
+	int signals;  /* signalfd */
+	int ready;    /* read end, -1 after the child is ready */
+	int input;    /* write end to the guest's serial input, -1: none */
+	bool console; /* stdin is a terminal and ours to read, once ready */
+	bool screen;  /* so is the whole terminal, for the viewer */
+	int messages; /* with the screen: the file that has the child's standard error */
+	struct viewer *viewer;
 	bool stdin_open; /* not yet at its end */
 	bool ended, killed;
 	int status;	    /* of waitpid */
@@ -88,9 +98,17 @@ static void keep_open(int fd)
 	(void)fcntl(fd, F_SETFD, 0);
 }
 
-static void exec_vm(const struct child_request *request, int ready, int input)
+/* The terminal, as a descriptor that the child keeps to set it right if we are killed. */
+static void keep_terminal(char text[static 32])
 {
-	char path[PATH_MAX], ready_text[16], terminal_text[16];
+	int terminal = fcntl(STDIN_FILENO, F_DUPFD, 3);
+	if (terminal >= 0)
+		(void)snprintf(text, 32, "--terminal-fd=%d", terminal);
+}
+
+static void exec_vm(const struct child *child, const struct child_request *request, int ready, int input)
+{
+	char path[PATH_MAX], ready_text[32], terminal_text[32] = "", reset_text[RESET_TEXT_MAX];
 	char **words = calloc((size_t)request->argc + EXTRA_WORDS, sizeof *words);
 	size_t count = 0;
 	if (words == NULL)
@@ -105,55 +123,75 @@ static void exec_vm(const struct child_request *request, int ready, int input)
 	(void)snprintf(ready_text, sizeof ready_text, "--ready-fd=%d", ready);
 	words[count++] = ready_text;
 	keep_open(ready);
-	if (input >= 0) {
-		int terminal = fcntl(STDIN_FILENO, F_DUPFD, 3);
-		(void)snprintf(terminal_text, sizeof terminal_text, "--terminal-fd=%d", terminal);
-		if (terminal >= 0)
-			words[count++] = terminal_text;
+	if (child->console || child->screen)
+		keep_terminal(terminal_text);
+	if (terminal_text[0] != '\0')
+		words[count++] = terminal_text;
+	if (child->console)
 		(void)dup2(input, STDIN_FILENO);
+	if (child->screen) {
+		words[count++] = (char *)(uintptr_t) "--terminal-reset";
+		words[count++] = (char *)(uintptr_t)viewer_terminal_reset(reset_text, sizeof reset_text);
+		(void)dup2(input, STDIN_FILENO);
+		(void)dup2(child->messages, STDOUT_FILENO);
+		(void)dup2(child->messages, STDERR_FILENO);
 	}
 	memcpy(words + count, request->argv, (size_t)request->argc * sizeof *words);
 	(void)execvp(path, words);
 }
 
 /* Runs in the child. */
-static void become_vm(const struct child_request *request, pid_t parent, const sigset_t *mask, int ready, int input)
+static void become_vm(const struct child *child, const struct child_request *request, pid_t parent,
+		      const sigset_t *mask, int ready, int input)
 {
 	(void)sigprocmask(SIG_SETMASK, mask, NULL);
 	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() == parent)
-		exec_vm(request, ready, input);
+		exec_vm(child, request, ready, input);
 	report_line("cannot start nfold-vm: %s; it should be next to nfold or in PATH", strerror(errno));
 	_exit(STATUS_HOST);
 }
 
 static bool block_signals(struct child *child, sigset_t *before)
 {
-	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD, SIGTSTP, SIGCONT};
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD, SIGTSTP, SIGCONT, SIGWINCH};
 	(void)signal(SIGPIPE, SIG_IGN);
 	child->signals = signals_open(numbers, sizeof numbers / sizeof numbers[0], before);
 	return child->signals >= 0;
 }
 
+/* The child's standard input, and our end of it: a pipe for the console, nothing for the screen. */
+static bool open_input(struct child *child, int input[2])
+{
+	input[0] = input[1] = -1;
+	if (child->console)
+		return pipe2(input, O_CLOEXEC) == 0;
+	if (!child->screen)
+		return true;
+	child->messages = memfd_create("nfold-messages", MFD_CLOEXEC);
+	input[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
+	return child->messages >= 0 && input[0] >= 0;
+}
+
 static bool child_start(struct child *child, const struct child_request *request)
 {
-	int ready[2], input[2] = {-1, -1};
+	int ready[2], input[2];
 	sigset_t mask;
 	pid_t self = getpid();
 	child->console = request->console && isatty(STDIN_FILENO);
-	if (!block_signals(child, &mask) || pipe2(ready, O_CLOEXEC) != 0 ||
-	    (child->console && pipe2(input, O_CLOEXEC) != 0))
+	child->screen = request->screen;
+	if (!block_signals(child, &mask) || pipe2(ready, O_CLOEXEC) != 0 || !open_input(child, input))
 		return false;
 	child->pid = fork();
 	if (child->pid == 0)
-		become_vm(request, self, &mask, ready[1], input[0]);
+		become_vm(child, request, self, &mask, ready[1], input[0]);
 	close(ready[1]);
 	child->ready = ready[0];
-	if (child->console) {
+	if (input[0] >= 0)
 		close(input[0]);
-		child->input = input[1];
-		(void)fcntl(child->input, F_SETFL, O_NONBLOCK);
-	}
+	if (input[1] >= 0)
+		(void)fcntl(input[1], F_SETFL, O_NONBLOCK);
+	child->input = input[1];
 	return child->pid > 0;
 }
 
@@ -166,15 +204,29 @@ static void child_end(struct child *child, int signal_number)
 		child->kill_at_ms = now_ms() + GRACE_MS;
 }
 
+static void open_viewer(struct child *child)
+{
+	struct error error = {0};
+	child->viewer = viewer_open(child->name, &error);
+	if (child->viewer != NULL)
+		return;
+	terminal_leave(&child->terminal);
+	child->stdin_open = false;
+	(void)report_error(&error);
+	child_end(child, SIGTERM);
+}
+
 static void became_ready(struct child *child)
 {
 	close(child->ready);
 	child->ready = -1;
-	if (!child->console)
+	if (!child->console && !child->screen)
 		return;
 	report_line("guest '%s' runs; Ctrl-] q ends it, Ctrl-] Ctrl-] sends Ctrl-]", child->name);
 	child->stdin_open = true;
 	terminal_enter(&child->terminal);
+	if (child->screen)
+		open_viewer(child);
 }
 
 /* The name and a newline; the end of the file without them means that the child failed, and says so itself. */
@@ -214,6 +266,16 @@ static void read_terminal(struct child *child)
 		child_end(child, SIGTERM);
 }
 
+/* A terminal that was hung up is readable and empty for ever. */
+static void read_viewer_keys(struct child *child)
+{
+	int bytes = 0;
+	if (ioctl(STDIN_FILENO, FIONREAD, &bytes) != 0 || bytes == 0)
+		child->stdin_open = false;
+	else if (!viewer_read_keys(child->viewer))
+		child_end(child, SIGTERM);
+}
+
 static void write_input(struct child *child)
 {
 	ssize_t sent = write(child->input, child->buffer, child->waiting);
@@ -239,12 +301,20 @@ static void read_signal(struct child *child)
 		child->ended = waitpid(child->pid, &child->status, WNOHANG) == child->pid;
 		break;
 	case SIGTSTP:
+		if (child->viewer != NULL)
+			viewer_suspend(child->viewer);
 		terminal_leave(&child->terminal);
 		(void)raise(SIGSTOP);
 		break;
 	case SIGCONT:
 		if (child->stdin_open)
 			terminal_enter(&child->terminal);
+		if (child->viewer != NULL)
+			viewer_resume(child->viewer);
+		break;
+	case SIGWINCH:
+		if (child->viewer != NULL)
+			viewer_resize(child->viewer);
 		break;
 	default:
 		child_end(child, (int)info.ssi_signo);
@@ -253,10 +323,12 @@ static void read_signal(struct child *child)
 
 static int wait_ms(const struct child *child)
 {
+	int viewer_ms = child->viewer != NULL ? viewer_wait_ms(child->viewer) : -1;
 	if (child->kill_at_ms == INT64_MAX || child->killed)
-		return -1;
+		return viewer_ms;
 	int64_t left = child->kill_at_ms - now_ms();
-	return left > 0 ? (int)left : 0;
+	int kill_ms = left > 0 ? (int)left : 0;
+	return viewer_ms >= 0 && viewer_ms < kill_ms ? viewer_ms : kill_ms;
 }
 
 static void child_wait_once(struct child *child)
@@ -266,12 +338,17 @@ static void child_wait_once(struct child *child)
 	    {.fd = child->ready, .events = POLLIN},
 	    {.fd = child->stdin_open ? STDIN_FILENO : -1, .events = POLLIN},
 	    {.fd = child->waiting > 0 ? child->input : -1, .events = POLLOUT},
+	    {.fd = child->viewer != NULL ? viewer_fd(child->viewer) : -1, .events = POLLIN},
 	};
 	(void)poll(fds, sizeof fds / sizeof fds[0], wait_ms(child));
 	if (fds[1].revents != 0)
 		read_ready(child);
-	if (fds[2].revents != 0)
+	if (fds[2].revents != 0 && child->viewer != NULL)
+		read_viewer_keys(child);
+	else if (fds[2].revents != 0)
 		read_terminal(child);
+	if (child->viewer != NULL)
+		viewer_step(child->viewer);
 	if (fds[3].revents != 0)
 		write_input(child);
 	if (fds[0].revents != 0)
@@ -294,6 +371,19 @@ static void remove_leftovers(const char *name)
 	if (runtime_claim(&runtime, name, &claim, NULL) == CLAIM_DONE)
 		runtime_release(&runtime, &claim);
 	runtime_close(&runtime);
+}
+
+/* What the child had to say while the terminal was not for messages. */
+static void show_messages(const struct child *child)
+{
+	char text[512];
+	off_t at = 0;
+	ssize_t got;
+	if (!child->screen)
+		return;
+	while ((got = pread(child->messages, text, sizeof text, at)) > 0 && write(STDERR_FILENO, text, (size_t)got) > 0)
+		at += got;
+	close(child->messages);
 }
 
 static int child_exit_status(const struct child *child, const char *name)
@@ -341,7 +431,9 @@ int child_run(const struct child_request *request)
 	}
 	while (!child->ended)
 		child_wait_once(child);
+	viewer_close(child->viewer);
 	terminal_leave(&child->terminal);
+	show_messages(child);
 	const char *known = memchr(child->name, '\0', child->name_used) != NULL ? child->name : "";
 	int status = child_exit_status(child, known[0] != '\0' || request->name_free ? known : request->name);
 	free(child);

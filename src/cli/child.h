@@ -9,6 +9,7 @@ struct child_request {
 	const char *name; /* of the guest; a stem if name_free */
 	bool name_free;
 	bool console; /* the guest's serial port is on stdin and stdout */
+	bool screen;  /* the guest's screen is on the terminal */
 	int argc;     /* the guest's options as typed */
 	char *const *argv;
 };

@@ -4,6 +4,7 @@
 
 #include "cli/child.h"
 #include "cli/command.h"
+#include "cli/viewer.h"
 #include "control/guest_options.h"
 #include "control/report.h"
 #include "control/runtime.h"
@@ -28,9 +29,12 @@ static int run_run(const struct command_call *call)
 	struct child_request request = {
 	    .name = options->name,
 	    .console = strcmp(guest_options_serial(options), "stdio") == 0,
+	    .screen = guest_options_show_screen(options),
 	    .argc = call->argc,
 	    .argv = call->argv,
 	};
+	if (request.screen && !viewer_terminal_check(&error))
+		return (int)report_error(&error);
 	if (options->name == NULL) {
 		make_stem(options, stem);
 		request.name = stem;

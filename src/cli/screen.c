@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,13 +18,20 @@ static const struct option screen_options[] = {
     {0},
 };
 
-/* The row without the blanks at its end. */
+/* The row without the blanks at its end. Whatever the guest's process sends, nothing of it controls the terminal: C0
+ * controls and DEL, and C1 controls, which are C2h 80h to C2h 9Fh in UTF-8. */
 static void print_row(const char *row)
 {
 	size_t length = strlen(row);
 	while (length > 0 && row[length - 1] == ' ')
 		length--;
-	printf("%.*s\n", (int)length, row);
+	for (size_t i = 0; i < length; i++) {
+		uint8_t byte = (uint8_t)row[i];
+		bool control = byte < 0x20 || byte == 0x7f || (byte == 0xc2 && (uint8_t)row[i + 1] < 0xa0);
+		i += control && byte == 0xc2;
+		(void)putchar(control ? '?' : byte);
+	}
+	(void)putchar('\n');
 }
 
 static int print_text(const char *name, const json_t *screen)

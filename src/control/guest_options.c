@@ -53,6 +53,7 @@ const struct option guest_option_table[] = {
     {"name-free", NULL, NULL, "", .kind = OPTION_FLAG, .hidden = true, FIELD(name_free)},
     {"ready-fd", "FD", NULL, "", .kind = OPTION_NUMBER, .hidden = true, .maximum = FD_MAXIMUM, FIELD(ready_fd)},
     {"terminal-fd", "FD", NULL, "", .kind = OPTION_NUMBER, .hidden = true, .maximum = FD_MAXIMUM, FIELD(terminal_fd)},
+    {"terminal-reset", "TEXT", NULL, "", .kind = OPTION_TEXT, .hidden = true, FIELD(terminal_reset)},
     {0},
 };
 

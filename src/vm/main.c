@@ -7,6 +7,7 @@
  * the user are opened by machine_create, the last step that can fail.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -199,11 +200,24 @@ static void terminal_save(struct vm *vm)
 		vm->terminal_saved = tcgetattr((int)vm->options.terminal_fd, &vm->terminal) == 0;
 }
 
+/* The terminal may be stopped, or gone: then there is nothing to set right. */
+static void terminal_write(int fd, const char *text)
+{
+	int flags = fcntl(fd, F_GETFL);
+	(void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	ssize_t ignored = write(fd, text, strlen(text));
+	(void)ignored;
+	(void)fcntl(fd, F_SETFL, flags);
+}
+
 /* nfold restores its terminal itself, unless it was killed: then we are somebody else's child now. */
 static void terminal_restore(const struct vm *vm, pid_t parent)
 {
-	if (vm->terminal_saved && getppid() != parent)
-		(void)tcsetattr((int)vm->options.terminal_fd, TCSANOW, &vm->terminal);
+	if (!vm->terminal_saved || getppid() == parent)
+		return;
+	if (vm->options.terminal_reset != NULL)
+		terminal_write((int)vm->options.terminal_fd, vm->options.terminal_reset);
+	(void)tcsetattr((int)vm->options.terminal_fd, TCSANOW, &vm->terminal);
 }
 
 static bool open_control(struct vm *vm, struct error *error)

@@ -41,8 +41,8 @@ static bool source_text(void *opaque, struct display_text *text)
 				      .rows = screen->rows,
 				      .blink = true,
 				      .cursor = true,
-				      .cursor_column = 3,
-				      .cursor_row = 1,
+				      .cursor_column = screen->columns == 80 ? 3 : 100,
+				      .cursor_row = screen->columns == 80 ? 1 : 50,
 				      .cursor_first = 13,
 				      .cursor_last = 14,
 				      .cell_height = 16};

@@ -4,7 +4,8 @@
  * by byte, and shown in hexadecimal in the screen's last row. The screen is what the script says:
  *
  *   screen     text, 80 x 25: the lines that follow the word; line N has the attribute (07h + N * 11h) & FFh
- *   wide       the same, 132 x 60
+ *              the cursor is at row 1, column 3
+ *   wide       the same, 132 x 60, the cursor at row 50, column 100
  *   graphics   320 x 200: red grows from left to right, green from top to bottom
  *   off        none
  *
