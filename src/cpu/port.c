@@ -6,6 +6,13 @@
 
 #define TSS_IO_MAP_BASE 102 /* 16 bits at this offset of a 32- or 64-bit TSS */
 
+/* Outside long mode linear addresses wrap at 4 GiB. */
+static uint64_t tss_linear(const struct cpu *cpu, uint64_t offset)
+{
+	uint64_t linear = cpu->tr.base + offset;
+	return cpu_long_mode(cpu) ? linear : (uint32_t)linear;
+}
+
 /* Two bytes of the bitmap are read even for one port: SDM 1, 19.5.2 asks for a byte of ones behind it. */
 bool port_check(struct cpu *cpu, uint16_t port, unsigned size)
 {
@@ -17,12 +24,12 @@ bool port_check(struct cpu *cpu, uint16_t port, unsigned size)
 	if ((type != (SEGMENT_P | DESCRIPTOR_TSS_BUSY) && type != (SEGMENT_P | DESCRIPTOR_TSS)) ||
 	    cpu->tr.limit < TSS_IO_MAP_BASE + 1)
 		return cpu_fault_code(cpu, VECTOR_GP, 0);
-	if (!cpu_read_value(cpu, cpu->tr.base + TSS_IO_MAP_BASE, 2, CPU_VIEW_IMPLICIT(cpu), &map))
+	if (!cpu_read_value(cpu, tss_linear(cpu, TSS_IO_MAP_BASE), 2, CPU_VIEW_IMPLICIT(cpu), &map))
 		return false;
 	map += port / 8;
 	if (map + 1 > cpu->tr.limit)
 		return cpu_fault_code(cpu, VECTOR_GP, 0);
-	if (!cpu_read_value(cpu, cpu->tr.base + map, 2, CPU_VIEW_IMPLICIT(cpu), &bits))
+	if (!cpu_read_value(cpu, tss_linear(cpu, map), 2, CPU_VIEW_IMPLICIT(cpu), &bits))
 		return false;
 	if ((bits >> (port & 7)) & ((1u << size) - 1))
 		return cpu_fault_code(cpu, VECTOR_GP, 0);

@@ -18,19 +18,19 @@ static enum cpu_next software_interrupt(struct cpu *cpu, const struct cpu_insn *
 
 /* ---- virtual-8086 mode extensions: SDM 3B 20.3.3, table 20-2 ---- */
 
-/* Bit of the software interrupt redirection map, which ends where the TSS's I/O map begins. Set: through the IDT. */
+/* Bit of the software interrupt redirection map, which ends where the TSS's I/O map begins. Set: through the IDT. A TSS
+ * that does not reach that far: #GP(0). */
 static bool v86_redirection(struct cpu *cpu, uint8_t vector, bool *through_idt)
 {
 	enum tlb_view view = CPU_VIEW_IMPLICIT(cpu);
 	uint64_t io_map, byte;
-	*through_idt = true;
 	if (!(cpu->tr.access & 8) || cpu->tr.limit < 0x67) /* a 16-bit TSS has no map */
-		return true;
+		return cpu_fault_code(cpu, VECTOR_GP, 0);
 	if (!cpu_read_value(cpu, (uint32_t)(cpu->tr.base + 0x66), 2, view, &io_map))
 		return false;
 	uint64_t offset = io_map - 32 + vector / 8;
 	if (io_map < 32 || offset > cpu->tr.limit)
-		return true;
+		return cpu_fault_code(cpu, VECTOR_GP, 0);
 	if (!cpu_read_value(cpu, (uint32_t)(cpu->tr.base + offset), 1, view, &byte))
 		return false;
 	*through_idt = (byte >> (vector & 7) & 1) != 0;
@@ -62,7 +62,7 @@ static bool v86_interrupt(struct cpu *cpu, const struct cpu_insn *insn, uint8_t 
 		cpu->interrupt_enable = 0;
 	else
 		cpu->flags_system &= ~FLAG_VIF;
-	cpu->flags_system &= ~(FLAG_TF | FLAG_NT);
+	cpu->flags_system &= ~FLAG_TF;
 	cpu_mode_update(cpu);
 	return true;
 }
