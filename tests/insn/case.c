@@ -12,7 +12,8 @@ struct insn_setting case_setting(const struct case_maker *maker, enum insn_code 
 				 unsigned number)
 {
 	struct insn_setting setting = {.code = code};
-	if (code == CODE_16 || (code == CODE_32 && maker->segments && (variant == VARIANT_LIMIT || number % 3 == 0)))
+	bool chosen = variant == VARIANT_LIMIT || maker->segments == SEGMENTS_ALL || number % 3 == 0;
+	if (code == CODE_16 || (code == CODE_32 && maker->segments != SEGMENTS_NONE && chosen))
 		setting.segmented = true;
 	setting.stack16 = setting.segmented && (number / 3 & 1) == (code == CODE_32);
 	return setting;

@@ -56,12 +56,15 @@ struct insn_case {
 
 enum case_build { CASE_BUILT, CASE_FAILED };
 
+/* How much of the 32-bit code runs in segments that are not flat. */
+enum case_segments { SEGMENTS_NONE, SEGMENTS_SOME, SEGMENTS_ALL };
+
 /* The sources of a case. */
 struct case_maker {
 	const struct insn_decoder *decoder;
 	const struct cpu_model *model;
 	struct random random;
-	bool segments;	  /* the real CPU runs segmented code */
+	enum case_segments segments;
 	uint16_t settled; /* general registers whose values addresses depend on */
 };
 

@@ -57,6 +57,7 @@ struct harness *harness_create(const struct harness_options *options, struct err
 		return NULL;
 	}
 	harness->progress = shared;
+	harness->segments = native_has_segments(harness->native) ? options->segments : SEGMENTS_NONE;
 	find_pages(harness);
 	fill_golden(harness);
 	return harness;
@@ -378,18 +379,17 @@ bool harness_runs(const struct harness *harness, enum insn_code code)
 {
 	switch (code) {
 	case CODE_16:
-		return native_has_segments(harness->native);
+		return harness->segments != SEGMENTS_NONE;
 	case CODE_32:
 		return native_has_mode32(harness->native);
 	default:
-		return true;
+		return harness->segments != SEGMENTS_ALL;
 	}
 }
 
 bool harness_applies(const struct harness *harness, const struct form *form, enum variant variant)
 {
-	return case_variant_applies(form, variant) &&
-	       (variant != VARIANT_LIMIT || native_has_segments(harness->native));
+	return case_variant_applies(form, variant) && (variant != VARIANT_LIMIT || harness->segments != SEGMENTS_NONE);
 }
 
 static enum insn_paging paging_for(enum insn_code code, unsigned number)
@@ -402,7 +402,7 @@ static enum insn_paging paging_for(enum insn_code code, unsigned number)
 static struct case_maker maker_of(const struct harness *harness)
 {
 	return (struct case_maker){
-	    .decoder = &harness->decoder, .model = &harness->model, .segments = native_has_segments(harness->native)};
+	    .decoder = &harness->decoder, .model = &harness->model, .segments = harness->segments};
 }
 
 static bool draw_case(struct harness *harness, const struct form *form, enum variant variant, unsigned number)

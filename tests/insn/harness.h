@@ -41,6 +41,7 @@ struct harness {
 	struct native *native;
 	struct engine_runner *engine; /* NULL with `self` */
 	bool self, plant;
+	enum case_segments segments; /* SEGMENTS_NONE where this host has none */
 	uint64_t seed;
 	unsigned failures_shown_limit;
 	struct harness_progress *progress;
@@ -56,6 +57,7 @@ struct harness {
 struct harness_options {
 	uint64_t seed;
 	bool self, plant;
+	enum case_segments segments;
 	unsigned failures_shown_limit;
 	const char *model;
 };

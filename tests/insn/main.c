@@ -29,6 +29,8 @@ static const char usage[] =
     "  --hostile-case M/N  run one string of random bytes\n"
     "  --forever           go on with new seeds until something differs\n"
     "  --self              this processor against itself: nothing may differ\n"
+    "  --flat              only 64-bit code, and 32-bit code in flat segments\n"
+    "  --segments          only 16-bit code, and 32-bit code in segments with bases and limits\n"
     "  --plant             turn one bit over in every second result: everything must differ\n"
     "  --model NAME        processor model (default max)\n"
     "  --show N            differences shown in full (default 40)\n"
@@ -40,6 +42,7 @@ static const struct option long_options[] = {
     {"list", no_argument, NULL, 'l'},	       {"report", required_argument, NULL, 'r'},
     {"replay", required_argument, NULL, 'y'},  {"hostile-case", required_argument, NULL, 'Y'},
     {"forever", no_argument, NULL, 'e'},       {"self", no_argument, NULL, 'S'},
+    {"flat", no_argument, NULL, 'a'},	       {"segments", no_argument, NULL, 'b'},
     {"plant", no_argument, NULL, 'P'},	       {"model", required_argument, NULL, 'm'},
     {"show", required_argument, NULL, 'n'},    {"no-fork", no_argument, NULL, 'F'},
     {"help", no_argument, NULL, '?'},	       {NULL, 0, NULL, 0}};
@@ -89,6 +92,12 @@ static bool options_parse(struct options *options, int argc, char **argv)
 			break;
 		case 'P':
 			options->harness.self = options->harness.plant = true;
+			break;
+		case 'a':
+			options->harness.segments = SEGMENTS_NONE;
+			break;
+		case 'b':
+			options->harness.segments = SEGMENTS_ALL;
 			break;
 		case 'F':
 			options->plan.no_fork = true;
@@ -179,8 +188,14 @@ static int conclude(const struct harness *harness, const struct options *options
 	return harness->progress->failures == 0 && short_of == 0 ? 0 : 1;
 }
 
+#define EXIT_SKIPPED 77
+
 static int run(struct harness *harness, const struct options *options)
 {
+	if (options->harness.segments == SEGMENTS_ALL && harness->segments != SEGMENTS_ALL) {
+		printf("SKIPPED: this host has no LDT, or no 16-bit segments in it\n");
+		return EXIT_SKIPPED;
+	}
 	if (options->list) {
 		report_forms(harness, stdout);
 		return 0;
@@ -204,8 +219,9 @@ static int run(struct harness *harness, const struct options *options)
 
 int main(int argc, char **argv)
 {
-	struct options options = {.harness = {.seed = 1, .failures_shown_limit = 40, .model = "max"},
-				  .plan = {.hostile = 20000}};
+	struct options options = {
+	    .harness = {.seed = 1, .failures_shown_limit = 40, .segments = SEGMENTS_SOME, .model = "max"},
+	    .plan = {.hostile = 20000}};
 	set_cases(&options, 50);
 	if (!options_parse(&options, argc, argv)) {
 		fputs(usage, stderr);

@@ -136,7 +136,7 @@ unsigned report_summary(const struct harness *harness, unsigned minimum, FILE *o
 	if (!harness_runs(harness, CODE_32))
 		fprintf(out,
 			"\nSKIPPED: this host does not run 32-bit code segments; 32-bit forms were not compared\n");
-	else if (!harness_runs(harness, CODE_16))
+	else if (!native_has_segments(harness->native))
 		fprintf(out,
 			"\nSKIPPED: this host has no LDT, or no 16-bit segments in it; 16-bit forms and limits were "
 			"not compared\n");
