@@ -71,7 +71,6 @@ enum {
 
 /* Offsets in the zero page only. The first ones are screen_info's. */
 enum {
-	ZP_EXT_MEM_K = 0x002,
 	ZP_VIDEO_MODE = 0x006,
 	ZP_VIDEO_COLUMNS = 0x007,
 	ZP_VIDEO_EGA_BX = 0x00a,
@@ -249,9 +248,7 @@ static void put_memory_map(uint8_t *zero_page, uint64_t memory_size)
 		put(zero_page, entry + 16, 4, range[i].type);
 	}
 	put(zero_page, ZP_E820_ENTRIES, 1, count);
-	uint64_t extended = (boot_low_end(memory_size) - LAYOUT_ACPI_END) >> 10;
-	put(zero_page, ZP_ALT_MEM_K, 4, extended);
-	put(zero_page, ZP_EXT_MEM_K, 2, extended < 0xffff ? extended : 0xffff);
+	put(zero_page, ZP_ALT_MEM_K, 4, (boot_low_end(memory_size) - LAYOUT_ACPI_END) >> 10);
 }
 
 #define TEXT_MODE 3u

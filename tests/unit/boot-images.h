@@ -75,9 +75,11 @@ static inline void make_multiboot_elf(uint8_t *bytes)
 	memcpy(bytes + 0x100, header, sizeof header);
 }
 
+/* RAM with the VGA's window in it. */
 static inline bool make_memory(struct memory *memory, uint64_t size)
 {
-	return memory_init(memory, size, NULL) && boot_add_regions(memory, size, NULL);
+	return memory_init(memory, size, NULL) && memory_add_region(memory, 0, 0xa0000, 0, false, NULL) &&
+	       memory_add_region(memory, 0xc0000, size - 0xc0000, 0xc0000, false, NULL);
 }
 
 #endif

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "machine/bios-data.h"
+
 #define ZERO_PAGE 0x10000u
 
 struct fixture {
@@ -100,6 +102,40 @@ static void zero_page_is_filled(void **state)
 	assert_true(initrd + sizeof f->initrd_bytes <= TEST_MEMORY && initrd >= 0x1100000);
 	assert_int_equal(guest(f, initrd + sizeof f->initrd_bytes - 1, 1), 0xda);
 	assert_int_equal(guest(f, 0x1000000 + 100, 1), (uint8_t)((TEST_BZIMAGE_KERNEL + 100) * 7));
+}
+
+static void text_screen_is_told(void **state)
+{
+	struct fixture *f = *state;
+	f->request.text_screen = true;
+	load(f);
+	assert_int_equal(guest(f, ZERO_PAGE + 0x00, 2), 0);	      /* cursor */
+	assert_int_equal(guest(f, ZERO_PAGE + 0x06, 2), 80 << 8 | 3); /* mode, columns */
+	assert_int_equal(guest(f, ZERO_PAGE + 0x0a, 2), 3);
+	assert_int_equal(guest(f, ZERO_PAGE + 0x0e, 2), 1 << 8 | 25); /* lines, VGA */
+	assert_int_equal(guest(f, ZERO_PAGE + 0x10, 2), 16);
+}
+
+static void bios_data_area_describes_the_board(void **state)
+{
+	struct fixture *f = *state;
+	struct bios_data_config config = {.floppies = 2, .disks = 3, .text_screen = true};
+	assert_true(bios_data_load(&f->memory, &config));
+	assert_int_equal(guest(f, 0x400, 8), 0x2f803f8);
+	assert_int_equal(guest(f, 0x40e, 2), 0x9fc0);
+	assert_int_equal(guest(f, 0x410, 2), 0x467);
+	assert_int_equal(guest(f, 0x413, 2), 639);
+	assert_int_equal(guest(f, 0x41a, 4), 0x1e001e);
+	assert_int_equal(guest(f, 0x449, 3), 80 << 8 | 3);
+	assert_int_equal(guest(f, 0x463, 2), 0x3d4);
+	assert_int_equal(guest(f, 0x475, 1), 3);
+	assert_int_equal(guest(f, 0x484, 3), 16 << 8 | 24);
+	assert_int_equal(guest(f, 0x9fc00, 1), 1);
+
+	config = (struct bios_data_config){.floppies = 0};
+	assert_true(bios_data_load(&f->memory, &config));
+	assert_int_equal(guest(f, 0x410, 2), 0x406);
+	assert_int_equal(guest(f, 0x449, 8), 0);
 }
 
 static void memory_map_is_sorted_and_complete(void **state)
@@ -268,6 +304,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(zero_page_is_filled, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(text_screen_is_told, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(bios_data_area_describes_the_board, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(memory_map_is_sorted_and_complete, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(page_tables_map_4_gib_to_itself, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(old_kernels_are_entered_in_32_bit_mode, set_up, tear_down),
