@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import fat12
+import storage
 from group import BOOT_SECONDS, boot, check_dmesg
 from guest import GUEST, GuestError
 from pc import Pc, image_folder
@@ -245,6 +246,7 @@ GROUPS = {
         (package, linux32, [package], [GUEST / f"vmlinuz-{package}:i386", GUEST / f"{package}.cpio.gz", MEMTEST_CD])
         for package in ("linux-image-686", "linux-image-686-pae")
     ],
+    "storage": [("bad images", storage.ask, [], [storage.KERNEL, storage.INITRD])],
     "memtest": [(f"memtest86+ {arch}", memtest, [arch], [MEMTEST_CD]) for arch in ("x64", "ia32")],
     "loaders": [
         ("GRUB from floppy", grub, ["fd0", "floppies"], [GRUB_FLOPPY]),
