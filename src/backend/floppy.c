@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -72,7 +73,7 @@ struct floppy *floppy_open(const char *path, bool read_only, struct error *error
 {
 	int fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0) {
-		(void)error_set_errno(error, "cannot open the floppy image %s", path);
+		(void)error_set(error, ERROR_INPUT, "cannot open the floppy image %s: %s", path, strerror(errno));
 		return NULL;
 	}
 	const struct floppy_geometry *geometry = floppy_examine(fd, path, error);

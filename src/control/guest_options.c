@@ -135,14 +135,30 @@ static bool image_check(const char *option, const char *text, struct error *erro
 	return true;
 }
 
+static bool image_is_same(const char *one, const char *other)
+{
+	struct guest_image a = guest_image_read(one), b = guest_image_read(other);
+	return a.length == b.length && memcmp(a.path, b.path, a.length) == 0 && !(a.read_only && b.read_only);
+}
+
+/* Other names of the same file are found by its lock. */
+static bool list_check(const char *option, const struct option_list *list, struct error *error)
+{
+	for (unsigned i = 0; i < list->count; i++) {
+		if (!image_check(option, list->item[i], error))
+			return false;
+		for (unsigned k = 0; k < i; k++)
+			if (image_is_same(list->item[i], list->item[k]))
+				return error_set(error, ERROR_INPUT, "--%s %s: the same image is given twice", option,
+						 list->item[i]);
+	}
+	return true;
+}
+
 static bool images_check(const struct guest_options *options, struct error *error)
 {
-	for (unsigned i = 0; i < options->disk.count; i++)
-		if (!image_check("disk", options->disk.item[i], error))
-			return false;
-	for (unsigned i = 0; i < options->floppy.count; i++)
-		if (!image_check("floppy", options->floppy.item[i], error))
-			return false;
+	if (!list_check("disk", &options->disk, error) || !list_check("floppy", &options->floppy, error))
+		return false;
 	if (options->cdrom == NULL)
 		return true;
 	if (options->cdrom[0] == '\0')

@@ -5,7 +5,7 @@
 import os
 import struct
 
-from support import STATUS_INPUT, CliTest, main
+from support import STATUS_INPUT, CliTest, main, wait_for
 
 HUGE = "18446744073709551616"
 
@@ -40,7 +40,7 @@ def multiboot_elf(**changes):
     return (elf + program).ljust(0x1000, b"\0") + segment
 
 
-class BadInput(CliTest):
+class BadInputTest(CliTest):
     def setUp(self):
         super().setUp()
         self.good = self.file("good.elf", multiboot_elf())
@@ -53,6 +53,8 @@ class BadInput(CliTest):
         self.assertEqual(self.leftovers(), [])
         return line
 
+
+class BadInput(BadInputTest):
     def refuse_kernel(self, content, *words):
         kernel = self.file("bad", content)
         line = self.refuse_run("--kernel", kernel, *words)
@@ -60,9 +62,6 @@ class BadInput(CliTest):
         return line
 
     # --- options ---
-
-    def test_no_kernel(self):
-        self.assertIn("--kernel", self.refuse_run())
 
     def test_memory(self):
         for size in ("0", "1", "1K", "1M", "2097151", "2097153", "x", "", "-1", "512m b", "1.5G", "1T", "0x", HUGE, "17179869184G",
@@ -192,6 +191,116 @@ class BadInput(CliTest):
     def test_the_good_kernel_is_good(self):
         """Otherwise the tests above would prove nothing."""
         self.start("--kernel", self.good, "--name", "good", "--memory", "64M")
+        self.assertIn("good", self.guests())
+        self.succeed("kill", "good")
+
+
+class BadImages(BadInputTest):
+    """What is wrong with an image is said before the guest starts; the image stays as it was."""
+
+    def setUp(self):
+        super().setUp()
+        self.bios = self.file("bios.bin", bytes(262144))
+
+    def image(self, name, size, content=b""):
+        path = self.file(name, content)
+        os.truncate(path, size)
+        return path
+
+    def iso(self, name="good.iso"):
+        path = self.image(name, 40 * 2048)
+        with open(path, "r+b") as file:
+            file.seek(16 * 2048)
+            file.write(b"\1CD001\1")
+        return path
+
+    def refuse_boot(self, *words, **options):
+        return self.refuse_run("--firmware", self.bios, *words, **options)
+
+    def test_missing_images(self):
+        for option in ("--disk", "--cdrom", "--floppy"):
+            for path in ("missing", "no/such/folder/image", "missing,readonly", "x" * 300):
+                self.assertRegex(self.refuse_boot(option, path), "No such file|File name too long")
+
+    def test_what_is_no_image(self):
+        os.mkfifo(self.folder / "pipe")
+        for option in ("--disk", "--cdrom", "--floppy"):
+            for path in (self.folder, self.folder / "pipe", "/dev/null", "/dev/zero", "/dev/tty"):
+                self.refuse_boot(option, path)
+
+    def test_damaged_disks(self):
+        for size in (0, 1, 511):
+            self.assertIn("small", self.refuse_boot("--disk", self.image("d", size)))
+
+    def test_floppies_of_odd_sizes(self):
+        for size in (0, 512, 1474559, 1474561, 1474560 * 2 - 512, 1 << 30):
+            line = self.refuse_boot("--floppy", self.image("f", size))
+            self.assertIn(f"{size} bytes", line)
+
+    def test_discs_that_are_none(self):
+        for size, content in ((0, b""), (2048, b""), (100 * 2048, b""), (16 * 2048 + 6, b""), (1 << 20, b"CD001" * 10000)):
+            self.refuse_boot("--cdrom", self.image("cd", size, content))
+
+    def test_the_same_image_twice(self):
+        disk = self.image("d", 1 << 20)
+        floppy = self.image("f", 1474560)
+        os.link(disk, self.folder / "same")
+        os.symlink("f", self.folder / "link")
+        for words in (["--disk", disk, "--disk", disk], ["--disk", disk, "--disk", "same"], ["--disk", disk, "--disk", "same,readonly"],
+                      ["--floppy", floppy, "--floppy", floppy], ["--floppy", floppy, "--floppy", "link"],
+                      ["--disk", floppy, "--floppy", floppy]):
+            self.assertRegex(self.refuse_boot(*words), "twice|in use")
+        iso = self.iso()
+        self.assertIn("in use", self.refuse_boot("--disk", iso, "--cdrom", iso))
+
+    def test_an_image_that_another_guest_has(self):
+        disk, floppy, iso = self.image("d", 1 << 20), self.image("f", 1474560), self.iso()
+        process = self.start("--kernel", self.good, "--name", "owner", "--disk", disk, "--floppy", floppy, "--cdrom", iso)
+        self.assertIn("owner", self.guests())
+        for words in (["--disk", disk], ["--disk", f"{disk},readonly"], ["--floppy", floppy], ["--floppy", f"{floppy},readonly"],
+                      ["--disk", iso], ["--disk", floppy], ["--floppy", floppy, "--disk", disk]):
+            line = self.refuse(STATUS_INPUT, "run", "--firmware", self.bios, *words)
+            self.assertIn("in use", line)
+        self.assert_runs(process)
+        # A disc, and what is read-only, is shared.
+        self.start("--kernel", self.good, "--name", "reader", "--cdrom", iso)
+        self.assertIn("reader", self.guests())
+        for name in ("owner", "reader"):
+            self.succeed("kill", name)
+        self.start("--kernel", self.good, "--name", "one", "--disk", f"{disk},readonly")
+        self.start("--kernel", self.good, "--name", "two", "--disk", f"{disk},readonly")
+        self.assertEqual(set(self.guests()), {"one", "two"})
+        self.assertIn("in use", self.refuse(STATUS_INPUT, "run", "--firmware", self.bios, "--disk", disk))
+        for name in ("one", "two"):
+            self.succeed("kill", name)
+
+    def test_a_read_only_image_needs_no_permission_to_write(self):
+        disk, floppy = self.image("d", 1 << 20), self.image("f", 1474560)
+        user = None
+        if os.geteuid() == 0:
+            import pwd
+            user = pwd.getpwnam("nobody").pw_uid
+            os.chown(self.runtime_parent, user, pwd.getpwnam("nobody").pw_gid)
+        for path in (self.nfold, self.nfold.parent / "nfold-vm", self.nfold.parent, self.bios):
+            os.chmod(path, 0o755)
+        for path in (disk, floppy):
+            os.chmod(path, 0o444)
+        self.assertIn("Permission denied", self.refuse_boot("--disk", disk, user=user))
+        self.assertIn("Permission denied", self.refuse_boot("--floppy", floppy, user=user))
+        process = self.start("--kernel", self.good, "--disk", f"{disk},readonly", "--floppy", f"{floppy},readonly", user=user)
+        wait_for(lambda: process.poll() is not None or self.leftovers())
+        self.assert_runs(process)
+
+    def test_firmware(self):
+        for size in (0, 1, 511, 65535, 65537, 17 << 20, 1 << 30):
+            self.refuse_run("--firmware", self.image("bad", size))
+        for path in ("missing", self.folder, "/dev/zero", ""):
+            self.refuse_run("--firmware", path)
+
+    def test_the_good_images_are_good(self):
+        disk, floppy = self.image("d", 1 << 20), self.image("f", 1474560)
+        self.start("--firmware", self.bios, "--name", "good", "--disk", disk, "--floppy", floppy, "--cdrom", self.iso(), "--boot",
+                   "cdrom,disk,floppy", "--memory", "16M")
         self.assertIn("good", self.guests())
         self.succeed("kill", "good")
 

@@ -29,7 +29,13 @@ class Images(CliTest):
         self.assertEqual(
             self.given("--disk", "a", "--floppy", "f,readonly", "--disk=b,readonly", "--cdrom", "c,readonly", "--disk", "d e", "--floppy=g"),
             [("disk", "a"), ("disk", "b readonly"), ("disk", "d e"), ("cdrom", "c,readonly"), ("floppy", "f readonly"), ("floppy", "g")])
-        self.assertEqual(self.given(*["--disk", "a"] * 4), [("disk", "a")] * 4)
+        self.assertEqual(self.given(*["--disk", "a,readonly"] * 4), [("disk", "a readonly")] * 4)
+
+    def test_the_same_image_twice(self):
+        for words in (["--disk", "a", "--disk", "a"], ["--floppy", "a", "--floppy", "a"],
+                      ["--disk", "a", "--disk", "b", "--disk", "a,readonly"]):
+            self.assertIn("twice", self.refuse(STATUS_INPUT, "run", *words))
+        self.assertEqual(len(self.given("--disk", "a", "--floppy", "a")), 2)  # the real machine finds the lock
 
     def test_nothing_to_boot_from_is_no_error(self):
         self.assertEqual(self.given(), [])
@@ -45,9 +51,9 @@ class Images(CliTest):
             self.assertNotIn("\x1b", line)
 
     def test_too_many(self):
-        self.assertIn("--disk can be given at most 4 times", self.refuse(STATUS_INPUT, "run", *["--disk", "a"] * 5))
-        self.assertIn("--floppy can be given at most 2 times", self.refuse(STATUS_INPUT, "run", *["--floppy", "a"] * 3))
-        self.assertIn("--cdrom", self.refuse(STATUS_INPUT, "run", *["--disk", "a"] * 4, "--cdrom", "c"))
+        self.assertIn("--disk can be given at most 4 times", self.refuse(STATUS_INPUT, "run", *["--disk", "a,readonly"] * 5))
+        self.assertIn("--floppy can be given at most 2 times", self.refuse(STATUS_INPUT, "run", *["--floppy", "a,readonly"] * 3))
+        self.assertIn("--cdrom", self.refuse(STATUS_INPUT, "run", *["--disk", "a,readonly"] * 4, "--cdrom", "c"))
 
     def test_names_that_are_none(self):
         for word in ("--disk=", "--disk=,readonly", "--floppy=", "--floppy=,readonly", "--cdrom="):
