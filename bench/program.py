@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: MIT
+"""A row that runs one program in a session."""
+
+from rows import Row, RowError
+
+
+def program(group, name, title, image, command, before=None, after=None, same_answer=True):
+    """`before` and `after` are shell lines outside the measurement. What the program writes must be the same everywhere,
+    unless same_answer is false: for programs that write times, ports or process numbers."""
+
+    def measure(subject, options):
+        session = options.sessions.get(subject, image, options)
+        try:
+            if before:
+                untimed(session, before)
+            sample = session.run(command)
+            if after:
+                untimed(session, after)
+        except Exception:
+            # What state the session is in is not known; the next row gets a new one.
+            options.sessions.drop(subject)
+            raise
+        if not same_answer:
+            sample.answer = None
+        return sample
+
+    return Row(group, name, title, measure, natively=True)
+
+
+def untimed(session, line):
+    output, status = session.shell(line, 120)
+    if status != 0:
+        raise RowError(f"{line}: status {status}: {output.strip()[-500:]}")
