@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/bits.h"
+#include "devices/pci.h"
 
 #define BASE 0xe0000u
 #define MEMORY_SIZE (UINT64_C(256) << 20)
@@ -334,12 +335,59 @@ static void eisa_ids_are_packed(void **state)
 	assert_memory_equal(bytes, "\x0c\x41\xd0\x0a\x03", 5);
 }
 
-/* Disassembled and compiled again without an error or a warning, by whoever else reads AML for a living. */
-static void acpica_finds_nothing_wrong(void **state)
+static uint64_t data_integer(const uint8_t *at)
+{
+	static const uint8_t bytes[] = {[0x0a] = 1, [0x0b] = 2, [0x0c] = 4};
+	if (*at <= 1)
+		return *at;
+	assert_in_range(*at, 0x0a, 0x0c);
+	return load_le(at + 1, bytes[*at]);
+}
+
+/* The package behind Name(name, ...). */
+static const uint8_t *find_package(const uint8_t *dsdt, const char *name)
+{
+	uint8_t term[6] = {0x08, [5] = 0x12};
+	memcpy(term + 1, name, 4);
+	const uint8_t *at = memmem(dsdt, load_le(dsdt + 4, 4), term, sizeof term);
+	assert_non_null(at);
+	return at + sizeof term;
+}
+
+/* Every pin of every slot goes where the bus wires it: to an input of the IOAPIC, or to the link of its PIRQ. */
+static void routing_is_as_the_bus_is_wired(void **state)
+{
+	static const char *const names[] = {"PRTA", "PRTP"};
+	const uint8_t *end, *entry_end;
+	for (unsigned links = 0; links < 2; links++) {
+		const uint8_t *at = read_length(find_package(dsdt_of(*state), names[links]), &end);
+		unsigned count = *at++;
+		assert_int_equal(count, 31 * 4);
+		for (unsigned i = 0; i < count; i++, at = entry_end) {
+			unsigned slot = 1 + i / 4, pin = i % 4, pirq = pci_pirq(slot, pin + 1);
+			assert_int_equal(*at++, 0x12);
+			const uint8_t *field = read_length(at, &entry_end);
+			assert_int_equal(*field++, 4);
+			assert_int_equal(data_integer(field), slot << 16 | 0xffff);
+			field = skip_data(field);
+			assert_int_equal(data_integer(field), pin);
+			field = skip_data(field);
+			if (links) {
+				const uint8_t link[4] = {'L', 'N', 'K', (uint8_t)('A' + pirq)};
+				assert_memory_equal(field, link, 4);
+			}
+			assert_int_equal(data_integer(skip_data(field)), links ? 0 : 16 + pirq);
+		}
+		assert_ptr_equal(at, end);
+	}
+}
+
+/* Writes the DSDT into a new folder under /tmp and runs a shell command there, with its output in the file log. */
+static void assert_acpica(void **state, const char *shell)
 {
 	const uint8_t *dsdt = dsdt_of(*state);
-	char folder[] = "/tmp/nfold-acpi-XXXXXX", command[512];
-	if (system("command -v iasl >/dev/null") != 0)
+	char folder[] = "/tmp/nfold-acpi-XXXXXX", command[1024];
+	if (system("command -v iasl >/dev/null && command -v acpiexec >/dev/null") != 0)
 		skip();
 	assert_non_null(mkdtemp(folder));
 	(void)snprintf(command, sizeof command, "%s/dsdt.dat", folder);
@@ -348,15 +396,31 @@ static void acpica_finds_nothing_wrong(void **state)
 	size_t size = load_le(dsdt + 4, 4);
 	assert_int_equal(fwrite(dsdt, 1, size, file), size);
 	assert_int_equal(fclose(file), 0);
-	(void)snprintf(command, sizeof command,
-		       "cd %s && iasl -d dsdt.dat >log 2>&1 && iasl -we dsdt.dsl >>log 2>&1 && "
-		       "grep -q '0 Errors, 0 Warnings' log && ! grep -qi 'ACPI Error' log",
-		       folder);
+	(void)snprintf(command, sizeof command, "cd %s && { %s; }", folder, shell);
 	int failure = system(command);
 	(void)snprintf(command, sizeof command, "cd %s && %s rm -f dsdt.* log && rmdir %s", folder,
 		       failure != 0 ? "cat log >&2;" : "", folder);
 	assert_int_equal(system(command), 0);
 	assert_int_equal(failure, 0);
+}
+
+/* Disassembled and compiled again without an error or a warning, by whoever else reads AML for a living. */
+static void acpica_finds_nothing_wrong(void **state)
+{
+	assert_acpica(state, "iasl -d dsdt.dat >log 2>&1 && iasl -we dsdt.dsl >>log 2>&1 && "
+			     "grep -q '0 Errors, 0 Warnings' log && ! grep -qi 'ACPI Error' log");
+}
+
+/* ACPICA's interpreter over its own simulated registers: a link is disabled, then set to interrupt 5. */
+static void acpica_runs_the_link_devices(void **state)
+{
+	assert_acpica(
+	    state, "printf '%s\\n' 'execute \\_SB.LNKB._DIS' 'execute \\_SB.LNKB._STA' 'execute \\_SB.LNKB._CRS' "
+		   "'execute \\_SB.LNKB._SRS (23 20 00 18 79 00)' 'execute \\_SB.LNKB._STA' "
+		   "'execute \\_SB.LNKB._CRS' 'execute \\_SB.LNKA._STA' quit | timeout 20 acpiexec dsdt.dat >log 2>&1; "
+		   "! grep -qi 'ACPI Error' log && "
+		   "test \"$(grep -o '0000000[9B]$\\|0000: 23 .. ..' log | tr '\\n' ,)\" = "
+		   "'00000009,0000: 23 00 00,0000000B,0000: 23 20 00,0000000B,'");
 }
 
 int main(void)
@@ -367,11 +431,13 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(madt_lists_one_processor, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(madt_lists_eight_processors, set_up_8, tear_down),
 	    cmocka_unit_test_setup_teardown(dsdt_terms_nest, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(routing_is_as_the_bus_is_wired, set_up, tear_down),
 	    cmocka_unit_test(package_lengths_at_every_border),
 	    cmocka_unit_test(running_out_of_room_is_noticed),
 	    cmocka_unit_test(eisa_ids_are_packed),
 	    cmocka_unit_test_setup_teardown(acpica_finds_nothing_wrong, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(acpica_finds_nothing_wrong, set_up_8, tear_down),
+	    cmocka_unit_test_setup_teardown(acpica_runs_the_link_devices, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
