@@ -39,11 +39,29 @@ static bool file_find(char path[PATH_MAX], const char *own, const char *place, c
 	return false;
 }
 
+/* A BIOS of the user's own may have its VGA BIOS beside it. */
+static void find_beside(char path[PATH_MAX], const char *given)
+{
+	const char *slash = strrchr(given, '/');
+	char folder[PATH_MAX];
+	(void)snprintf(folder, sizeof folder, "%.*s", slash != NULL && slash != given ? (int)(slash - given) : 1,
+		       slash != NULL ? given : ".");
+	(void)file_find(path, ".", folder, VGA_FILE);
+}
+
 bool firmware_find(struct firmware *firmware, const char *given, struct error *error)
 {
 	char own[PATH_MAX];
 	bool known = own_folder(own);
 	*firmware = (struct firmware){0};
+	if (given != NULL && strlen(given) >= sizeof firmware->bios)
+		return error_set(error, ERROR_INPUT, "--firmware '%.64s...': File name too long", given);
+	if (given != NULL) {
+		(void)snprintf(firmware->bios, sizeof firmware->bios, "%s", given);
+		find_beside(firmware->vga, given);
+		if (firmware->vga[0] != '\0')
+			return true;
+	}
 	for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
 		if (!known && places[i][0] != '/')
 			continue;
@@ -51,12 +69,7 @@ bool firmware_find(struct firmware *firmware, const char *given, struct error *e
 		    (given != NULL || file_find(firmware->bios, own, places[i], BIOS_FILE)))
 			break;
 	}
-	if (given != NULL) {
-		if (snprintf(firmware->bios, sizeof firmware->bios, "%s", given) >= (int)sizeof firmware->bios)
-			return error_set(error, ERROR_INPUT, "--firmware '%.64s...': File name too long", given);
-		return true;
-	}
-	if (firmware->bios[0] != '\0' && firmware->vga[0] != '\0')
+	if (given != NULL || (firmware->bios[0] != '\0' && firmware->vga[0] != '\0'))
 		return true;
 	return error_set(error, ERROR_INPUT,
 			 "no firmware found (" BIOS_FILE ", " VGA_FILE "): install the package seabios, or give "

@@ -17,7 +17,7 @@ struct firmware {
 	char vga[PATH_MAX]; /* empty: not found */
 };
 
-/* Finds both files. With a BIOS given, only the VGA BIOS is looked for, and may be missing. */
+/* Finds both files. With a BIOS given, only the VGA BIOS is looked for, first beside it, and may be missing. */
 bool firmware_find(struct firmware *firmware, const char *given, struct error *error);
 
 #endif

@@ -100,6 +100,14 @@ class Images(CliTest):
         self.assertEqual(bios, str(self.bios))
         self.assertTrue(vga.endswith("vgabios-stdvga.bin"), vga)
 
+    def test_the_vga_bios_beside_a_firmware_of_ones_own(self):
+        mine = self.folder / "mine"
+        mine.mkdir()
+        for name in ("bios.bin", "vgabios-stdvga.bin"):
+            (mine / name).write_bytes(b"x")
+        for given, vga in ((mine / "bios.bin", f"{mine}/vgabios-stdvga.bin"), ("mine/bios.bin", "./mine/vgabios-stdvga.bin")):
+            self.assertEqual(self.where("--firmware", given), (str(given), vga))
+
     def test_half_a_firmware_is_none(self):
         """The two files come from one place, so that they fit each other."""
         (self.firmware / "vgabios-stdvga.bin").unlink()
