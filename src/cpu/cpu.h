@@ -172,6 +172,11 @@ struct cpu_segment {
 #define SEGMENT_DB 0x4000u
 #define SEGMENT_G 0x8000u
 
+/* The last offset that may be read and written without more ado; -1: cpu_linear() decides. Not for 64-bit code. */
+struct cpu_reach {
+	int64_t read, write;
+};
+
 struct cpu_table {
 	uint64_t base;
 	uint16_t limit;
@@ -210,7 +215,8 @@ struct cpu {
 	uint8_t fpu_live; /* guest vector state is in the host's registers, not in xsave */
 	uint32_t mode;	  /* cpu_mode(), kept current by cpu_mode_update() */
 	struct cpu_segment segment[CPU_SEGMENT_COUNT];
-	uint64_t tsc_offset; /* guest TSC = host TSC + this (CLOCK_REAL) */
+	struct cpu_reach reach[CPU_SEGMENT_COUNT]; /* of segment[], kept current by cpu_mode_update() */
+	uint64_t tsc_offset;			   /* guest TSC = host TSC + this (CLOCK_REAL) */
 	struct tlb tlb;
 
 	/* --- C only --- */
@@ -218,8 +224,9 @@ struct cpu {
 	struct cpu_table gdtr, idtr;
 	uint64_t cr0, cr2, cr3, cr4, xcr0;
 	uint64_t pdpte[4]; /* PAE: loaded with CR3 */
-	uint64_t a20_masked; /* bits of physical addresses that are forced to 0: bit 20 while A20 is off (mmu_set_a20()) */
-	uint64_t dr[8];	   /* 4 and 5 unused */
+	uint64_t
+	    a20_masked; /* bits of physical addresses that are forced to 0: bit 20 while A20 is off (mmu_set_a20()) */
+	uint64_t dr[8]; /* 4 and 5 unused */
 	uint64_t efer, star, lstar, cstar, sfmask, kernel_gs_base;
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
 	uint64_t pat, misc_enable, tsc_aux, tsc_adjust, mtrr_def_type, debugctl, spec_ctrl, bios_sign_id;

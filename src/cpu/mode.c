@@ -43,6 +43,31 @@ static uint32_t mode_segments(const struct cpu *cpu)
 	       bit_if(segment_is_unchecked(&segment[CPU_GS]), MODE_FLAT_GS);
 }
 
+static struct cpu_reach segment_reach(const struct cpu_segment *segment, bool real_or_v86)
+{
+	struct cpu_reach reach = {.read = segment->limit, .write = segment->limit};
+	bool code = (segment->access & SEGMENT_CODE) != 0;
+	bool writable = !code && (segment->access & SEGMENT_WRITABLE) != 0;
+	bool readable = !code || (segment->access & SEGMENT_READABLE) != 0;
+	bool down = !code && (segment->access & SEGMENT_DOWN) != 0;
+	bool present = (segment->access & (SEGMENT_P | SEGMENT_S)) == (SEGMENT_P | SEGMENT_S);
+
+	if (real_or_v86)
+		return reach;
+	if (!present || down || !readable)
+		reach.read = -1;
+	if (!present || down || !writable)
+		reach.write = -1;
+	return reach;
+}
+
+static void reach_update(struct cpu *cpu)
+{
+	bool real_or_v86 = cpu_real_or_v86(cpu);
+	for (unsigned i = 0; i < CPU_SEGMENT_COUNT; i++)
+		cpu->reach[i] = segment_reach(&cpu->segment[i], real_or_v86);
+}
+
 static uint32_t mode_privilege(const struct cpu *cpu)
 {
 	unsigned cpl = cpu->cpl;
@@ -84,4 +109,6 @@ static uint32_t mode_control(const struct cpu *cpu)
 void cpu_mode_update(struct cpu *cpu)
 {
 	cpu->mode = (cpu->mode & MODE_ENGINE_MASK) | mode_segments(cpu) | mode_privilege(cpu) | mode_control(cpu);
+	if (!cpu_code64(cpu))
+		reach_update(cpu);
 }

@@ -124,6 +124,35 @@ static void call_helper(struct translation *t, const struct access *access, cons
 	flags_clobbered(t);
 }
 
+static size_t segment_base_field(unsigned segment)
+{
+	return FRAME(cpu.segment) + segment * sizeof(struct cpu_segment) + offsetof(struct cpu_segment, base);
+}
+
+/*
+ * The limit of a segment that is not flat, with R12 the offset:
+ *     lea rcx, [r12 + size - 1] ; cmp rcx, reach ; jg helper ; add r12d, base
+ * In 64 bits, so that neither sum nor limit wraps. A reach of -1 sends everything to the helper.
+ */
+static void emit_limit(struct translation *t, const struct access *access)
+{
+	struct assembler *as = &t->as;
+	size_t reach = FRAME(cpu.reach) + access->segment * sizeof(struct cpu_reach) +
+		       (access->write ? offsetof(struct cpu_reach, write) : offsetof(struct cpu_reach, read));
+	bug_if(t->stub_count == MAX_STUBS);
+	flags_save(t);
+	asm_lea(as, REG_INDEX, rm_memory(REG_ADDRESS, access->size - 1), 8);
+	asm_op(as, 0, true, 0x3b, REG_INDEX, rm_frame(reach));
+	struct slow_stub *stub = &t->stub[t->stub_count++];
+	stub->jump = asm_jump_if32(as, 15);
+	asm_op(as, 0, false, 0x03, REG_ADDRESS, rm_frame(segment_base_field(access->segment)));
+	stub->resume = as->next;
+	stub->thunk = t->engine->thunks.segment;
+	stub->descriptor = descriptor_of(t, access);
+	stub->tag = 0;
+	flags_clobbered(t);
+}
+
 /* R12: offset -> linear address. */
 static void emit_segment(struct translation *t, const struct access *access)
 {
@@ -132,12 +161,13 @@ static void emit_segment(struct translation *t, const struct access *access)
 	if (t->code_bytes == 8 ? !base_only : free_access && !base_only)
 		return;
 	if (t->code_bytes != 8 && !free_access) {
-		call_helper(t, access, t->engine->thunks.segment);
+		if (t->careful)
+			call_helper(t, access, t->engine->thunks.segment);
+		else
+			emit_limit(t, access);
 		return;
 	}
-	asm_load(&t->as, REG_INDEX,
-		 rm_frame(FRAME(cpu.segment) + access->segment * sizeof(struct cpu_segment) +
-			  offsetof(struct cpu_segment, base)));
+	asm_load(&t->as, REG_INDEX, rm_frame(segment_base_field(access->segment)));
 	asm_lea(&t->as, REG_ADDRESS, rm_indexed(REG_ADDRESS, REG_INDEX, 1, 0), t->code_bytes == 8 ? 8 : 4);
 }
 
@@ -171,6 +201,7 @@ static void emit_check(struct translation *t, const struct access *access)
 	stub->jump = asm_jump_if32(as, 7);
 	asm_op(as, 0, true, 0x03, REG_ADDRESS, rm_indexed(HOST_RSP, REG_INDEX, 1, host));
 	stub->resume = as->next;
+	stub->thunk = t->engine->thunks.slow;
 	stub->descriptor = descriptor_of(t, access);
 	stub->tag = tag;
 	flags_clobbered(t);
@@ -197,9 +228,10 @@ void emit_slow_stubs(struct translation *t)
 	for (unsigned i = 0; i < t->stub_count; i++) {
 		const struct slow_stub *stub = &t->stub[i];
 		asm_patch32_here(&t->as, stub->jump);
-		asm_op(&t->as, 0, true, 0x03, REG_ADDRESS, rm_indexed(HOST_RSP, REG_INDEX, 1, stub->tag));
+		if (stub->tag != 0)
+			asm_op(&t->as, 0, true, 0x03, REG_ADDRESS, rm_indexed(HOST_RSP, REG_INDEX, 1, stub->tag));
 		asm_mov_immediate(&t->as, REG_INDEX, stub->descriptor);
-		asm_call_to(&t->as, t->engine->thunks.slow);
+		asm_call_to(&t->as, stub->thunk);
 		asm_jump_to(&t->as, stub->resume + t->as.run_offset);
 	}
 }

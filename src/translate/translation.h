@@ -18,11 +18,13 @@
 
 enum flags_location { FLAGS_HOST, FLAGS_BOTH, FLAGS_SAVED };
 
+/* Where a check that failed goes on: restores R12, calls the helper, and comes back behind the check. */
 struct slow_stub {
 	uint8_t *jump;	 /* rel32 field to patch */
 	uint8_t *resume; /* writable address after the check */
+	const uint8_t *thunk;
 	uint32_t descriptor;
-	int32_t tag; /* frame offset of the tag that was subtracted */
+	int32_t tag; /* frame offset of the tag that was subtracted, or 0 */
 };
 
 struct link_plan {
@@ -33,7 +35,7 @@ struct link_plan {
 	bool guarded;
 };
 
-#define MAX_STUBS (BLOCK_MAX_INSNS * 2 + 8)
+#define MAX_STUBS (BLOCK_MAX_INSNS * 4 + 8)
 
 struct translation {
 	struct engine *engine;
