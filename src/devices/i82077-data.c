@@ -280,13 +280,10 @@ static void fdc_execute(struct i82077 *fdc)
 	}
 }
 
-static uint64_t fdc_step_ns(const struct i82077 *fdc)
-{
-	static const uint64_t unit[4] = {1000000, 1666667, 2000000, 500000}; /* by data rate */
-	return (16u - (fdc->specify[0] >> 4)) * unit[fdc->rate & 3];
-}
-
-/* The head moves; a step with a disk in the drive resets its change line. Returns the time that takes. */
+/*
+ * The head moves; a step with a disk in the drive resets its change line. Returns the time that takes. The guest's own
+ * step time is no part of it: systems that go back and forth between a folder and its files would wait seconds for it.
+ */
 uint64_t i82077_move_head(struct i82077 *fdc, unsigned unit, uint8_t target)
 {
 	unsigned from = fdc->cylinder[unit];
@@ -294,7 +291,7 @@ uint64_t i82077_move_head(struct i82077 *fdc, unsigned unit, uint8_t target)
 	if (steps > 0 && i82077_floppy(fdc, unit) != NULL)
 		fdc->changed[unit] = false;
 	fdc->cylinder[unit] = target;
-	return steps * fdc_step_ns(fdc);
+	return steps * STEP_NS;
 }
 
 static void fdc_enter_execution(struct i82077 *fdc)

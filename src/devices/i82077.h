@@ -11,12 +11,12 @@
  * Implemented: read and write of data and deleted data, read track, verify, format, read ID, recalibrate, seek,
  * relative seek, sense interrupt and drive status, specify, configure (implied seek, polling), dump registers, version,
  * lock, perpendicular; by DMA and without; both kinds of reset, data rates, disk change line, write protection. Seeks
- * take the step time that the guest programmed, on the virtual clock; IDs pass under the head as the disk turns.
+ * take 10 us a step, on the virtual clock; IDs pass under the head as the disk turns.
  *
  * Not implemented: scan commands (answered as invalid), tracks in FM, sectors of other sizes than 512 bytes, deleted
  * data marks (an image keeps none: what is written as deleted reads as data), formats other than the image's own,
- * precompensation, tape. Data needs no time; motors are always up to speed. A drive with no disk, or one of another
- * data rate, finds no address mark: such a command ends after two revolutions.
+ * precompensation, tape, the step rate of specify. Data needs no time; motors are always up to speed. A drive with no
+ * disk, or one of another data rate, finds no address mark: such a command ends after two revolutions.
  *
  * Source: 82077AA data sheet 290166-007.
  */

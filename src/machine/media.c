@@ -116,9 +116,10 @@ void media_describe(const struct media *media, struct cmos_config *cmos, struct 
 		firmware->drive[i] = kind[media->drive[i].kind];
 		cmos->disk_sectors[i] = media->drive[i].kind == PC_DISK ? media->drive[i].image->sectors : 0;
 	}
-	/* A PC without a disk in its floppy drive still has the drive: the first one is always there. */
-	cmos->floppy[0] = CMOS_FLOPPY_1440K;
-	firmware->floppies = 1;
+	/*
+	 * No disk is put in while the guest runs, so a drive without one is not there: firmware, boot loaders and
+	 * systems would each search it for seconds.
+	 */
 	for (unsigned i = 0; i < PC_FLOPPY_DRIVES; i++) {
 		if (media->floppy[i] == NULL)
 			continue;

@@ -10,7 +10,11 @@
 
 #include "devices/ps2keyboard.h"
 
-#define EVENT_MS 10
+/*
+ * A key in 60 ms: programs that wait for the BIOS's keys halt until the timer's next tick, 18.2 times a second, and take
+ * one then. Faster keys would fill the BIOS's buffer of 15 and be lost.
+ */
+#define EVENT_MS 30
 #define PAUSED_MS 100
 #define EVENTS_PER_CHARACTER 4 /* Shift and the key, down and up */
 #define EVENTS_MAX (TYPIST_CHARACTERS_MAX * EVENTS_PER_CHARACTER)

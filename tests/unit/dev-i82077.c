@@ -9,6 +9,7 @@
 #include "rig.h"
 
 #define MS UINT64_C(1000000)
+#define STEP UINT64_C(10000)
 #define SIZE_1440K 1474560
 
 struct fixture {
@@ -101,7 +102,7 @@ static void power_up(struct fixture *f)
 	for (unsigned i = 0; i < 4; i++)
 		(void)sense(f);
 	out8(&f->rig, 0x3f7, FLOPPY_500K);
-	SEND(f, 0x03, 0xdf, 0x02); /* 3 ms a step, DMA */
+	SEND(f, 0x03, 0xdf, 0x02); /* by DMA */
 }
 
 static void reset_reports_four_drives(void **state)
@@ -137,7 +138,7 @@ static void seeks_take_their_time(void **state)
 	power_up(f);
 	assert_int_equal(in8(&f->rig, 0x3f7), 0x80); /* a new disk */
 	SEND(f, 0x0f, 0x00, 10);
-	clock_advance(&f->rig.clock, 30 * MS - 1);
+	clock_advance(&f->rig.clock, 10 * STEP - 1);
 	assert_false(f->irq.level);
 	assert_int_equal(in8(&f->rig, 0x3f4), 0x81);
 	clock_advance(&f->rig.clock, 1);
@@ -145,10 +146,10 @@ static void seeks_take_their_time(void **state)
 	assert_string_equal(sense(f), "20 0a");
 	assert_int_equal(in8(&f->rig, 0x3f7), 0); /* a step resets the change line */
 	SEND(f, 0xcf, 0x00, 5);
-	clock_advance(&f->rig.clock, 15 * MS);
+	clock_advance(&f->rig.clock, 5 * STEP);
 	assert_string_equal(sense(f), "20 0f");
 	SEND(f, 0x07, 0x00);
-	clock_advance(&f->rig.clock, 45 * MS);
+	clock_advance(&f->rig.clock, 15 * STEP);
 	assert_string_equal(sense(f), "20 00");
 	SEND(f, 0x07, 0x03); /* there is no such drive */
 	clock_advance(&f->rig.clock, 1);
@@ -177,7 +178,7 @@ static void reads_by_dma_until_terminal_count(void **state)
 	SEND(f, 0x13, 0, 0x40, 0); /* implied seek */
 	SEND(f, 0x46, 0x04, 10, 1, 5, 2, 18, 0x1b, 0xff);
 	assert_false(f->dreq);
-	clock_advance(&f->rig.clock, 30 * MS);
+	clock_advance(&f->rig.clock, 10 * STEP);
 	assert_int_equal(f->dma.read(f->dma.opaque, bytes, 512), 512);
 	assert_memory_equal(bytes, "far", 3);
 	f->dma.terminal_count(f->dma.opaque);
