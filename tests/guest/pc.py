@@ -95,7 +95,7 @@ class Pc(Guest):
     def screen(self):
         """The text screen. Empty while there is none to show: the guest is starting, or draws pixels."""
         try:
-            return self.monitor.screen(self.scratch) if self.monitor else self.command("screen", self.name)
+            return (self.monitor.screen(self.scratch) if self.monitor else self.command("screen", self.name)).rstrip()
         except GuestError:
             return ""
 
