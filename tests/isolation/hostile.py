@@ -6,6 +6,9 @@ While the guest runs, its process must live and answer on its control socket wit
 done its work: then every line must say "ok" and its memory, read from outside, must hold no address of a mapping of the
 process. A guest that cannot end (--chaos) may print anything or destroy itself; its memory is searched all the same. In the end
 `nfold kill` must end it within a second, unless it reset or shut itself down in the ways that are allowed.
+
+With --media the machine has disks, a CD and floppies, and somebody looks at its screen and types. What the guest may only read must
+be as before, so must what is no image of it, and no image may have another size.
 """
 import argparse
 import array
@@ -29,8 +32,47 @@ class Failed(Exception):
     pass
 
 
+class Media:
+    """Images of every kind in a folder, and a file beside them."""
+
+    KINDS = {  # option, size, whether the guest may write
+        "disk.img": ("--disk", 4 << 20, True),
+        "fixed.img": ("--disk", 1 << 20, False),
+        "disc.iso": ("--cdrom", 2 << 20, False),
+        "a.img": ("--floppy", 1440 << 10, True),
+        "b.img": ("--floppy", 720 << 10, False),
+        "beside.img": (None, 1 << 20, False),
+    }
+
+    def __init__(self, folder):
+        self.folder, self.before = folder, {}
+        for name, (_, size, _) in self.KINDS.items():
+            data = bytearray(os.urandom(size))
+            data[0x8000:0x8007] = b"\1CD001\1"
+            self.before[name] = bytes(data)
+            with open(os.path.join(folder, name), "wb") as image:
+                image.write(data)
+
+    def words(self):
+        words = []
+        for name, (option, _, writable) in self.KINDS.items():
+            suffix = "" if writable or option == "--cdrom" else ",readonly"
+            words += [option, os.path.join(self.folder, name) + suffix] if option else []
+        return words
+
+    def check(self):
+        for name, (_, size, writable) in self.KINDS.items():
+            with open(os.path.join(self.folder, name), "rb") as image:
+                data = image.read()
+            if len(data) != size:
+                raise Failed("%s has %d bytes, had %d" % (name, len(data), size))
+            if not writable and data != self.before[name]:
+                raise Failed("%s was written to" % name)
+
+
 class Guest:
     def __init__(self, options, folder, name):
+        self.media = Media(folder) if options.media else None
         self.name, self.options = name, options
         self.serial = os.path.join(folder, "serial.txt")
         self.environment = dict(os.environ, XDG_RUNTIME_DIR=folder)
@@ -38,6 +80,8 @@ class Guest:
         self.errors = os.path.join(folder, "stderr.txt")
         command = [options.nfold, "run", "--kernel", options.guest, "--memory", options.memory, "--name", name,
                    "--serial", self.serial, "--no-reboot", "--debug-exit", "0xf4"]
+        if self.media:
+            command += self.media.words() + ["--debug-console", os.path.join(folder, "debug.txt")]
         with open(self.errors, "w") as errors:
             self.process = subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL,
                                             stdout=subprocess.DEVNULL, stderr=errors)
@@ -62,6 +106,16 @@ class Guest:
         finally:
             link.close()
         return json.loads(answer)["result"]
+
+    def use(self):
+        """Looks at the screen and presses a key, as far as there are any: the guest may be gone."""
+        picture = os.path.join(os.path.dirname(self.serial), "screen.png")
+        for words in (["screen", self.name], ["screen", self.name, "--png", picture], ["key", self.name, "a"]):
+            try:
+                subprocess.run([self.options.nfold] + words, env=self.environment, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, timeout=10)
+            except subprocess.TimeoutExpired:
+                raise Failed("no answer to nfold %s" % words[0])
 
     def ended(self):
         return self.process.poll() is not None
@@ -138,6 +192,8 @@ def watch(guest, seconds, chaos):
         start = time.monotonic()
         guest.call("guest.status")
         slowest = max(slowest, time.monotonic() - start)
+        if guest.media:
+            guest.use()
         if not chaos and "END\n" in guest.output():
             return slowest
         time.sleep(0.05)
@@ -174,6 +230,8 @@ def run(options, folder):
             check_output(text)
         elif searched == 0 and options.must_live:
             raise Failed("the guest ended by itself (status %s): %r" % (code, text[-300:]))
+        if guest.media:
+            guest.media.check()
         print("status %s, slowest answer %.0f ms, %d MiB searched, said %d lines" %
               (code, slowest * 1000, searched >> 20, text.count("\n")))
     finally:
@@ -190,6 +248,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=1, help="how many times to start it")
     parser.add_argument("--chaos", action="store_true", help="the guest may do anything and never ends by itself")
+    parser.add_argument("--media", action="store_true", help="with disks, CD and floppies, screen and keys")
     parser.add_argument("--must-live", action="store_true", help="with --chaos: it must still run at the end")
     options = parser.parse_args()
     options.guest, options.nfold = os.path.abspath(options.guest), os.path.abspath(options.nfold)
