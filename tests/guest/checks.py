@@ -25,10 +25,9 @@ DMESG_TROUBLE = re.compile(
 DMESG_ALLOWED = [
     # The host was busy for a moment; Linux then calibrates another way.
     re.compile(r"tsc: Unable to calibrate against PIT"),
+    re.compile(r"PM-Timer running at invalid rate: 1\d\d% of normal - aborting"),
     # Advice that Linux prints on every PC with ACPI.
     re.compile(r"PCI: Using host bridge windows from ACPI; if necessary, use .* and report a bug"),
-    # Kernels entered without firmware find no SMBIOS tables.
-    re.compile(r"DMI not present or invalid"),
     # A PC of this kind has no memory-mapped PCI configuration space.
     re.compile(r"fail to add MMCONFIG information, can't access extended PCI configuration space"),
 ]
