@@ -33,9 +33,12 @@ static uint32_t mode_segments(const struct cpu *cpu)
 	const struct cpu_segment *segment = cpu->segment;
 	if (cpu_long_mode(cpu) && (segment[CPU_CS].access & SEGMENT_L))
 		return MODE_CODE64 | MODE_STACK32 | MODE_FLAT_ALL; /* stale segments must not split the mode */
-	return bit_if(segment[CPU_CS].access & SEGMENT_DB, MODE_CODE32) |
-	       bit_if(segment[CPU_SS].access & SEGMENT_DB, MODE_STACK32) |
-	       bit_if(segment_is_flat(&segment[CPU_DS]), MODE_FLAT_DS) |
+	uint32_t sizes = bit_if(segment[CPU_CS].access & SEGMENT_DB, MODE_CODE32) |
+			 bit_if(segment[CPU_SS].access & SEGMENT_DB, MODE_STACK32);
+	/* Real and virtual-8086 mode: loading a segment register leaves the mode alone. */
+	if (!(cpu->cr0 & CR0_PE) || (cpu->flags_system & FLAG_VM))
+		return sizes;
+	return sizes | bit_if(segment_is_flat(&segment[CPU_DS]), MODE_FLAT_DS) |
 	       bit_if(segment_is_flat(&segment[CPU_ES]), MODE_FLAT_ES) |
 	       bit_if(segment_is_flat(&segment[CPU_SS]), MODE_FLAT_SS) |
 	       bit_if(code_is_flat(&segment[CPU_CS]), MODE_FLAT_CS) |

@@ -155,14 +155,13 @@ static bool has_operand(const struct translation *t, ZydisRegister reg)
 	return false;
 }
 
-/* The segment register that LDS and its kin load. */
-static uint64_t loaded_segment(const struct translation *t)
+unsigned loaded_segment(const struct translation *t)
 {
 	for (unsigned i = 0; i < t->insn.operand_count; i++) {
 		ZydisRegister reg = t->operand[i].reg.value;
 		if (t->operand[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
 		    ZydisRegisterGetClass(reg) == ZYDIS_REGCLASS_SEGMENT)
-			return (uint64_t)(reg - ZYDIS_REGISTER_ES);
+			return (unsigned)(reg - ZYDIS_REGISTER_ES);
 	}
 	return CPU_SEGMENT_COUNT;
 }

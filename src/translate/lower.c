@@ -152,8 +152,10 @@ static void lower_mov(struct translation *t)
 			lower_c(t, i == 0 ? CPU_OP_mov_to_dr : CPU_OP_mov_from_dr);
 			return;
 		case ZYDIS_REGCLASS_SEGMENT:
-			lower_c(t, i == 0 ? CPU_OP_mov_to_segment : CPU_OP_mov_from_segment);
-			t->sets_shadow = i == 0 && t->operand[0].reg.value == ZYDIS_REGISTER_SS;
+			if (i == 0)
+				lower_mov_to_segment(t);
+			else
+				lower_mov_from_segment(t);
 			return;
 		case ZYDIS_REGCLASS_TEST:
 			lower_raise(t, VECTOR_UD);
@@ -302,6 +304,9 @@ static void lower_by_row(struct translation *t)
 		break;
 	case ROW_JCXZ:
 		lower_jcxz(t);
+		break;
+	case ROW_FAR_POINTER:
+		lower_load_far_pointer(t, loaded_segment(t));
 		break;
 	case ROW_LEAVE:
 		lower_leave(t);

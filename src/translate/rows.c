@@ -16,6 +16,7 @@
 #define AS_LOOP ROW_LOOP, 0
 #define AS_JCXZ ROW_JCXZ, 0
 #define AS_LEAVE ROW_LEAVE, 0
+#define AS_FAR_POINTER ROW_FAR_POINTER, 0
 #define AS_STI ROW_STI, 0
 #define AS_CLI ROW_CLI, 0
 #define AS_CLD ROW_CLD, 0

@@ -34,6 +34,7 @@ enum row_kind {
 	ROW_LOOP,
 	ROW_JCXZ,
 	ROW_LEAVE,
+	ROW_FAR_POINTER,
 	ROW_STI,
 	ROW_CLI,
 	ROW_CLD,

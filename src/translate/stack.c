@@ -9,7 +9,7 @@ unsigned operand_bytes(const struct translation *t)
 	return t->insn.operand_width / 8u;
 }
 
-static struct access stack_access(unsigned bytes, bool write, unsigned buffer)
+struct access stack_access(unsigned bytes, bool write, unsigned buffer)
 {
 	return (struct access){.segment = CPU_SS,
 			       .size = (uint16_t)bytes,
@@ -19,8 +19,7 @@ static struct access stack_access(unsigned bytes, bool write, unsigned buffer)
 			       .buffer = (uint8_t)buffer};
 }
 
-/* R12 = guest RSP + bias, in the stack's address size. */
-static void emit_stack_address(struct translation *t, int32_t bias)
+void emit_stack_address(struct translation *t, int32_t bias)
 {
 	if (t->stack_bytes == 8 && bias == 0) {
 		asm_mov(&t->as, REG_ADDRESS, REG_GUEST_RSP);
@@ -41,7 +40,7 @@ void emit_adjust_stack(struct translation *t, int32_t bias)
 	asm_op(&t->as, 0x66, false, 0x89, REG_INDEX, rm_register(REG_GUEST_RSP));
 }
 
-static void emit_load_sized(struct translation *t, unsigned to, struct host_rm from, unsigned bytes)
+void emit_load_sized(struct translation *t, unsigned to, struct host_rm from, unsigned bytes)
 {
 	if (bytes == 2)
 		asm_op(&t->as, 0, false, 0x0fb7, to, from);
@@ -49,7 +48,7 @@ static void emit_load_sized(struct translation *t, unsigned to, struct host_rm f
 		asm_op(&t->as, 0, bytes == 8, 0x8b, to, from);
 }
 
-static void emit_store_sized(struct translation *t, struct host_rm to, unsigned from, unsigned bytes)
+void emit_store_sized(struct translation *t, struct host_rm to, unsigned from, unsigned bytes)
 {
 	asm_op(&t->as, bytes == 2 ? 0x66 : 0, bytes == 8, 0x89, from, to);
 }
@@ -158,7 +157,7 @@ void lower_push(struct translation *t)
 	} else {
 		struct gpr_name name = gpr_of(operand->reg.value);
 		if (!name.is_gpr) {
-			lower_c(t, CPU_OP_push_segment);
+			lower_push_segment(t, (unsigned)(operand->reg.value - ZYDIS_REGISTER_ES));
 			return;
 		}
 		unsigned home = register_home(name.number);
@@ -191,7 +190,7 @@ void lower_pop(struct translation *t)
 	}
 	struct gpr_name name = gpr_of(operand->reg.value);
 	if (!name.is_gpr) {
-		lower_c(t, CPU_OP_pop_segment);
+		lower_pop_segment(t, (unsigned)(operand->reg.value - ZYDIS_REGISTER_ES));
 		return;
 	}
 	unsigned home = register_home(name.number);

@@ -6,6 +6,9 @@
 #include "translate/translation.h"
 
 unsigned operand_bytes(const struct translation *t);
+struct access stack_access(unsigned bytes, bool write, unsigned buffer);
+/* R12 = guest RSP + bias, in the stack's address size. */
+void emit_stack_address(struct translation *t, int32_t bias);
 /* Guest RSP += bias, in the stack's address size. With a 16-bit stack it uses RCX. */
 void emit_adjust_stack(struct translation *t, int32_t bias);
 void emit_push_immediate(struct translation *t, uint64_t value, unsigned bytes);
@@ -13,6 +16,9 @@ void emit_push_immediate(struct translation *t, uint64_t value, unsigned bytes);
 void emit_push_store(struct translation *t, uint64_t value, unsigned bytes);
 /* Loads the top of the stack; RSP is not adjusted yet. */
 void emit_pop_to(struct translation *t, unsigned host, unsigned bytes);
+/* 2, 4 or 8 bytes; loads are zero-extended. */
+void emit_load_sized(struct translation *t, unsigned to, struct host_rm from, unsigned bytes);
+void emit_store_sized(struct translation *t, struct host_rm to, unsigned from, unsigned bytes);
 /* Loads a memory operand of 2, 4 or 8 bytes, zero-extended. */
 void emit_load_operand(struct translation *t, const ZydisDecodedOperand *operand, unsigned host);
 /* One value kept in the frame across a check. */
