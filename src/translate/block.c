@@ -20,6 +20,7 @@ uint32_t mode_intern(struct engine *engine, uint32_t bits, uint64_t cs_base, uin
 	if (engine->mode_count == MODE_MAX) { /* only a guest that makes thousands of code segments gets here */
 		blocks_flush(engine);
 		engine->mode_count = 1;
+		engine->mode_epoch++;
 	}
 	uint32_t id = engine->mode_count++;
 	engine->modes[id] = (struct mode_key){.bits = bits, .cs_limit = cs_limit, .cs_base = cs_base};

@@ -93,8 +93,15 @@ struct block {
 #define BLOCK_LIST_MAX (1u << 18)
 #define LINK_LIST_MAX (1u << 19)
 
-/* Traced writes to a page with code before its blocks check themselves instead. */
+/*
+ * Traced writes to a page with code before its blocks check themselves instead: so many within a window of 2^24 cycles
+ * of the TSC (some milliseconds). A kernel that patches its text at boot is not caught for ever: after so many checks
+ * without a change the page is traced again, each time after more of them.
+ */
 #define SELF_CHECK_THRESHOLD 64
+#define SELF_CHECK_WINDOW_SHIFT 24
+#define SELF_CHECK_PATIENCE 1024u
+#define SELF_CHECK_PATIENCE_SHIFT_MAX 10
 
 /* Writes by devices to pages with code, for the vCPUs to act on. */
 #define CODE_QUEUE_SIZE 64
@@ -110,7 +117,10 @@ struct code_queue {
 /* Code pages by number of RAM page. */
 struct code_page {
 	struct block *blocks;
-	uint32_t writes; /* traced writes since the first translation */
+	uint32_t window;  /* when the writes were counted: the TSC, shifted */
+	uint16_t writes;  /* traced, in that window */
+	uint8_t patience; /* log2 of the factor of SELF_CHECK_PATIENCE */
+	uint32_t checks;  /* that found nothing, since the page checks itself */
 };
 
 struct thunks {
@@ -126,6 +136,7 @@ struct engine {
 	const struct cpu_model *model;
 	struct mode_key modes[MODE_MAX];
 	uint32_t mode_count;
+	uint32_t mode_epoch; /* how often all modes were forgotten */
 	struct block **hash; /* BLOCK_HASH_SIZE */
 	struct block **list; /* in the order of their code: for finding a block by host PC */
 	struct link **links; /* by number */

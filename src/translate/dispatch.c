@@ -35,6 +35,10 @@ void engine_code_write(struct engine_vcpu *vcpu, uint64_t gpa, uint64_t size)
 	blocks_invalidate(engine, gpa, size);
 	struct code_page *page = &engine->pages[number];
 	uint8_t *flags = &engine->memory->page_flags[number];
+	uint32_t window = (uint32_t)(ledger_tsc() >> SELF_CHECK_WINDOW_SHIFT);
+	if (page->window != window)
+		page->writes = 0;
+	page->window = window;
 	if (page->blocks == NULL) { /* no code left: plain data until code is read from it again */
 		__atomic_and_fetch(flags, (uint8_t)~PAGE_CODE, __ATOMIC_SEQ_CST);
 		return;
@@ -42,6 +46,8 @@ void engine_code_write(struct engine_vcpu *vcpu, uint64_t gpa, uint64_t size)
 	if (++page->writes < SELF_CHECK_THRESHOLD)
 		return;
 	blocks_invalidate(engine, align_down(gpa, PAGE_SIZE), PAGE_SIZE);
+	page->writes = 0;
+	page->checks = 0;
 	__atomic_store_n(flags, PAGE_SELF_CHECK, __ATOMIC_SEQ_CST);
 }
 
@@ -56,6 +62,13 @@ static uint32_t wanted_mode(const struct cpu *cpu, const struct turn *turn, bool
 	return mode;
 }
 
+/* Code size, privilege and view make the difference, mostly. */
+static unsigned mode_memo_line(uint32_t mode)
+{
+	unsigned code = mode & MODE_CODE_MASK, cpl = mode >> MODE_CPL_SHIFT & 3, view = mode >> MODE_VIEW_SHIFT & 3;
+	return ((code & 1) | (cpl & 1) << 1 | view << 2) % MODE_MEMO;
+}
+
 static void select_mode(struct engine_vcpu *vcpu, uint32_t mode)
 {
 	const struct cpu_segment *cs = &vcpu->cpu.segment[CPU_CS];
@@ -64,7 +77,16 @@ static void select_mode(struct engine_vcpu *vcpu, uint32_t mode)
 	uint32_t limit = code64 || (mode & MODE_FLAT_CS) != 0 ? UINT32_MAX : cs->limit;
 	if (vcpu->mode_id != 0 && mode == vcpu->mode_bits && base == vcpu->mode_cs_base && limit == vcpu->mode_cs_limit)
 		return;
-	vcpu->mode_id = mode_intern(vcpu->engine, mode, base, limit);
+	struct engine *engine = vcpu->engine;
+	struct mode_memo *memo = &vcpu->mode_memo[mode_memo_line(mode)];
+	if (memo->id == 0 || memo->bits != mode || memo->cs_base != base || memo->cs_limit != limit ||
+	    memo->epoch != engine->mode_epoch)
+		*memo = (struct mode_memo){.id = mode_intern(engine, mode, base, limit),
+					   .bits = mode,
+					   .cs_base = base,
+					   .cs_limit = limit,
+					   .epoch = engine->mode_epoch};
+	vcpu->mode_id = memo->id;
 	vcpu->mode_bits = mode;
 	vcpu->mode_cs_base = base;
 	vcpu->mode_cs_limit = limit;
@@ -74,6 +96,24 @@ struct fetch {
 	struct translate_request request;
 	uint8_t buffer[32];
 };
+
+/*
+ * Translates for a fetch, from the fetch entry where there is one: that spares a page walk, and the rights are those of
+ * the entry's view.
+ */
+static bool fetch_translate(struct engine_vcpu *vcpu, uint64_t linear, struct mmu_page *page)
+{
+	struct cpu *cpu = &vcpu->cpu;
+	bool user = cpu_view(cpu) == TLB_VIEW_USER;
+	uint64_t word = cpu->tlb.fetch[user ? 0 : 1][TLB_FETCH_INDEX(linear)];
+	uint64_t gpa = ((word & 0xfffffff) - 1) << PAGE_SHIFT | (linear & PAGE_MASK);
+	bool canonical = !cpu_code64(cpu) || sign_extend(linear, 48) == linear;
+	if (word == 0 || !canonical || tlb_fetch_word(linear, gpa) != word)
+		return mmu_translate(cpu, linear, TLB_FETCH, cpu_view(cpu), false, page);
+	const uint8_t *host = memory_page(cpu->memory, gpa, NULL);
+	*page = (struct mmu_page){.gpa = gpa, .host = host == NULL ? NULL : (uint8_t *)host + (linear & PAGE_MASK)};
+	return true;
+}
 
 /* The bytes of an instruction that goes on in the next page. */
 static bool fetch_second_page(struct engine_vcpu *vcpu, struct fetch *fetch)
@@ -135,7 +175,7 @@ static bool block_still_good(struct engine_vcpu *vcpu, struct block *block, bool
 		uint64_t linear = align_down(block->linear, PAGE_SIZE) + PAGE_SIZE;
 		if (!cpu_code64(&vcpu->cpu))
 			linear = (uint32_t)linear;
-		*fault = !mmu_translate(&vcpu->cpu, linear, TLB_FETCH, cpu_view(&vcpu->cpu), false, &page);
+		*fault = !fetch_translate(vcpu, linear, &page);
 		if (*fault || page.gpa != block->gpa2)
 			return false;
 	}
@@ -167,7 +207,7 @@ static bool find_block(struct engine_vcpu *vcpu, uint32_t mode, struct block **r
 	*temporary = false;
 	if (!cpu_code64(cpu) && (mode & MODE_FLAT_CS) == 0 && cpu->rip > cpu->segment[CPU_CS].limit)
 		return cpu_fault_code(cpu, VECTOR_GP, 0);
-	if (!mmu_translate(cpu, linear, TLB_FETCH, cpu_view(cpu), false, &page))
+	if (!fetch_translate(vcpu, linear, &page))
 		return false;
 	if (page.host == NULL)
 		mode |= MODE_STEP;
@@ -229,11 +269,11 @@ static const uint8_t *find_code(struct engine_vcpu *vcpu, bool step, struct turn
 	struct block *block;
 	bool is_temporary;
 	*temporary = NULL;
-	if (turn->link == NULL && mode == vcpu->mode_bits) {
+	if (turn->link == NULL && !turn->retry) {
 		select_mode(vcpu, mode);
 		unsigned line = jump_line(cpu->rip, vcpu->mode_id);
 		const uint8_t *host = (const uint8_t *)(uintptr_t)vcpu->jump_host[line];
-		if (vcpu->jump_key[line] == -cpu->rip && host != engine->thunks.next && !turn->retry)
+		if (vcpu->jump_key[line] == -cpu->rip && host != engine->thunks.next)
 			return host;
 	}
 	if (!find_block(vcpu, mode, &block, &is_temporary))

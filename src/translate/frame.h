@@ -79,6 +79,14 @@ struct c_insn {
 	struct cpu_insn insn;
 };
 
+/* A guest goes to and fro between few modes: user and kernel, with and without access to user pages. */
+#define MODE_MEMO 16u
+struct mode_memo {
+	uint64_t cs_base;
+	uint32_t bits, cs_limit, id; /* id 0: empty */
+	uint32_t epoch;		     /* engine->mode_epoch when it was true */
+};
+
 struct bounce {
 	uint64_t linear;
 	uint32_t size;
@@ -110,6 +118,7 @@ struct engine_vcpu {
 	struct engine *engine;
 	uint32_t mode_bits, mode_id; /* the last mode seen and its number */
 	uint64_t mode_cs_base, mode_cs_limit;
+	struct mode_memo mode_memo[MODE_MEMO]; /* others seen lately */
 	void *signal_stack;
 	void *allocation;
 	size_t allocation_size;

@@ -242,14 +242,32 @@ uint64_t helper_segment(struct engine_vcpu *vcpu, uint64_t offset, uint32_t desc
 	return linear;
 }
 
+/* Nothing changed for long: the page's writes are traced again, at the price of making its blocks anew. */
+static bool self_check_is_over(struct engine *engine, const struct block *block)
+{
+	size_t number = ram_page(engine, block->gpa);
+	if (number == SIZE_MAX)
+		return false;
+	struct code_page *page = &engine->pages[number];
+	if (++page->checks < SELF_CHECK_PATIENCE << page->patience)
+		return false;
+	if (page->patience < SELF_CHECK_PATIENCE_SHIFT_MAX)
+		page->patience++;
+	page->checks = 0;
+	(void)blocks_invalidate(engine, align_down(block->gpa, PAGE_SIZE), PAGE_SIZE);
+	__atomic_store_n(&engine->memory->page_flags[number], 0, __ATOMIC_SEQ_CST);
+	return true;
+}
+
 uint64_t helper_self_check(struct engine_vcpu *vcpu, uint64_t address, uint32_t number, uint64_t return_address)
 {
 	struct engine *engine = vcpu->engine;
 	struct block *block = engine->list[number];
 	(void)return_address;
-	if (block_is_current(engine, block))
+	if (!block_is_current(engine, block))
+		block_discard(engine, block);
+	else if (!self_check_is_over(engine, block))
 		return address;
-	block_discard(engine, block);
 	vcpu->exit_index = number;
 	return give_up(vcpu, EXIT_GUARD); /* nothing has run yet: the same again, without events or traps */
 }
