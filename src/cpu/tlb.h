@@ -26,7 +26,7 @@
 
 #define TLB_BITS 10
 #define TLB_SIZE (1u << TLB_BITS)
-#define TLB_FETCH_BITS 9
+#define TLB_FETCH_BITS 10
 #define TLB_FETCH_SIZE (1u << TLB_FETCH_BITS)
 
 enum tlb_view {
@@ -60,7 +60,8 @@ struct tlb {
 
 #define TLB_INDEX(linear) (((linear) >> 12) & (TLB_SIZE - 1))
 #define TLB_EMPTY(index) (((uint64_t)(index) ^ 1u) << 12)
-#define TLB_FETCH_INDEX(linear) (((linear) >> 12) & (TLB_FETCH_SIZE - 1))
+/* Folded: a kernel's text and its entry code often lie a multiple of 4 MiB apart. */
+#define TLB_FETCH_INDEX(linear) ((((linear) >> 12) ^ ((linear) >> 22)) & (TLB_FETCH_SIZE - 1))
 
 /* 36 bits of linear page (48-bit canonical addresses) and 28 bits of physical page: guest RAM below 1 TiB. Never 0 for
  * a page that can hold code at linear 0 of physical 0: bit 0 of the low half is the page number + 1. */

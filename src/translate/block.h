@@ -180,6 +180,12 @@ bool block_is_current(const struct engine *engine, const struct block *block);
 void engine_queue_code_write(struct engine *engine, uint64_t gpa, uint64_t size);
 void engine_drain_code_writes(struct engine *engine, struct engine_vcpu *vcpu);
 
+/*
+ * After an instruction in C that went elsewhere: the host address at which to go on without the dispatcher, or NULL
+ * when it must look: the code is not in the jump cache, or something is due before it.
+ */
+const uint8_t *engine_next_code(struct engine_vcpu *vcpu);
+
 static inline size_t ram_page(const struct engine *engine, uint64_t gpa)
 {
 	const struct memory_region *region = memory_find(engine->memory, gpa);

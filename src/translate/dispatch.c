@@ -260,6 +260,32 @@ static void connect(struct engine *engine, struct turn *turn, struct block *bloc
 	link_connect(engine, link, block);
 }
 
+static bool events_due(const struct cpu *cpu)
+{
+	return __atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST) != 0 || cpu->debug_trap || cpu->halted ||
+	       cpu->wait_for_sipi || cpu->shutdown || (cpu->mode & MODE_DEBUG) != 0;
+}
+
+/* The guarded entry of the block at cs:rip in a mode, or NULL. */
+static const uint8_t *jump_cache_find(struct engine_vcpu *vcpu, uint32_t mode)
+{
+	select_mode(vcpu, mode);
+	unsigned line = jump_line(vcpu->cpu.rip, vcpu->mode_id);
+	const uint8_t *host = (const uint8_t *)(uintptr_t)vcpu->jump_host[line];
+	return vcpu->jump_key[line] == -vcpu->cpu.rip && host != vcpu->engine->thunks.next ? host : NULL;
+}
+
+const uint8_t *engine_next_code(struct engine_vcpu *vcpu)
+{
+	static const struct turn plain = {0};
+	struct cpu *cpu = &vcpu->cpu;
+	uint32_t mode = wanted_mode(cpu, &plain, false);
+	if ((vcpu->mode_bits & (MODE_STEP | MODE_CAREFUL)) != 0 || (mode & (MODE_STEP | MODE_CAREFUL)) != 0 ||
+	    events_due(cpu))
+		return NULL;
+	return jump_cache_find(vcpu, mode);
+}
+
 /* The host address at which to go on, or NULL: a fault is pending. */
 static const uint8_t *find_code(struct engine_vcpu *vcpu, bool step, struct turn *turn, struct block **temporary)
 {
@@ -270,10 +296,8 @@ static const uint8_t *find_code(struct engine_vcpu *vcpu, bool step, struct turn
 	bool is_temporary;
 	*temporary = NULL;
 	if (turn->link == NULL && !turn->retry) {
-		select_mode(vcpu, mode);
-		unsigned line = jump_line(cpu->rip, vcpu->mode_id);
-		const uint8_t *host = (const uint8_t *)(uintptr_t)vcpu->jump_host[line];
-		if (vcpu->jump_key[line] == -cpu->rip && host != engine->thunks.next)
+		const uint8_t *host = jump_cache_find(vcpu, mode);
+		if (host != NULL)
 			return host;
 	}
 	if (!find_block(vcpu, mode, &block, &is_temporary))
@@ -359,12 +383,6 @@ static void trap_after(struct engine_vcpu *vcpu, bool trap_flag)
 		return;
 	vcpu->cpu.debug_trap = true;
 	vcpu->cpu.debug_dr6 |= DR6_SINGLE_STEP;
-}
-
-static bool events_due(const struct cpu *cpu)
-{
-	return __atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST) != 0 || cpu->debug_trap || cpu->halted ||
-	       cpu->wait_for_sipi || cpu->shutdown || (cpu->mode & MODE_DEBUG) != 0;
 }
 
 /* False: the vCPU may not run guest code now. */

@@ -61,6 +61,7 @@ enum exit_code {
 	EXIT_CAREFUL,  /* rip is an instruction to be run again with bounce buffers */
 	EXIT_RESTART,  /* rip is a REP instruction that was interrupted */
 };
+#define EXIT_CODES 16 /* above all of them, and below any address of code */
 
 /* The instruction that left with EXIT_INDIRECT: number of its block and its place there. */
 #define INDIRECT_FROM(block, insn) ((uint32_t)(block) | (uint32_t)(insn) << 20)

@@ -285,7 +285,20 @@ static void close_shadow(struct cpu *cpu, bool was_open, enum cpu_next next)
 		cpu->interrupt_shadow = 0;
 }
 
-static uint32_t run_c_op(struct engine_vcpu *vcpu, const struct c_insn *record)
+/* What the thunk does next: 0 to go on in the block, an exit code, or the host address of another block's entry. */
+static uint64_t go_on_elsewhere(struct engine_vcpu *vcpu)
+{
+	if (vcpu->code_changed)
+		return EXIT_NEXT;
+	const uint8_t *code = engine_next_code(vcpu);
+	if (code == NULL)
+		return EXIT_NEXT;
+	vcpu->trap_suppressed = 0;
+	cpu_fpu_unpark(&vcpu->cpu);
+	return (uint64_t)(uintptr_t)code;
+}
+
+static uint64_t run_c_op(struct engine_vcpu *vcpu, const struct c_insn *record)
 {
 	struct cpu *cpu = &vcpu->cpu;
 	bool shadow = cpu->interrupt_shadow != 0;
@@ -304,7 +317,7 @@ static uint32_t run_c_op(struct engine_vcpu *vcpu, const struct c_insn *record)
 	case CPU_RESTART:
 		return EXIT_RESTART;
 	case CPU_EXIT:
-		return EXIT_NEXT;
+		return go_on_elsewhere(vcpu);
 	case CPU_CONTINUE:
 		break;
 	}
@@ -317,14 +330,14 @@ static uint32_t run_c_op(struct engine_vcpu *vcpu, const struct c_insn *record)
 	return 0;
 }
 
-uint32_t helper_c_op(struct engine_vcpu *vcpu, const struct c_insn *record)
+uint64_t helper_c_op(struct engine_vcpu *vcpu, const struct c_insn *record)
 {
 	struct ledger_vcpu *line = vcpu->cpu.ledger;
 	enum ledger_kind kind = (enum ledger_kind)record->ledger_kind;
 	if (!ledger_count_kind(line, kind))
 		return run_c_op(vcpu, record);
 	uint64_t begin = ledger_sample_begin(line);
-	uint32_t exit_code = run_c_op(vcpu, record); /* the record may be gone after it */
+	uint64_t next = run_c_op(vcpu, record); /* the record may be gone after it */
 	ledger_sample_end(line, kind, begin);
-	return exit_code;
+	return next;
 }

@@ -175,7 +175,8 @@ static uint8_t *make_helper(struct assembler *as, const void *function)
 	return start;
 }
 
-/* A whole instruction in C: RCX is its struct c_insn, RAX the flags. */
+/* A whole instruction in C: RCX is its struct c_insn, RAX the flags. The function gives 0, an exit code or the host
+ * address of the block to go on with. */
 static uint8_t *make_c_op(struct assembler *as, const void *function)
 {
 	uint8_t *start = begin(as);
@@ -187,13 +188,20 @@ static uint8_t *make_c_op(struct assembler *as, const void *function)
 	asm_group_immediate(as, true, 5, rm_register(HOST_RSP), 8);
 	call_c(as, function);
 	asm_group_immediate(as, true, 0, rm_register(HOST_RSP), 8);
-	asm_op(as, 0, false, 0x85, HOST_RAX, rm_register(HOST_RAX));
-	uint8_t *failed = asm_jump_if32(as, 5);
+	asm_op(as, 0, true, 0x85, HOST_RAX, rm_register(HOST_RAX));
+	uint8_t *elsewhere = asm_jump_if32(as, 5);
 	load_registers(as, 8);
 	load_flags(as, 8);
 	asm_byte(as, 0xc3);
-	asm_patch32_here(as, failed);
+	asm_patch32_here(as, elsewhere);
 	asm_group_immediate(as, true, 0, rm_register(HOST_RSP), 8);
+	asm_group_immediate(as, true, 7, rm_register(HOST_RAX), EXIT_CODES);
+	uint8_t *leaves = asm_jump_if32(as, 2); /* below */
+	asm_store(as, rm_frame(FRAME(scratch)), HOST_RAX);
+	load_registers(as, 0);
+	load_flags(as, 0);
+	asm_op(as, 0, false, 0xff, 4, rm_frame(FRAME(scratch))); /* jmp [scratch] */
+	asm_patch32_here(as, leaves);
 	asm_store32(as, rm_frame(FRAME(exit_code)), HOST_RAX);
 	leave_to_c(as);
 	return start;

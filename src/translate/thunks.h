@@ -11,7 +11,7 @@ typedef uint64_t helper_function(struct engine_vcpu *vcpu, uint64_t address, uin
 
 struct helpers {
 	helper_function *slow, *bounce_begin, *bounce_end, *segment, *self_check;
-	uint32_t (*c_op)(struct engine_vcpu *vcpu, const struct c_insn *insn);
+	uint64_t (*c_op)(struct engine_vcpu *vcpu, const struct c_insn *insn);
 };
 
 /* What a helper is told about an access, packed in 32 bits. */
