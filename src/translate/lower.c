@@ -355,7 +355,7 @@ void lower_insn(struct translation *t)
 		flags_restore(t);
 	}
 	if (is_string(t)) {
-		lower_c(t, string_op(t));
+		lower_string(t, string_op(t));
 		return;
 	}
 	int gate = vector_gate(t);

@@ -128,11 +128,12 @@ void lower_high_byte(struct translation *t);
 void lower_c(struct translation *t, enum cpu_op op); /* c_insn.c */
 void lower_raise(struct translation *t, enum cpu_vector vector);
 unsigned loaded_segment(const struct translation *t); /* by LDS and its kin */
-void lower_push(struct translation *t); /* stack.c */
+void lower_push(struct translation *t);		      /* stack.c */
 void lower_pop(struct translation *t);
 void lower_leave(struct translation *t);
 void lower_lea(struct translation *t);
-void lower_mov_to_segment(struct translation *t); /* segment.c */
+void lower_string(struct translation *t, enum cpu_op op); /* string.c */
+void lower_mov_to_segment(struct translation *t);	  /* segment.c */
 void lower_mov_from_segment(struct translation *t);
 void lower_push_segment(struct translation *t, unsigned name);
 void lower_pop_segment(struct translation *t, unsigned name);
