@@ -20,6 +20,10 @@ JOBS ?= $(shell nproc)
 GUEST := build/guest
 FIRMWARE := $(GUEST)/seabios/.fetched
 
+# What the guest tests boot by firmware, or with disks: 340 MB to download once.
+SYSTEMS := linux-image-686:i386 linux-image-686-pae:i386 busybox-static:i386 memtest86+ grub-rescue-pc ipxe \
+	debian-installer-12-netboot-amd64 debian-installer-12-netboot-i386
+
 NFOLD := $(BUILD)/nfold
 
 # Sanitized code is slow, and a sanitizer's own memory map leaves little room for a guest's: the suites
@@ -55,9 +59,9 @@ $(BUILD)/build.ninja:
 setup:
 	@tools/setup
 
-# The kernel, and the images that the guest tests boot: downloaded and packed once.
+# The kernels and systems that the guest tests boot: downloaded and packed once.
 guest:
-	@tools/fetch-guest linux-image-cloud-amd64 busybox-static
+	@tools/fetch-guest linux-image-cloud-amd64 busybox-static $(SYSTEMS)
 	@tests/guest/images
 
 demo:

@@ -159,9 +159,11 @@ def install(group, folder, arch):
     disk = make_disk(folder / f"{arch}.img", 64 * MIB, {name: installer(arch) / name for name in ("linux", "initrd.gz")})
     with Pc(disks=[disk], cdrom=GRUB_CD, boot="cdrom", memory_mib=768) as guest:
         grub_command_line(guest)
-        # Typed into GRUB while it loads, what does not fit into the BIOS's 15 characters would be lost.
-        for command in ("linux (hd0)/linux console=ttyS0 console=tty0 nomodeset fb=false\n", "initrd (hd0)/initrd.gz\n"):
+        # Typed while GRUB loads, what does not fit into the BIOS's 15 characters would be lost.
+        for command in ("linux (hd0)/linux console=ttyS0 console=tty0 nomodeset fb=false", "initrd (hd0)/initrd.gz"):
             guest.type(command)
+            guest.await_screen(f"^grub> {re.escape(command)}$", 30)
+            guest.type("\n")
             grub_prompt(guest)
         group.report("loaded by GRUB from the disk")
         guest.type("boot\n")
