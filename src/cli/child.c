@@ -42,7 +42,6 @@
 #define INPUT_MAX 65536
 #define GRACE_MS 800
 #define EXTRA_WORDS 10
-#define RESET_TEXT_MAX 128
 
 struct child {
 	pid_t pid;
@@ -108,7 +107,7 @@ static void keep_terminal(char text[static 32])
 
 static void exec_vm(const struct child *child, const struct child_request *request, int ready, int input)
 {
-	char path[PATH_MAX], ready_text[32], terminal_text[32] = "", reset_text[RESET_TEXT_MAX];
+	char path[PATH_MAX], ready_text[32], terminal_text[32] = "";
 	char **words = calloc((size_t)request->argc + EXTRA_WORDS, sizeof *words);
 	size_t count = 0;
 	if (words == NULL)
@@ -131,7 +130,7 @@ static void exec_vm(const struct child *child, const struct child_request *reque
 		(void)dup2(input, STDIN_FILENO);
 	if (child->screen) {
 		words[count++] = (char *)(uintptr_t) "--terminal-reset";
-		words[count++] = (char *)(uintptr_t)viewer_terminal_reset(reset_text, sizeof reset_text);
+		words[count++] = (char *)(uintptr_t)request->terminal_reset;
 		(void)dup2(input, STDIN_FILENO);
 		(void)dup2(child->messages, STDOUT_FILENO);
 		(void)dup2(child->messages, STDERR_FILENO);

@@ -8,9 +8,10 @@
 struct child_request {
 	const char *name; /* of the guest; a stem if name_free */
 	bool name_free;
-	bool console; /* the guest's serial port is on stdin and stdout */
-	bool screen;  /* the guest's screen is on the terminal */
-	int argc;     /* the guest's options as typed */
+	bool console;		    /* the guest's serial port is on stdin and stdout */
+	bool screen;		    /* the guest's screen is on the terminal */
+	const char *terminal_reset; /* with it: what sets the terminal right if we are killed */
+	int argc;		    /* the guest's options as typed */
 	char *const *argv;
 };
 

@@ -22,7 +22,7 @@ static void make_stem(const struct guest_options *options, char stem[NAME_LENGTH
 static int run_run(const struct command_call *call)
 {
 	const struct guest_options *options = call->options;
-	char stem[NAME_LENGTH_MAX + 1];
+	char stem[NAME_LENGTH_MAX + 1], reset[VIEWER_RESET_SIZE] = "";
 	struct error error = {0};
 	if (!guest_options_check(options, &error))
 		return (int)report_error(&error);
@@ -30,10 +30,11 @@ static int run_run(const struct command_call *call)
 	    .name = options->name,
 	    .console = strcmp(guest_options_serial(options), "stdio") == 0,
 	    .screen = guest_options_show_screen(options),
+	    .terminal_reset = reset,
 	    .argc = call->argc,
 	    .argv = call->argv,
 	};
-	if (request.screen && !viewer_terminal_check(&error))
+	if (request.screen && !viewer_terminal_check(reset, &error))
 		return (int)report_error(&error);
 	if (options->name == NULL) {
 		make_stem(options, stem);

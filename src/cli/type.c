@@ -11,6 +11,17 @@
 /* More than the guest takes at a time, which it says itself; and little enough for one request, however it is quoted.
  */
 #define TEXT_MAX 8192
+#define INTERVAL_MAX 1000
+
+struct type_options {
+	uint64_t interval;
+};
+
+static const struct option type_options[] = {
+    {"interval", "MS", "30", "time between a key down, the key up and the next", .kind = OPTION_NUMBER, .minimum = 1,
+     .maximum = INTERVAL_MAX, .offset = offsetof(struct type_options, interval)},
+    {0},
+};
 
 /* "\n" and its like, in place. */
 static bool text_unescape(char *text, struct error *error)
@@ -65,6 +76,7 @@ static bool text_read(char *text, struct error *error)
 
 static int type_run(const struct command_call *call)
 {
+	const struct type_options *options = call->options;
 	char text[TEXT_MAX + 2];
 	struct error error = {0};
 	const char *word = call->argument[1];
@@ -75,7 +87,8 @@ static int type_run(const struct command_call *call)
 		report_line("the text is not UTF-8");
 		return STATUS_INPUT;
 	}
-	return guest_do(call->argument[0], "keyboard.type", json_pack("{s:o}", "text", value));
+	return guest_do(call->argument[0], "keyboard.type",
+			json_pack("{s:o, s:I}", "text", value, "interval_ms", (json_int_t)options->interval));
 }
 
 const struct command command_type = {
@@ -87,6 +100,7 @@ const struct command command_type = {
     .description =
 	"Types a text on a guest's keyboard, which has the US layout; at most 4096 characters. In TEXT, \\n is\n"
 	"Enter, \\t Tab, \\b Backspace, \\e Escape and \\\\ a backslash. If TEXT is -, standard input is read and\n"
-	"typed as it is. Returns at once: the guest gets the keys as fast as it reads them.",
+	"typed as it is. Returns at once: the guest gets the keys as it takes them.",
+    .options = type_options,
     .run = type_run,
 };

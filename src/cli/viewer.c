@@ -26,6 +26,8 @@
 #define ESCAPE_DELAY_MS 25
 #define PENDING_MAX 4096
 #define CHORDS_MAX 64 /* of one request */
+/* A person's own pace; this only has to keep up with a terminal that repeats a key 30 times a second. */
+#define INTERVAL_MS 8
 
 enum request { REQUEST_NONE, REQUEST_SCREEN, REQUEST_KEYS };
 
@@ -55,14 +57,10 @@ static int64_t now_ms(void)
 
 /* ---- the terminal ---- */
 
-bool viewer_terminal_check(struct error *error)
+static bool terminal_type_check(struct error *error)
 {
 	const char *type = getenv("TERM");
 	int reason;
-	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
-		return error_set(error, ERROR_INPUT,
-				 "--display terminal needs a terminal as standard input and output; nfold screen shows "
-				 "the screen without");
 	if (setupterm(NULL, STDOUT_FILENO, &reason) != OK)
 		return error_set(error, ERROR_INPUT, "--display terminal: terminal type TERM='%.40s' is not known",
 				 type != NULL ? type : "");
@@ -87,15 +85,29 @@ static size_t copy_unpadded(char *to, size_t size, const char *from)
 	return used;
 }
 
-const char *viewer_terminal_reset(char *text, size_t size)
+static void make_reset(char reset[VIEWER_RESET_SIZE])
 {
 	const char *const parts[] = {exit_attribute_mode, keypad_local, cursor_normal, exit_ca_mode};
 	size_t used = 0;
-	text[0] = '\0';
+	reset[0] = '\0';
 	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
 		if (parts[i] != NULL && parts[i] != (char *)-1)
-			used += copy_unpadded(text + used, size - used, parts[i]);
-	return text;
+			used += copy_unpadded(reset + used, VIEWER_RESET_SIZE - used, parts[i]);
+}
+
+bool viewer_terminal_check(char reset[VIEWER_RESET_SIZE], struct error *error)
+{
+	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
+		return error_set(error, ERROR_INPUT,
+				 "--display terminal needs a terminal as standard input and output; nfold screen shows "
+				 "the screen without");
+	bool good = terminal_type_check(error);
+	if (good)
+		make_reset(reset);
+	TERMINAL *type = set_curterm(NULL);
+	if (type != NULL)
+		(void)del_curterm(type);
+	return good;
 }
 
 static bool take_terminal(struct viewer *viewer, struct error *error)
@@ -207,13 +219,15 @@ static void send_keys(struct viewer *viewer)
 		size_t used = 0;
 		while (next_is_character(viewer))
 			text[used++] = take_pending(viewer).character;
-		ask(viewer, REQUEST_KEYS, "keyboard.type", json_pack("{s:s%}", "text", text, used));
+		ask(viewer, REQUEST_KEYS, "keyboard.type",
+		    json_pack("{s:s%, s:i}", "text", text, used, "interval_ms", INTERVAL_MS));
 		return;
 	}
 	json_t *chords = json_array();
 	while (viewer->count > 0 && !next_is_character(viewer) && json_array_size(chords) < CHORDS_MAX)
 		(void)json_array_append_new(chords, json_string(take_pending(viewer).chord));
-	ask(viewer, REQUEST_KEYS, "keyboard.key", json_pack("{s:o}", "chords", chords));
+	ask(viewer, REQUEST_KEYS, "keyboard.key",
+	    json_pack("{s:o, s:i}", "chords", chords, "interval_ms", INTERVAL_MS));
 }
 
 static void take_screen(struct viewer *viewer, json_t *answer)

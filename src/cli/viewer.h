@@ -11,17 +11,16 @@
 #define NFOLD_CLI_VIEWER_H
 
 #include <stdbool.h>
-#include <stddef.h>
 
 #include "base/error.h"
 
 struct viewer;
 
-/* Whether standard input and output are a terminal that can be drawn on. */
-bool viewer_terminal_check(struct error *error);
+#define VIEWER_RESET_SIZE 128
 
-/* What sets such a terminal right that was left without viewer_close(): text to write to it, "" if there is none. */
-const char *viewer_terminal_reset(char *text, size_t size);
+/* Whether standard input and output are a terminal that can be drawn on. Then *reset is the text that, written to it,
+ * sets it right if it was left without viewer_close(). */
+bool viewer_terminal_check(char reset[VIEWER_RESET_SIZE], struct error *error);
 
 struct viewer *viewer_open(const char *guest, struct error *error);
 void viewer_close(struct viewer *viewer);

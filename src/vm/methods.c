@@ -124,11 +124,25 @@ static json_t *run_stats(struct method_context *context, json_t *params, struct 
 	return stats;
 }
 
-static json_t *typed(const struct method_context *context, bool good, const struct error *host,
+/* The interval that a call asks for; 0 with *error filled when it is none. */
+static unsigned typing_interval(json_t *params, struct method_error *error)
+{
+	json_t *interval = json_object_get(params, "interval_ms");
+	json_int_t ms = json_integer_value(interval);
+	if (interval == NULL)
+		return TYPIST_INTERVAL_MS;
+	if (json_is_integer(interval) && ms >= 1 && ms <= TYPIST_INTERVAL_MAX_MS)
+		return (unsigned)ms;
+	(void)method_fail(error, RPC_INVALID_PARAMS, "interval_ms must be a whole number, 1 to 1000");
+	return 0;
+}
+
+static json_t *typed(const struct method_context *context, bool good, unsigned interval, const struct error *host,
 		     struct method_error *error)
 {
 	if (!good)
 		return method_fail(error, host->kind == ERROR_INPUT ? RPC_INVALID_PARAMS : RPC_WRONG_STATE, host->text);
+	typist_set_interval(context->typist, interval);
 	return json_pack("{s:i}", "waiting", (int)typist_waiting(context->typist));
 }
 
@@ -136,10 +150,13 @@ static json_t *run_type(struct method_context *context, json_t *params, struct m
 {
 	json_t *text = json_object_get(params, "text");
 	struct error host = {0};
+	unsigned interval = typing_interval(params, error);
+	if (interval == 0)
+		return NULL;
 	if (!json_is_string(text))
 		return method_fail(error, RPC_INVALID_PARAMS, "text must be a string");
 	bool good = typist_add_text(context->typist, json_string_value(text), json_string_length(text), &host);
-	return typed(context, good, &host, error);
+	return typed(context, good, interval, &host, error);
 }
 
 static json_t *run_key(struct method_context *context, json_t *params, struct method_error *error)
@@ -148,6 +165,9 @@ static json_t *run_key(struct method_context *context, json_t *params, struct me
 	const char *chords[CHORDS_MAX];
 	size_t count = json_array_size(list);
 	struct error host = {0};
+	unsigned interval = typing_interval(params, error);
+	if (interval == 0)
+		return NULL;
 	if (count == 0 || count > CHORDS_MAX)
 		return method_fail(error, RPC_INVALID_PARAMS, "chords must be an array of 1 to 64 strings");
 	for (size_t i = 0; i < count; i++) {
@@ -155,7 +175,8 @@ static json_t *run_key(struct method_context *context, json_t *params, struct me
 		if (chords[i] == NULL)
 			return method_fail(error, RPC_INVALID_PARAMS, "chords must be an array of 1 to 64 strings");
 	}
-	return typed(context, typist_add_chords(context->typist, chords, count, &host), &host, error);
+	bool good = typist_add_chords(context->typist, chords, count, &host);
+	return typed(context, good, interval, &host, error);
 }
 
 static json_t *run_discover(struct method_context *context, json_t *params, struct method_error *error);
@@ -176,8 +197,8 @@ static const struct method methods[] = {
      screen_text,
      {"since"}},
     {"screen.pixels", "the screen as a picture, in a memfd that is passed along", screen_pixels, {0}},
-    {"keyboard.type", "types a text on a US keyboard", run_type, {"text"}},
-    {"keyboard.key", "presses chords of keys, such as ctrl-alt-delete", run_key, {"chords"}},
+    {"keyboard.type", "types a text on a US keyboard", run_type, {"text", "interval_ms"}},
+    {"keyboard.key", "presses chords of keys, such as ctrl-alt-delete", run_key, {"chords", "interval_ms"}},
     {"rpc.discover", "this list", run_discover, {0}},
 };
 

@@ -10,11 +10,6 @@
 
 #include "devices/ps2keyboard.h"
 
-/*
- * A key in 60 ms: programs that wait for the BIOS's keys halt until the timer's next tick, 18.2 times a second, and take
- * one then. Faster keys would fill the BIOS's buffer of 15 and be lost.
- */
-#define EVENT_MS 30
 #define PAUSED_MS 100
 #define EVENTS_PER_CHARACTER 4 /* Shift and the key, down and up */
 #define EVENTS_MAX (TYPIST_CHARACTERS_MAX * EVENTS_PER_CHARACTER)
@@ -24,6 +19,7 @@
 struct typist {
 	struct machine *machine;
 	int timer; /* a timerfd, armed while events wait and once more after the last */
+	unsigned interval_ms;
 	unsigned head, count;
 	uint8_t event[EVENTS_MAX];
 	bool armed;
@@ -41,7 +37,7 @@ static bool push(struct typist *typist, unsigned key, bool down)
 
 static void arm(struct typist *typist, long ms)
 {
-	struct itimerspec expiry = {.it_value.tv_nsec = ms * 1000000};
+	struct itimerspec expiry = {.it_value = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}};
 	typist->armed = timerfd_settime(typist->timer, 0, &expiry, NULL) == 0;
 }
 
@@ -80,7 +76,7 @@ static long hand_over(struct typist *typist)
 		ps2keyboard_key(keyboard, event & ~EVENT_DOWN, (event & EVENT_DOWN) != 0);
 	}
 	machine_unlock(typist->machine);
-	return EVENT_MS;
+	return (long)typist->interval_ms;
 }
 
 static void timer_expired(void *opaque, int fd, uint32_t events)
@@ -169,6 +165,11 @@ bool typist_add_chords(struct typist *typist, const char *const *chords, size_t 
 	return settle(typist, before, good);
 }
 
+void typist_set_interval(struct typist *typist, unsigned ms)
+{
+	typist->interval_ms = ms;
+}
+
 unsigned typist_waiting(const struct typist *typist)
 {
 	return typist->count;
@@ -184,6 +185,7 @@ struct typist *typist_create(struct machine *machine, struct error *error)
 		return NULL;
 	}
 	typist->machine = machine;
+	typist->interval_ms = TYPIST_INTERVAL_MS;
 	typist->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (typist->timer < 0) {
 		(void)error_set_errno(error, "cannot create a timer");

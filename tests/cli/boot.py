@@ -4,6 +4,7 @@
 a boot sector (boot.S); the firmware is the default one."""
 
 import os
+import resource
 import subprocess
 import tempfile
 from pathlib import Path
@@ -83,6 +84,14 @@ class Boot(CliTest):
             self.boot(*words)
             self.wait_screen(text)
             self.succeed("kill", "one")
+
+    def test_a_host_file_that_may_not_grow_is_an_error_of_the_drive(self):
+        """The signal that comes with EFBIG must not end the guest's process."""
+        disk = self.disk()
+        self.start("--disk", disk, "--name", "one", "--memory", "32M", "--serial", "none",
+                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (256, 256)))
+        self.wait_screen("D1R>")
+        self.assertEqual(disk.read_bytes()[:512], self.sectors["D"])
 
     def test_typing_at_firmware(self):
         self.boot("--disk", self.disk())

@@ -54,7 +54,7 @@ class Words(CliTest):
                       ["stats", "--xml", "a"], ["stop", "--timeout", "x", "a"], ["stop", "--timeout=86401", "a"],
                       ["stop", "--timeout"], ["version", "x"], ["help", "explode"], ["help", "a", "b"], ["run", "x"],
                       ["run", "--kernel", "k", "x"], ["screen"], ["screen", "a", "b"], ["screen", "a", "--png"], ["type"],
-                      ["type", "a"], ["type", "a", "b", "c"], ["key"], ["key", "a"], ["list", "\n\x1b[2J"], ["\n\x1b[2J"]):
+                      ["type", "a"], ["type", "--interval=0", "a", "b"], ["type", "--interval=1001", "a", "b"], ["type", "a", "b", "c"], ["key"], ["key", "a"], ["list", "\n\x1b[2J"], ["\n\x1b[2J"]):
             line = self.refuse(STATUS_INPUT, *words)
             self.assertNotIn("\x1b", line)
 
