@@ -160,14 +160,14 @@ CODE(int_99, "mov $0x12345678, %ebp\n int $99\n mov $0x7777, %si");
 CODE(call_gate, "push $0x1111\n push $0x2222\n lcall $call16, $0\n mov %sp, %di");
 CODE(call_gate_32, "pushl $0x1111\n pushl $0x2222\n lcalll $call32, $0\n mov %sp, %di");
 /* The handlers, at HANDLER in the code segment: note the stack, and return. */
-FRAGMENT16(handler_iret, "mov %esp, %ebp\n mov %ss:(%bp), %ax\n sub $0x1000, %ax\n mov %ss:2(%bp), %bx\n mov "
-			 "%ss:4(%bp), %cx\n mov %ss:6(%bp), "
-			 "%dx\n mov %ss:8(%bp), %di\n pushf\n pop %bp\n iret");
-FRAGMENT16(handler_note, "mov %esp, %ebp\n mov %ss:(%bp), %ax\n sub $0x1000, %ax\n mov %ss:2(%bp), %bx\n mov "
-			 "%ss:4(%bp), %cx\n mov %ss:6(%bp), "
-			 "%dx\n mov %ss:8(%bp), %di\n mov %ss, %si\n int $0x80");
-FRAGMENT16(handler_lret, "mov %esp, %ebp\n mov %ss:4(%bp), %ax\n mov %ss:6(%bp), %bx\n mov %ss:8(%bp), %cx\n mov "
-			 "%ss:10(%bp), %dx\n lret $4");
+FRAGMENT16(handler_iret, "mov %esp, %ebp\n mov %ss:(%ebp), %ax\n sub $0x1000, %ax\n mov %ss:2(%ebp), %bx\n mov "
+			 "%ss:4(%ebp), %cx\n mov %ss:6(%ebp), "
+			 "%dx\n mov %ss:8(%ebp), %di\n pushf\n pop %bp\n iret");
+FRAGMENT16(handler_note, "mov %esp, %ebp\n mov %ss:(%ebp), %ax\n sub $0x1000, %ax\n mov %ss:2(%ebp), %bx\n mov "
+			 "%ss:4(%ebp), %cx\n mov %ss:6(%ebp), "
+			 "%dx\n mov %ss:8(%ebp), %di\n mov %ss, %si\n int $0x80");
+FRAGMENT16(handler_lret, "mov %esp, %ebp\n mov %ss:4(%ebp), %ax\n mov %ss:6(%ebp), %bx\n mov %ss:8(%ebp), %cx\n mov "
+			 "%ss:10(%ebp), %dx\n lret $4");
 FRAGMENT16(
     handler_lret32,
     "mov %esp, %ebp\n mov %ss:8(%ebp), %ax\n mov %ss:12(%ebp), %bx\n mov %ss:16(%ebp), %cx\n mov %ss:20(%ebp), %dx\n "

@@ -22,6 +22,8 @@ void real_start(void)
 		uint32_t base;
 	} __attribute__((packed)) pointer = {sizeof(gdt) - 1, (word)gdt};
 
+	fill_bytes((void *)REAL_LINEAR, 0, 0x50000); /* not every emulator's memory is clear at first */
+	fill_bytes((void *)0x8000, 0, 0x8000);
 	copy_bytes((void *)REAL_LINEAR, real_code, (word)(real_code_end - real_code));
 	copy_bytes((uint8_t *)REAL_LINEAR + (real_gdt - real_code), &pointer, sizeof(pointer));
 	gdt_set(REAL_CODE16, descriptor(REAL_LINEAR, 0xffff, 0x9b, 0));

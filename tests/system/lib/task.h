@@ -59,8 +59,8 @@ FRAGMENT(note_jump_back, NOTE "ljmp $0x38, $0\n int $0x80");
 FRAGMENT(note_call_second, NOTE "lcall $0x60, $0\n iretl\n int $0x80");
 FRAGMENT(second_iret, "str %eax\n mov %eax, seen + 84\n mov second, %eax\n mov %eax, seen + 88\n iretl\n int $0x80");
 /* A handler of #GP: takes the error code and returns behind the faulting instruction of two bytes. */
-FRAGMENT(note_error, "popl seen + 80\n" NOTE "addl $2, tss + 32\n iretl\n int $0x80");
-FRAGMENT(note_error16, "xor %eax, %eax\n pop %ax\n mov %eax, seen + 80\n addl $2, tss + 32\n iretl");
+FRAGMENT(note_error, "popl seen + 80\n" NOTE "addl $2, tss + 32\n xor %eax, %eax\n iretl\n int $0x80");
+FRAGMENT(note_error16, "xor %eax, %eax\n pop %ax\n mov %eax, seen + 80\n addl $2, tss + 32\n xor %eax, %eax\n iretl");
 
 static inline unsigned type_of(unsigned selector)
 {
