@@ -88,10 +88,13 @@ class Boot(CliTest):
     def test_a_host_file_that_may_not_grow_is_an_error_of_the_drive(self):
         """The signal that comes with EFBIG must not end the guest's process."""
         disk = self.disk()
-        self.start("--disk", disk, "--name", "one", "--memory", "32M", "--serial", "none",
-                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (256, 256)))
+        self.boot("--disk", disk)
+        self.wait_screen("D1W>")
+        before = disk.read_bytes()
+        resource.prlimit(int(self.guests()["one"]["PID"]), resource.RLIMIT_FSIZE, (256, 256))
+        self.succeed("key", "one", "ctrl-alt-delete")
         self.wait_screen("D1R>")
-        self.assertEqual(disk.read_bytes()[:512], self.sectors["D"])
+        self.assertEqual(disk.read_bytes(), before)
 
     def test_typing_at_firmware(self):
         self.boot("--disk", self.disk())
