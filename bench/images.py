@@ -68,7 +68,7 @@ def build(image):
     binaries = build_programs()
     packed = FOLDER / f"{image.name}.cpio.gz"
     words = [str(ROOT / "tools" / "make-initramfs"), "-o", str(packed)]
-    for path in [*binaries, *sorted((PROGRAMS / "data").glob("*"))]:
+    for path in [*binaries, *sorted(PROGRAMS.glob("*.[ch]")), *sorted((PROGRAMS / "data").iterdir())]:
         words += ["--file", f"{path}=/bench/{path.name}"]
     for package in image.packages:
         words += ["--package", package]
@@ -95,3 +95,18 @@ def unpack(archive, tree):
 
 
 SMALL = Image("small", 512, ("xz-utils", "zstd"))
+LARGE = Image(
+    "large",
+    1024,
+    (
+        "sqlite3", "python3.11", "perl", "openssl", "gcc", "libc6-dev", "git", "redis-server", "redis-tools", "nginx-light",
+        "apache2-utils",
+    ),
+    (
+        "usr/lib/gcc/*/lto1", "usr/lib/gcc/*/lto-wrapper", "usr/lib/gcc/*/lib*san*", "usr/lib/gcc/*/plugin/*", "usr/lib/*/lib*san.so*",
+        "usr/lib/*/*.a", "usr/bin/*gold", "usr/bin/*dwp", "*gprofng*", "usr/bin/*lto-dump*", "usr/bin/*gcov*", "usr/include/linux/*/*",
+        "usr/lib/*/perl/*/CORE/*", "usr/share/perl/*/pod/*", "usr/share/perl/*/*.pod", "usr/share/perl/*/CPAN*", "*/Encode/*",
+        "usr/share/perl/*/unicore/Name.pl", "*/Unicode/Collate/*", "usr/bin/perl5.*", "*/lib2to3/*", "*/idlelib/*", "*/pydoc_data/*",
+        "*/distutils/*", "usr/share/gitweb/*", "usr/lib/git-core/git-http*", "usr/lib/git-core/git-remote-http*", "usr/lib/python3.11/test/*",
+    ),
+)  # fmt: skip

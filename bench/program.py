@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """A row that runs one program in a session."""
 
+import re
+
 from rows import Row, RowError
 
 
-def program(group, name, title, image, command, before=None, after=None, same_answer=True):
+def program(group, name, title, image, command, before=None, after=None, same_answer=True, rate=None):
     """`before` and `after` are shell lines outside the measurement. What the program writes must be the same everywhere,
-    unless same_answer is false: for programs that write times, ports or process numbers."""
+    unless same_answer is false: for programs that write times, ports or process numbers. `rate` is for programs
+    that work for a fixed time: a pattern whose group 1 is the rate they report, and the work whose seconds are wanted."""
 
     def measure(subject, options):
         session = options.sessions.get(subject, image, options)
@@ -14,6 +17,8 @@ def program(group, name, title, image, command, before=None, after=None, same_an
             if before:
                 untimed(session, before)
             sample = session.run(command)
+            if rate:
+                from_rate(sample, session.output(), *rate)
             if after:
                 untimed(session, after)
         except Exception:
@@ -25,6 +30,16 @@ def program(group, name, title, image, command, before=None, after=None, same_an
         return sample
 
     return Row(group, name, title, measure, natively=True)
+
+
+def from_rate(sample, output, pattern, work):
+    match = re.search(pattern, output)
+    if match is None or float(match.group(1)) <= 0:
+        raise RowError(f"no rate in {output!r}")
+    seconds = work / float(match.group(1))
+    # The clocks were compared over the run: keep their ratio.
+    sample.host_seconds *= seconds / sample.seconds
+    sample.seconds = seconds
 
 
 def untimed(session, line):

@@ -69,9 +69,12 @@ class Session(guest.Guest):
         match = self.expect(END, seconds, f"end of {command!r}")
         host_seconds = time.monotonic() - began
         if match.group(2) != b"0":
-            output, _ = self.shell("head -c 2000 /tmp/bench-output")
-            raise RowError(f"{command}: wait status {match.group(2).decode()}: {output.strip()}")
+            raise RowError(f"{command}: wait status {match.group(2).decode()}: {self.output().strip()}")
         return Sample(int(match.group(1)) / 1e9, host_seconds, match.group(3).decode())
+
+    def output(self):
+        """The end of what the last command wrote."""
+        return self.shell("tail -c 2000 /tmp/bench-output")[0]
 
 
 class Sessions:

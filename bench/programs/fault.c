@@ -8,9 +8,9 @@
 
 #define PAGE 4096
 #define LARGE (16384UL * PAGE)
-#define LARGE_ROUNDS 4
+#define LARGE_ROUNDS 2
 #define SMALL (8UL * PAGE)
-#define SMALL_ROUNDS 8000
+#define SMALL_ROUNDS 4000
 
 static uint64_t touch(size_t size)
 {

@@ -8,8 +8,8 @@
 #include "bench.h"
 
 #define BODIES 5
-#define STEPS 1500000
-#define SIDE 500
+#define STEPS 800000
+#define SIDE 400
 #define DEPTH 200
 
 struct body {

@@ -7,7 +7,7 @@
 
 #include "bench.h"
 
-#define EXITS 4000
+#define EXITS 2000
 #define EXECS 400
 
 static char *const child_words[] = {"fork", "child", NULL};

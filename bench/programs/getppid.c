@@ -6,7 +6,7 @@
 
 #include "bench.h"
 
-#define CALLS 3000000
+#define CALLS 1500000
 
 int main(void)
 {

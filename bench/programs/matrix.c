@@ -6,7 +6,7 @@
 #include "bench.h"
 
 #define SIDE 256
-#define ROUNDS 50
+#define ROUNDS 25
 
 static double left[SIDE][SIDE], right[SIDE][SIDE], product[SIDE][SIDE];
 

@@ -7,7 +7,7 @@
 #include "bench.h"
 
 #define SIZE (256 * 1024)
-#define COPIES 3500000
+#define COPIES 1500000
 #define STRINGS 1000
 #define LAPS 10000
 

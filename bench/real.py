@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""Programs as Debian packages them."""
+
+from images import LARGE
+from program import program
+
+DATABASE = "/tmp/bench.db"
+INSERT = f"rm -f {DATABASE}; sqlite3 {DATABASE} </bench/insert.sql >/dev/null"
+REPOSITORY = "/bench/make-repository"
+REDIS = "redis-cli -p 16379"
+REDIS_START = f"redis-server --port 16379 --bind 127.0.0.1 --save '' --daemonize yes >/dev/null; until {REDIS} ping >/dev/null 2>&1; do :; done"
+REDIS_STOP = f"{REDIS} shutdown nosave"
+NGINX_START = "mkdir -p /tmp/nginx-log; nginx -e /dev/null -c /bench/nginx.conf"
+NGINX_STOP = "nginx -e /dev/null -c /bench/nginx.conf -s stop; while [ -e /tmp/nginx.pid ]; do :; done"
+SPEED = "openssl speed -mr -elapsed -seconds 1"
+GIGABYTE = 1e9
+
+
+def openssl(name, 
+    return program("real", name, 
+
+
+ROWS = [
+    program("real", "sqlite-insert", "sqlite3: insert", LARGE, f"sqlite3 -init /bench/insert.sql {DATABASE} .quit", before=f"rm -f {DATABASE}"),
+    program("real", "sqlite-query", "sqlite3: query", LARGE, f"sqlite3 -init /bench/query.sql {DATABASE} .quit", before=INSERT),
+    program("real", "python", "python3", LARGE, "python3.11 /bench/work.py"),
+    program("real", "perl", "perl", LARGE, "perl /bench/work.pl"),
+    openssl("openssl-aes", "openssl speed: AES-128-GCM, 1 GB", "-bytes 16384 -evp aes-128-gcm", r"\+F:\d+:[^:]+:([0-9.]+)", GIGABYTE),
+    openssl("openssl-sha256", "openssl speed: SHA-256, 1 GB", "-bytes 16384 -evp sha256", r"\+F:\d+:[^:]+:([0-9.]+)", GIGABYTE),
+    openssl("openssl-rsa", "openssl speed: RSA-2048, 1000 signatures", "rsa2048", r"\+F2:\d+:2048:([0-9.]+):", 1000),
+    program("real", "gcc", "gcc -O2, a C file", LARGE, "gcc -O2 -D_GNU_SOURCE -c -o /tmp/bench.o /bench/simd.c"),
+    program("real", "git-log", "git log -p --stat", LARGE, "git -C /tmp/repository log -p --stat", before=REPOSITORY),
+    program("real", "git-grep", "git grep in 100 revisions", LARGE, "git -C /tmp/repository grep -n -E value_[0-9]*3 $(git -C /tmp/repository rev-list -n 100 main)", before=REPOSITORY),
+    program(
+        "real", "redis", "redis-benchmark: set, get, lpush", LARGE, "redis-benchmark -p 16379 -q -n 6000 -c 10 -t set,get,lpush",
+        before=REDIS_START, after=REDIS_STOP, same_answer=False,
+    ),
+    program(
+        "real", "nginx", "nginx, 2000 requests by ab", LARGE, "ab -q -n 2000 -c 8 http://127.0.0.1:18080/nginx.conf",
+        before=NGINX_START, after=NGINX_STOP, same_answer=False,
+    ),
+]  # fmt: skip
