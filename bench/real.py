@@ -16,8 +16,8 @@ SPEED = "openssl speed -mr -elapsed -seconds 1"
 GIGABYTE = 1e9
 
 
-def openssl(name, 
-    return program("real", name, 
+def openssl(name, title, words, pattern, work):
+    return program("real", name, title, LARGE, f"{SPEED} {words}", same_answer=False, rate=(pattern, work))
 
 
 ROWS = [
