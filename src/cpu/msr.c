@@ -404,6 +404,7 @@ enum cpu_next cpu_op_cpuid(struct cpu *cpu, const struct cpu_insn *insn)
 /* ---- CPUID: the model's leaves, and the few fields that follow the processor's state ---- */
 
 #define CPUID_1_ECX_OSXSAVE BIT32(27)
+#define CPUID_81_EDX_SYSCALL BIT32(11)
 
 /* Leaf 0DH, EBX: the size of an area for the components in XCR0. AVX lies directly behind the header in both formats.
  */
@@ -426,6 +427,10 @@ static void cpuid_follow_state(const struct cpu *cpu, struct cpu_cpuid_leaf *lea
 	case 0xd:
 		if (leaf->subleaf == 0 || (leaf->subleaf == 1 && cpu_model_has(cpu->model, CPU_FEATURE_XSAVEC)))
 			leaf->ebx = xsave_area_size(cpu->xcr0);
+		break;
+	case 0x80000001:
+		if (cpu_model_is_intel(cpu->model) && !cpu_code64(cpu)) /* SYSCALL exists in 64-bit mode only */
+			leaf->edx &= ~CPUID_81_EDX_SYSCALL;
 		break;
 	default:
 		break;

@@ -2,8 +2,9 @@
 /*
  * SYSCALL, SYSRET, SYSENTER, SYSEXIT. SDM 2B and 3A 5.8.7, 5.8.8; APM 3 for SYSCALL outside 64-bit mode.
  *
- * Vendors differ: Intel's SYSCALL and SYSRET exist in 64-bit mode only, AMD's in compatibility mode too (CSTAR);
- * AMD's SYSENTER and SYSEXIT are invalid in long mode. The model's vendor decides.
+ * Vendors differ: Intel's SYSCALL and SYSRET exist in 64-bit mode only, AMD's in compatibility mode too (CSTAR), and in
+ * legacy protected mode, where STAR holds the target and IF takes the place of SFMASK and R11; AMD's SYSENTER and
+ * SYSEXIT are invalid in long mode. The model's vendor decides.
  */
 #include "cpu/cpuid.h"
 #include "cpu/event.h"
@@ -33,9 +34,39 @@ static void enter_user(struct cpu *cpu, uint16_t cs, uint16_t ss, bool code64)
 	event_recheck(cpu);
 }
 
+static bool legacy_amd(const struct cpu *cpu)
+{
+	return vendor_is_amd(cpu) && !cpu_long_mode(cpu) && !(cpu->mode & (MODE_REAL | MODE_VM86)) &&
+	       (cpu->efer & EFER_SCE);
+}
+
+static enum cpu_next syscall_legacy(struct cpu *cpu, const struct cpu_insn *insn)
+{
+	ledger_count(cpu->ledger, LEDGER_COUNT_SYSCALL);
+	cpu->gpr[CPU_RCX] = cpu_next_rip(cpu, insn);
+	cpu->rip = (uint32_t)cpu->star;
+	cpu->flags_system &= ~FLAG_RF;
+	cpu->interrupt_enable = 0;
+	enter_kernel(cpu, (uint16_t)(cpu->star >> 32) & 0xfffc, ACCESS_FLAT_CODE32(0));
+	return CPU_EXIT;
+}
+
+static enum cpu_next sysret_legacy(struct cpu *cpu)
+{
+	uint16_t base = (uint16_t)(cpu->star >> 48);
+	if (cpu->cpl != 0)
+		return op_gp(cpu);
+	cpu->rip = (uint32_t)cpu->gpr[CPU_RCX];
+	cpu->interrupt_enable = 1;
+	enter_user(cpu, base, (uint16_t)(base + 8), false);
+	return CPU_EXIT;
+}
+
 enum cpu_next cpu_op_syscall(struct cpu *cpu, const struct cpu_insn *insn)
 {
 	bool code64 = cpu_code64(cpu);
+	if (legacy_amd(cpu))
+		return syscall_legacy(cpu, insn);
 	if (!(cpu->efer & EFER_SCE) || (!code64 && !(cpu_long_mode(cpu) && vendor_is_amd(cpu))))
 		return cpu_op_ud(cpu, insn);
 	ledger_count(cpu->ledger, LEDGER_COUNT_SYSCALL);
@@ -52,6 +83,8 @@ enum cpu_next cpu_op_sysret(struct cpu *cpu, const struct cpu_insn *insn)
 {
 	bool to64 = insn->operand_size == 8;
 	uint16_t base = (uint16_t)(cpu->star >> 48);
+	if (legacy_amd(cpu))
+		return sysret_legacy(cpu);
 	if (!(cpu->efer & EFER_SCE) || (!cpu_code64(cpu) && !(cpu_long_mode(cpu) && vendor_is_amd(cpu))))
 		return cpu_op_ud(cpu, insn);
 	uint64_t rip = to64 ? cpu->gpr[CPU_RCX] : (uint32_t)cpu->gpr[CPU_RCX];
