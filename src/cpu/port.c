@@ -82,6 +82,19 @@ uint64_t port_read(struct cpu *cpu, uint16_t port, unsigned size)
 	return value;
 }
 
+uint64_t port_read_run(struct cpu *cpu, uint16_t port, unsigned size, uint8_t *to, uint64_t count)
+{
+	enum ledger_state state = device_enter(cpu);
+	uint64_t done = 0;
+
+	do {
+		ledger_count(cpu->ledger, LEDGER_COUNT_PORT_READ);
+		store_le(to + done * size, io_read(cpu->ports, port, size), size);
+	} while (++done < count && __atomic_load_n(&cpu->run, __ATOMIC_RELAXED) != 0);
+	device_leave(cpu, state);
+	return done;
+}
+
 void port_write(struct cpu *cpu, uint16_t port, unsigned size, uint64_t value)
 {
 	enum ledger_state state = device_enter(cpu);

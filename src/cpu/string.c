@@ -380,17 +380,25 @@ static bool scas_chunk(struct string *string, uint64_t *count)
 	return true;
 }
 
-/* The port is read only when the element can be stored: a read may change the device. */
+/*
+ * The port is read only when the element can be stored: a read may change the device. It moves no memory, so the chunk's
+ * page stays where it is. (A write may, by a PCI BAR: OUTS does one element at a time.)
+ */
 static bool ins_chunk(struct string *string, uint64_t *count)
 {
 	struct cpu *cpu = string->cpu;
 	struct string_side to = string_destination(TLB_WRITE);
 	uint16_t port = (uint16_t)cpu->gpr[CPU_RDX];
 
-	*count = 1;
-	if (!string_find(string, &to, count) || !element_write(string, &to, port_read(cpu, port, string->size)))
+	if (string->backward || (cpu->cr4 & CR4_DE)) /* breakpoints on ports */
+		*count = 1;
+	if (!string_find(string, &to, count))
 		return false;
-	string_advance(string, CPU_RDI, 1);
+	if (*count > 1)
+		*count = port_read_run(cpu, port, string->size, to.host, *count);
+	else if (!element_write(string, &to, port_read(cpu, port, string->size)))
+		return false;
+	string_advance(string, CPU_RDI, *count);
 	return true;
 }
 

@@ -73,6 +73,22 @@ static void test_ins_outs(void **state)
 	assert_int_equal(cpu->gpr[CPU_RCX], 1);
 	assert_int_equal(cpu->gpr[CPU_RDI], 0x7000);
 	assert_int_equal(get(fixture, 0x6ffc, 4), 0x55665566);
+	/* Elements come one by one where the order or a breakpoint asks for it. */
+	put(fixture, 0x6f00, 8, 0);
+	cpu->gpr[CPU_RCX] = 2;
+	cpu->gpr[CPU_RDI] = 0x6f04;
+	cpu->flags_system |= FLAG_DF;
+	op_succeeds(fixture, CPU_OP_ins, INSN(.operand_size = 2, .rep = true));
+	assert_int_equal(cpu->gpr[CPU_RDI], 0x6f00);
+	assert_int_equal(get(fixture, 0x6f00, 8), 0x556655660000);
+	cpu->flags_system &= ~(uint32_t)FLAG_DF;
+	/* Something that waits for the vCPU ends a run after the element at hand. */
+	cpu->run = 0;
+	cpu->gpr[CPU_RCX] = 5;
+	assert_int_equal(op_run(fixture, CPU_OP_ins, INSN(.operand_size = 4, .rep = true)), CPU_RESTART);
+	assert_int_equal(cpu->gpr[CPU_RCX], 4);
+	assert_int_equal(cpu->gpr[CPU_RDI], 0x6f04);
+	cpu->run = 1;
 	cpu->gpr[CPU_RSI] = 0x6ffd;
 	cpu->gpr[CPU_RCX] = 1;
 	op_succeeds(fixture, CPU_OP_outs, INSN(.operand_size = 1, .rep = true));
