@@ -45,12 +45,13 @@
 
 struct child {
 	pid_t pid;
-	int signals;  /* signalfd */
-	int ready;    /* read end, -1 after the child is ready */
-	int input;    /* write end to the guest's serial input, -1: none */
-	bool console; /* stdin is a terminal and ours to read, once ready */
-	bool screen;  /* so is the whole terminal, for the viewer */
-	int messages; /* with the screen: the file that has the child's standard error */
+	int signals;   /* signalfd */
+	int ready;     /* read end, -1 after the child is ready */
+	int input;     /* write end to the guest's serial input, -1: none */
+	bool console;  /* stdin is a terminal and ours to read, once ready */
+	bool screen;   /* so is the whole terminal, for the viewer */
+	bool firmware; /* what the guest has to say is on its screen, not on the serial port */
+	int messages;  /* with the screen: the file that has the child's standard error */
 	struct viewer *viewer;
 	bool stdin_open; /* not yet at its end */
 	bool ended, killed;
@@ -179,6 +180,7 @@ static bool child_start(struct child *child, const struct child_request *request
 	pid_t self = getpid();
 	child->console = request->console && isatty(STDIN_FILENO);
 	child->screen = request->screen;
+	child->firmware = request->firmware;
 	if (!block_signals(child, &mask) || pipe2(ready, O_CLOEXEC) != 0 || !open_input(child, input))
 		return false;
 	child->pid = fork();
@@ -221,7 +223,11 @@ static void became_ready(struct child *child)
 	child->ready = -1;
 	if (!child->console && !child->screen)
 		return;
-	report_line("guest '%s' runs; Ctrl-] q ends it, Ctrl-] Ctrl-] sends Ctrl-]", child->name);
+	if (child->firmware && !child->screen)
+		report_line("guest '%s' runs; Ctrl-] q ends it; 'nfold screen %s' shows its screen", child->name,
+			    child->name);
+	else
+		report_line("guest '%s' runs; Ctrl-] q ends it, Ctrl-] Ctrl-] sends Ctrl-]", child->name);
 	child->stdin_open = true;
 	terminal_enter(&child->terminal);
 	if (child->screen)

@@ -10,6 +10,7 @@ struct child_request {
 	bool name_free;
 	bool console;		    /* the guest's serial port is on stdin and stdout */
 	bool screen;		    /* the guest's screen is on the terminal */
+	bool firmware;		    /* the guest talks on its screen first */
 	const char *terminal_reset; /* with it: what sets the terminal right if we are killed */
 	int argc;		    /* the guest's options as typed */
 	char *const *argv;

@@ -31,6 +31,7 @@ static int run_run(const struct command_call *call)
 	    .console = strcmp(guest_options_serial(options), "stdio") == 0,
 	    .screen = guest_options_show_screen(options),
 	    .terminal_reset = reset,
+	    .firmware = options->kernel == NULL,
 	    .argc = call->argc,
 	    .argv = call->argv,
 	};

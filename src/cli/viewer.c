@@ -5,12 +5,15 @@
 #include <errno.h>
 #include <locale.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/time.h>
 #include <term.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,6 +27,7 @@
 #define HINT_MS 4000
 #define CONNECT_MS 200
 #define ESCAPE_DELAY_MS 25
+#define STUCK_US 400000 /* a terminal that takes no output for so long is stopped */
 #define PENDING_MAX 4096
 #define CHORDS_MAX 64 /* of one request */
 /* A person's own pace; this only has to keep up with a terminal that repeats a key 30 times a second. */
@@ -129,20 +133,50 @@ static bool take_terminal(struct viewer *viewer, struct error *error)
 	return true;
 }
 
-/* A terminal that takes no more output, as one that was stopped by Ctrl-S, must not keep us from our other work. */
-static bool terminal_ready(void)
+/* ---- drawing ---- */
+
+/*
+ * A terminal may stop to take output, by Ctrl-S or because nobody reads it any more, and then a write waits for ever,
+ * with all signals blocked. So whatever draws does it under this guard: after a while it throws away what the terminal
+ * has not taken, as often as is needed for the writer to come to its end.
+ */
+static void throw_away_output(int number)
 {
-	struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
-	int queued = 0;
-	return poll(&out, 1, 0) == 1 && (out.revents & POLLOUT) != 0 &&
-	       (ioctl(STDOUT_FILENO, TIOCOUTQ, &queued) != 0 || queued == 0);
+	(void)number;
+	int saved = errno;
+	(void)tcflush(STDOUT_FILENO, TCOFLUSH);
+	errno = saved;
+}
+
+static void guard_set(long us)
+{
+	struct sigaction action = {.sa_handler = throw_away_output, .sa_flags = SA_RESTART};
+	struct itimerval timer = {.it_value.tv_usec = us, .it_interval.tv_usec = us / 4};
+	(void)sigaction(SIGALRM, &action, NULL);
+	(void)setitimer(ITIMER_REAL, &timer, NULL);
 }
 
 static void draw(struct viewer *viewer)
 {
-	viewer->drawn = !viewer->suspended && terminal_ready();
-	if (viewer->drawn)
-		drawing_update(&viewer->drawing, viewer->screen);
+	struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+	int64_t started = now_ms();
+	viewer->drawn = !viewer->suspended && poll(&out, 1, 0) == 1 && (out.revents & POLLOUT) != 0;
+	if (!viewer->drawn)
+		return;
+	guard_set(STUCK_US);
+	drawing_update(&viewer->drawing, viewer->screen);
+	guard_set(0);
+	if (now_ms() - started >= STUCK_US / 1000) {
+		(void)clearok(stdscr, TRUE);
+		viewer->drawn = false;
+	}
+}
+
+static void leave_screen(void)
+{
+	guard_set(STUCK_US);
+	(void)endwin();
+	guard_set(0);
 }
 
 /* The hint of how to leave stands in the last line for a while, and for ever where the screen leaves room. */
@@ -366,7 +400,7 @@ void viewer_resize(struct viewer *viewer)
 void viewer_suspend(struct viewer *viewer)
 {
 	viewer->suspended = true;
-	(void)endwin();
+	leave_screen();
 }
 
 void viewer_resume(struct viewer *viewer)
@@ -398,7 +432,7 @@ void viewer_close(struct viewer *viewer)
 		return;
 	if (viewer->terminal != NULL) {
 		if (!viewer->suspended)
-			(void)endwin();
+			leave_screen();
 		delscreen(viewer->terminal);
 	}
 	client_close(viewer->client);

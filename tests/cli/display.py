@@ -24,7 +24,6 @@ class InTmux(CliTest):
     def setUp(self):
         super().setUp()
         self.socket = self.folder / "tmux"
-        self.addCleanup(subprocess.run, ["tmux", "-S", self.socket, "kill-server"], capture_output=True, check=False)
 
     def tmux(self, *words):
         result = subprocess.run(["tmux", "-S", self.socket, "-f", "/dev/null", *words], capture_output=True, check=True,
@@ -32,10 +31,9 @@ class InTmux(CliTest):
         return result.stdout.decode()
 
     def tearDown(self):
-        try:
-            self.run_nfold("kill", "one")
-        finally:
-            super().tearDown()
+        self.run_nfold("kill", "one")
+        subprocess.run(["tmux", "-S", self.socket, "kill-server"], capture_output=True, check=False, timeout=SECONDS)
+        super().tearDown()
 
     def show(self, script, *words, size=(80, 27), locale="C.UTF-8", term="tmux-256color"):
         command = shlex.join(map(str, [self.nfold, "run", "--kernel", self.file("k", script), "--name", "one",
@@ -312,6 +310,22 @@ class Restored(CliTest):
         os.write(self.master, b"\x1dq")
         self.assertEqual(self.wait(process), STATUS_KILLED)
         self.assert_restored()
+
+    def test_a_terminal_that_nobody_reads(self):
+        """It fills up while the guest draws. nfold still ends when it is told to, and the guest runs until then."""
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 62, 140, 0, 0))
+        process = self.start_shown(b"wide\nHello" + bytes(33 + i * 7 % 90 if i % 128 else 10 for i in range(7000)))
+        vm = int(self.guests()["one"]["PID"])
+        with self.connect("one") as connection:
+            for _ in range(80):
+                connection.call("keyboard.key", chords=["f5"], interval_ms=1)
+                time.sleep(0.06)
+        self.assertEqual(self.guests()["one"]["STATE"], "running")
+        self.assert_runs(process)
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(SECONDS), STATUS_KILLED)
+        self.assertFalse(os.path.exists(f"/proc/{vm}"))
+        self.assertEqual(termios.tcgetattr(self.slave), self.before)
 
     def test_a_terminal_that_is_hung_up(self):
         master, slave = pty.openpty()

@@ -213,10 +213,13 @@ class Hostile(CliTest):
     def test_mutated_requests(self):
         """Requests with some bytes changed: each line gets an answer that is valid JSON-RPC, or is a notification."""
         generator = random.Random(2)
-        seed = b'{"jsonrpc":"2.0","id":1,"method":"guest.stop","params":{"timeout":86400}}'
+        seeds = (b'{"jsonrpc":"2.0","id":1,"method":"guest.stop","params":{"timeout":86400}}',
+                 b'{"jsonrpc":"2.0","id":1,"method":"keyboard.type","params":{"text":"aB\\n","interval_ms":10}}',
+                 b'{"jsonrpc":"2.0","id":1,"method":"keyboard.key","params":{"chords":["ctrl-alt-f1","a"]}}',
+                 b'{"jsonrpc":"2.0","id":1,"method":"screen.text","params":{"since":1}}')
         with self.connect("one") as connection:
-            for _ in range(2000):
-                data = bytearray(seed)
+            for turn in range(4000):
+                data = bytearray(seeds[turn % len(seeds)])
                 for _ in range(generator.randrange(1, 4)):
                     data[generator.randrange(len(data))] = generator.choice(b'{}[]",:0-9ex\\ \t')
                 connection.send(bytes(data) + b"\n" + STATUS.replace(b"1,", b'"end",') + b"\n")
