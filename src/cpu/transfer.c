@@ -244,7 +244,9 @@ static bool iret_to_v86(struct cpu *cpu, struct stack *stack, const struct iret_
 	segment_set_real(cpu, CPU_DS, (uint16_t)word[3]);
 	segment_set_real(cpu, CPU_FS, (uint16_t)word[4]);
 	segment_set_real(cpu, CPU_GS, (uint16_t)word[5]);
-	return true;
+	/* Both VIF and VIP at the beginning of an instruction: SDM 3B 20.3.2. */
+	bool waits = (cpu->flags_system & (FLAG_VIF | FLAG_VIP)) == (FLAG_VIF | FLAG_VIP);
+	return !(waits && (cpu->cr4 & CR4_VME)) || cpu_fault_code(cpu, VECTOR_GP, 0);
 }
 
 /* IRETQ in 64-bit mode with the whole frame in one page that the TLB knows. */

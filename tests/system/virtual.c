@@ -307,6 +307,9 @@ static void extensions(void)
 	guarded("vme.idt.vif.", FLAG_VIF);
 	guarded("vme.idt.vip.", FLAG_VIP);
 	guarded("vme.idt.3.", FLAG_IOPL | FLAG_IF);
+	fact_prefix = "vme.";
+	v86_probe("both", do_pushf, do_pushf_end, FLAG_VIF | FLAG_VIP);
+	fact_prefix = "";
 	/* Every vector to the 8086 program. */
 	fill_bytes(tss.bitmap, 0, 32);
 	guarded("vme.8086.0.", 0);
