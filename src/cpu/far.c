@@ -233,9 +233,9 @@ static enum cpu_next far_transfer(struct cpu *cpu, const struct cpu_insn *insn, 
 	uint64_t offset;
 	if (!far_operand(cpu, insn, &selector, &offset))
 		return CPU_FAULT;
-	bool done = cpu_real_or_v86(cpu) ? far_real(cpu, insn, selector, offset, call)
-					 : far_protected(cpu, insn, selector, offset, call);
-	if (!done)
+	if (cpu_real_or_v86(cpu)) /* a base is all that changes: the mode stays */
+		return far_real(cpu, insn, selector, offset, call) ? CPU_EXIT : CPU_FAULT;
+	if (!far_protected(cpu, insn, selector, offset, call))
 		return CPU_FAULT;
 	cpu_mode_update(cpu);
 	return CPU_EXIT;
@@ -306,9 +306,9 @@ enum cpu_next cpu_op_ret_far(struct cpu *cpu, const struct cpu_insn *insn)
 	uint64_t rip, cs;
 	if (!stack_pop(&stack, &rip, size) || !stack_pop(&stack, &cs, size))
 		return CPU_FAULT;
-	bool done = cpu_real_or_v86(cpu) ? ret_real(cpu, &stack, rip, cs, release)
-					 : ret_protected(cpu, &stack, rip, cs, release, size);
-	if (!done)
+	if (cpu_real_or_v86(cpu))
+		return ret_real(cpu, &stack, rip, cs, release) ? CPU_EXIT : CPU_FAULT;
+	if (!ret_protected(cpu, &stack, rip, cs, release, size))
 		return CPU_FAULT;
 	cpu_mode_update(cpu);
 	return CPU_EXIT;

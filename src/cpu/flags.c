@@ -99,7 +99,8 @@ static bool popf_virtual(struct cpu *cpu, uint64_t value, uint64_t *flags)
 
 enum cpu_next cpu_op_popf(struct cpu *cpu, const struct cpu_insn *insn)
 {
-	const uint64_t translated = FLAG_TF | FLAG_AC | FLAG_IOPL | FLAG_IF;
+	const uint64_t translated =
+	    FLAG_TF | FLAG_AC | FLAG_IOPL; /* the engine itself looks whether IF opens the way */
 	bool virtual = (cpu->mode & MODE_VM86) && op_iopl(cpu) < 3;
 	uint64_t before = cpu_rflags(cpu), flags = before, value;
 	struct stack stack = stack_current(cpu);

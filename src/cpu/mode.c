@@ -46,29 +46,31 @@ static uint32_t mode_segments(const struct cpu *cpu)
 	       bit_if(segment_is_unchecked(&segment[CPU_GS]), MODE_FLAT_GS);
 }
 
-static struct cpu_reach segment_reach(const struct cpu_segment *segment, bool real_or_v86)
-{
-	struct cpu_reach reach = {.read = segment->limit, .write = segment->limit};
-	bool code = (segment->access & SEGMENT_CODE) != 0;
-	bool writable = !code && (segment->access & SEGMENT_WRITABLE) != 0;
-	bool readable = !code || (segment->access & SEGMENT_READABLE) != 0;
-	bool down = !code && (segment->access & SEGMENT_DOWN) != 0;
-	bool present = (segment->access & (SEGMENT_P | SEGMENT_S)) == (SEGMENT_P | SEGMENT_S);
+#define REACH_READ 1u
+#define REACH_WRITE 2u
 
-	if (real_or_v86)
-		return reach;
-	if (!present || down || !readable)
-		reach.read = -1;
-	if (!present || down || !writable)
-		reach.write = -1;
-	return reach;
-}
+/* By type and S. Expand-down segments, whose limit is the lower one, are for cpu_linear(). */
+static const uint8_t reach_rights[32] = {
+    [0x10] = REACH_READ,
+    [0x11] = REACH_READ,
+    [0x12] = REACH_READ | REACH_WRITE,
+    [0x13] = REACH_READ | REACH_WRITE,
+    [0x1a] = REACH_READ,
+    [0x1b] = REACH_READ,
+    [0x1e] = REACH_READ,
+    [0x1f] = REACH_READ,
+};
 
 static void reach_update(struct cpu *cpu)
 {
-	bool real_or_v86 = cpu_real_or_v86(cpu);
-	for (unsigned i = 0; i < CPU_SEGMENT_COUNT; i++)
-		cpu->reach[i] = segment_reach(&cpu->segment[i], real_or_v86);
+	unsigned always = cpu_real_or_v86(cpu) ? REACH_READ | REACH_WRITE : 0;
+	for (unsigned i = 0; i < CPU_SEGMENT_COUNT; i++) {
+		const struct cpu_segment *segment = &cpu->segment[i];
+		unsigned rights = (segment->access & SEGMENT_P) ? reach_rights[segment->access & 31] : 0;
+		rights |= always;
+		cpu->reach[i].read = (rights & REACH_READ) ? (int64_t)segment->limit : -1;
+		cpu->reach[i].write = (rights & REACH_WRITE) ? (int64_t)segment->limit : -1;
+	}
 }
 
 static uint32_t mode_privilege(const struct cpu *cpu)

@@ -148,6 +148,7 @@ static void emit_limit(struct translation *t, const struct access *access)
 	asm_op(as, 0, false, 0x03, REG_ADDRESS, rm_frame(segment_base_field(access->segment)));
 	stub->resume = as->next;
 	stub->thunk = t->engine->thunks.segment;
+	stub->record = t->record;
 	stub->descriptor = descriptor_of(t, access);
 	stub->tag = 0;
 	flags_clobbered(t);
@@ -202,6 +203,7 @@ static void emit_check(struct translation *t, const struct access *access)
 	asm_op(as, 0, true, 0x03, REG_ADDRESS, rm_indexed(HOST_RSP, REG_INDEX, 1, host));
 	stub->resume = as->next;
 	stub->thunk = t->engine->thunks.slow;
+	stub->record = t->record;
 	stub->descriptor = descriptor_of(t, access);
 	stub->tag = tag;
 	flags_clobbered(t);
@@ -228,12 +230,40 @@ void emit_slow_stubs(struct translation *t)
 	for (unsigned i = 0; i < t->stub_count; i++) {
 		const struct slow_stub *stub = &t->stub[i];
 		asm_patch32_here(&t->as, stub->jump);
+		if (stub->record != NULL) {
+			asm_mov_immediate(&t->as, REG_INDEX, (uint64_t)(uintptr_t)stub->record);
+			asm_call_to(&t->as, t->engine->thunks.c_op);
+			asm_jump_to(&t->as, stub->resume + t->as.run_offset);
+			continue;
+		}
 		if (stub->tag != 0)
 			asm_op(&t->as, 0, true, 0x03, REG_ADDRESS, rm_indexed(HOST_RSP, REG_INDEX, 1, stub->tag));
 		asm_mov_immediate(&t->as, REG_INDEX, stub->descriptor);
 		asm_call_to(&t->as, stub->thunk);
 		asm_jump_to(&t->as, stub->resume + t->as.run_offset);
 	}
+}
+
+bool else_begin(struct translation *t, enum cpu_op op)
+{
+	t->record = c_record(t, op);
+	t->record_stubs = t->stub_count;
+	return t->record != NULL;
+}
+
+void emit_else(struct translation *t, uint8_t *jump32)
+{
+	bug_if(t->stub_count == MAX_STUBS);
+	t->stub[t->stub_count++] = (struct slow_stub){.jump = jump32, .record = t->record};
+}
+
+void else_end(struct translation *t)
+{
+	for (unsigned i = t->record_stubs; i < t->stub_count; i++)
+		t->stub[i].resume = t->as.next;
+	t->record = NULL;
+	t->flags = FLAGS_SAVED; /* C leaves them in EFLAGS too */
+	t->writes_memory = true;
 }
 
 void note_fault_point(struct translation *t)

@@ -276,12 +276,12 @@ static void emit_c_call(struct translation *t, struct c_insn *record)
 	t->flags = FLAGS_BOTH; /* the thunk leaves them in EFLAGS and in RAX */
 }
 
-void lower_c(struct translation *t, enum cpu_op op)
+struct c_insn *c_record(struct translation *t, enum cpu_op op)
 {
 	struct c_insn *record = code_cache_allocate(&t->engine->cache, sizeof *record);
 	if (record == NULL) {
 		t->failed = true;
-		return;
+		return NULL;
 	}
 	record->function = cpu_ops[op];
 	record->rip = t->rip;
@@ -290,6 +290,14 @@ void lower_c(struct translation *t, enum cpu_op op)
 	record->begins_trap = op == CPU_OP_sysret;
 	record->ledger_kind = ledger_kinds[op];
 	fill_insn(t, &record->insn, op);
+	return record;
+}
+
+void lower_c(struct translation *t, enum cpu_op op)
+{
+	struct c_insn *record = c_record(t, op);
+	if (record == NULL)
+		return;
 	emit_c_call(t, record);
 	t->writes_memory = true;
 }

@@ -62,11 +62,12 @@ static uint32_t wanted_mode(const struct cpu *cpu, const struct turn *turn, bool
 	return mode;
 }
 
-/* Code size, privilege and view make the difference, mostly. */
-static unsigned mode_memo_line(uint32_t mode)
+/* Code size, privilege, view, and the base of CS make the difference, mostly. */
+static unsigned mode_memo_line(uint32_t mode, uint64_t cs_base)
 {
 	unsigned code = mode & MODE_CODE_MASK, cpl = mode >> MODE_CPL_SHIFT & 3, view = mode >> MODE_VIEW_SHIFT & 3;
-	return ((code & 1) | (cpl & 1) << 1 | view << 2) % MODE_MEMO;
+	unsigned base = (uint32_t)(cs_base >> 4) * 0x9e3779b1u >> 26;
+	return (((code & 1) | (cpl & 1) << 1 | view << 2) ^ base) % MODE_MEMO;
 }
 
 static void select_mode(struct engine_vcpu *vcpu, uint32_t mode)
@@ -78,7 +79,7 @@ static void select_mode(struct engine_vcpu *vcpu, uint32_t mode)
 	if (vcpu->mode_id != 0 && mode == vcpu->mode_bits && base == vcpu->mode_cs_base && limit == vcpu->mode_cs_limit)
 		return;
 	struct engine *engine = vcpu->engine;
-	struct mode_memo *memo = &vcpu->mode_memo[mode_memo_line(mode)];
+	struct mode_memo *memo = &vcpu->mode_memo[mode_memo_line(mode, base)];
 	if (memo->id == 0 || memo->bits != mode || memo->cs_base != base || memo->cs_limit != limit ||
 	    memo->epoch != engine->mode_epoch)
 		*memo = (struct mode_memo){.id = mode_intern(engine, mode, base, limit),

@@ -81,7 +81,7 @@ struct c_insn {
 };
 
 /* A guest goes to and fro between few modes: user and kernel, with and without access to user pages. */
-#define MODE_MEMO 16u
+#define MODE_MEMO 64u
 struct mode_memo {
 	uint64_t cs_base;
 	uint32_t bits, cs_limit, id; /* id 0: empty */

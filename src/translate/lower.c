@@ -305,6 +305,15 @@ static void lower_by_row(struct translation *t)
 	case ROW_JCXZ:
 		lower_jcxz(t);
 		break;
+	case ROW_PUSHA:
+		lower_pusha(t);
+		break;
+	case ROW_POPA:
+		lower_popa(t);
+		break;
+	case ROW_PUSHF:
+		lower_pushf(t);
+		break;
 	case ROW_FAR_POINTER:
 		lower_load_far_pointer(t, loaded_segment(t));
 		break;

@@ -87,6 +87,11 @@ static void emit_push_from(struct translation *t, unsigned value, unsigned guest
 	emit_adjust_stack(t, -(int32_t)bytes);
 }
 
+void emit_push_saved(struct translation *t, unsigned bytes)
+{
+	emit_push_from(t, HOST_NONE, CPU_NO_REGISTER, bytes);
+}
+
 void emit_push_store(struct translation *t, uint64_t value, unsigned bytes)
 {
 	bool fits = bytes < 8 || (int64_t)value == (int32_t)value;
@@ -153,7 +158,7 @@ void lower_push(struct translation *t)
 	} else if (operand->type == ZYDIS_OPERAND_TYPE_MEMORY) {
 		emit_load_operand(t, operand, REG_INDEX);
 		emit_save_value(t, REG_INDEX);
-		emit_push_from(t, HOST_NONE, CPU_NO_REGISTER, bytes);
+		emit_push_saved(t, bytes);
 	} else {
 		struct gpr_name name = gpr_of(operand->reg.value);
 		if (!name.is_gpr) {

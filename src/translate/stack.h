@@ -14,6 +14,8 @@ void emit_adjust_stack(struct translation *t, int32_t bias);
 void emit_push_immediate(struct translation *t, uint64_t value, unsigned bytes);
 /* The store alone. */
 void emit_push_store(struct translation *t, uint64_t value, unsigned bytes);
+/* Pushes what emit_save_value has kept. */
+void emit_push_saved(struct translation *t, unsigned bytes);
 /* Loads the top of the stack; RSP is not adjusted yet. */
 void emit_pop_to(struct translation *t, unsigned host, unsigned bytes);
 /* 2, 4 or 8 bytes; loads are zero-extended. */

@@ -23,6 +23,7 @@ struct slow_stub {
 	uint8_t *jump;	 /* rel32 field to patch */
 	uint8_t *resume; /* writable address after the check */
 	const uint8_t *thunk;
+	const struct c_insn *record; /* or C does the whole instruction instead */
 	uint32_t descriptor;
 	int32_t tag; /* frame offset of the tag that was subtracted, or 0 */
 };
@@ -67,7 +68,9 @@ struct translation {
 	bool opened_by_sti; /* the open shadow is that of an STI in this block: IF is set */
 	bool drop_repeat;   /* TZCNT and LZCNT that are not promised run as BSF and BSR */
 	bool writes_memory;
-	bool failed; /* the arena is full */
+	bool failed;		     /* the arena is full */
+	const struct c_insn *record; /* between else_begin and else_end */
+	unsigned record_stubs;	     /* the first that belongs to it */
 	struct block_insn insns[BLOCK_MAX_INSNS];
 	struct slow_stub stub[MAX_STUBS];
 	unsigned stub_count;
@@ -117,6 +120,13 @@ void emit_commit(struct translation *t, const struct access *access);
 struct access access_of(const ZydisDecodedOperand *operand);
 const ZydisDecodedOperand *memory_operand_of(const struct translation *t);
 void emit_slow_stubs(struct translation *t);
+/*
+ * An instruction that runs here if all its checks hold, and else in C, from its beginning: checks between else_begin
+ * and else_end, before anything has changed. False: the arena is full.
+ */
+bool else_begin(struct translation *t, enum cpu_op op);
+void emit_else(struct translation *t, uint8_t *jump32);
+void else_end(struct translation *t);
 /* The next host instruction may raise a host signal that becomes a guest fault of this instruction. */
 void note_fault_point(struct translation *t);
 
@@ -127,11 +137,16 @@ void emit_reencoded(struct translation *t, unsigned reg, struct host_rm rm, unsi
 void lower_high_byte(struct translation *t);
 void lower_c(struct translation *t, enum cpu_op op); /* c_insn.c */
 void lower_raise(struct translation *t, enum cpu_vector vector);
+/* The record that a call into C takes, or NULL: the arena is full. */
+struct c_insn *c_record(struct translation *t, enum cpu_op op);
 unsigned loaded_segment(const struct translation *t); /* by LDS and its kin */
 void lower_push(struct translation *t);		      /* stack.c */
 void lower_pop(struct translation *t);
 void lower_leave(struct translation *t);
 void lower_lea(struct translation *t);
+void lower_pusha(struct translation *t); /* registers.c */
+void lower_popa(struct translation *t);
+void lower_pushf(struct translation *t);
 void lower_string(struct translation *t, enum cpu_op op); /* string.c */
 void lower_mov_to_segment(struct translation *t);	  /* segment.c */
 void lower_mov_from_segment(struct translation *t);
