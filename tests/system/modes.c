@@ -12,12 +12,13 @@
 #define DATA16 0x68  /* base of DS, 64 KiB */
 #define CODE64 0x70
 #define LARGE_CODE 0x78 /* base REAL_LINEAR, 16-bit, 4 GiB */
+#define FLAT_CODE 0x80	/* 16-bit, base 0, 4 GiB */
 #define POINTER 0x10	/* in DS: for LGDT */
 #define FAR_POINTER 0x20
 
-__asm__(
-    "flat = 0x10\n code32 = 0x50\n small = 0x58\n stack32 = 0x60\n data16 = 0x68\n code64 = 0x70\n large_code = 0x78\n"
-    "code16 = 0x1e8\n");
+__asm__("flat = 0x10\n code32 = 0x50\n small = 0x58\n stack32 = 0x60\n data16 = 0x68\n code64 = 0x70\n large_code = "
+	"0x78\n flat_code = 0x80\n"
+	"code16 = 0x1e8\n");
 
 #define PE_ON "cli\n lgdtl 0x10\n mov %cr0, %eax\n or $1, %al\n mov %eax, %cr0\n"
 #define PE_OFF "mov %cr0, %eax\n and $0xfe, %al\n mov %eax, %cr0\n"
@@ -48,6 +49,13 @@ FRAGMENT16(unreal_int, PE_ON "mov $flat, %bx\n mov %bx, %ds\n" PE_OFF
 FRAGMENT16(unreal_code, PE_ON "ljmpl $large_code, $0x1020\n .org unreal_code + 0x20\n" PE_OFF
 			      "mov %cs, %bx\n ljmp $0x2000, $0x1040\n .org unreal_code + "
 			      "0x40\n mov $0x10100, %esi\n mov %cs:(%esi), %ecx\n mov %cs, %dx");
+/* The same with base 0: what was flat is not any more. */
+FRAGMENT16(unreal_flat_code,
+	   PE_ON "ljmpl $flat_code, $0x21020\n .org unreal_flat_code + 0x20\n" PE_OFF
+		 "mov %cs, %bx\n mov $0x100000, %esi\n mov %cs:(%esi), %edi\n ljmp $0x2000, $0x1050\n .org "
+		 "unreal_flat_code + 0x50\n mov %cs:0x1050, %ecx\n mov %cs, %dx\n lcall $0x2100, $0x70\n mov "
+		 "%cs:0x1050, %ebp\n int $0xfe\n .org unreal_flat_code + 0x70\n mov "
+		 "%cs:0x50, %esi\n lret");
 FRAGMENT16(
     protected_small,
     "lgdtl 0x10\n mov 0xffff, %al\n mov %cr0, %eax\n or $1, %al\n mov %eax, %cr0\n mov 0x100, %ebx\n mov %ds, %cx\n"
@@ -140,10 +148,10 @@ static void cleanup(void)
 void guest_main(void)
 {
 	static const struct row table[] = {
-	    ROW(unreal_flat),	  ROW(unreal_loaded), ROW(unreal_small), ROW(unreal_stack),
-	    ROW(unreal_string),	  ROW(unreal_int),    ROW(unreal_code),	 ROW(protected_small),
-	    ROW(protected_stack), ROW(to_16),	      ROW(to_32),	 ROW(real_32),
-	    ROW(far_to_real_32),  ROW(msw),	      ROW(to_64),
+	    ROW(unreal_flat),	  ROW(unreal_loaded),	ROW(unreal_small), ROW(unreal_stack),
+	    ROW(unreal_string),	  ROW(unreal_int),	ROW(unreal_code),  ROW(unreal_flat_code),
+	    ROW(protected_small), ROW(protected_stack), ROW(to_16),	   ROW(to_32),
+	    ROW(real_32),	  ROW(far_to_real_32),	ROW(msw),	   ROW(to_64),
 	};
 	uint32_t data = REAL_DATA_SEGMENT << 4;
 
@@ -154,6 +162,7 @@ void guest_main(void)
 	gdt_set(DATA16, descriptor(data, 0xffff, 0x93, 0));
 	gdt_set(CODE64, descriptor(0, 0xfffff, 0x9b, 0xa));
 	gdt_set(LARGE_CODE, descriptor(REAL_LINEAR, 0xfffff, 0x9b, 8));
+	gdt_set(FLAT_CODE, descriptor(0, 0xfffff, 0x9b, 8));
 	real_vector_set(0x45, REAL_SEGMENT, REAL_FRAGMENT + 0x80);
 	tables[0][0] = (word)tables[1] | 7;
 	tables[1][0] = (word)tables[2] | 7;
