@@ -5,7 +5,7 @@
 #   make setup     install the Debian packages that building and testing need (tools/packages.txt)
 #   make demo      set up, build, get a Debian kernel, boot it to a shell
 #   make test      set up, build, run every test; the last line is the count
-#   make bench     boot time and memory beside QEMU TCG
+#   make bench     programs and boots timed natively, under nfold and under QEMU TCG; BENCH="--rounds 1" for its options
 #   make fuzz      random input for devices and loaders, then random instructions against the host's processor,
 #                  until interrupted
 #   make check     format, layers, words, cppcheck, clang-tidy, shellcheck
@@ -78,10 +78,9 @@ test:
 	@tools/run-tests $(BUILD) $(JOBS)
 
 bench: all
-	@tools/setup build guest test
-	@tools/fetch-guest linux-image-cloud-amd64 busybox-static
-	@tools/make-initramfs -o $(GUEST)/initramfs.cpio.gz
-	@bench/run --nfold $(NFOLD) --json $(BUILD)/bench.json
+	@tools/setup build guest test bench
+	@$(MAKE) --no-print-directory guest
+	@bench/run --nfold $(NFOLD) --json $(BUILD)/bench.json --svg $(BUILD)/bench.svg $(BENCH)
 
 fuzz: all
 	@tools/fuzz $(BUILD)

@@ -84,6 +84,9 @@ class Guest:
             with contextlib.suppress(OSError):
                 stream.close()
 
+    def since_start(self):
+        return time.monotonic() - self.started
+
     def pump(self, timeout):
         """Takes in what arrives within the time. False when the guest has closed its output."""
         if not self.open:
@@ -128,7 +131,7 @@ class Guest:
     def boot(self, seconds):
         """Waits for the shell and makes it quiet: no echo, no prompt. Returns the seconds from start to /init."""
         self.expect(READY, seconds, "line of /init")
-        took = time.monotonic() - self.started
+        took = self.since_start()
         self.expect(rb"# ", 30, "shell prompt")
         self.send("stty -echo; PS1=; echo quiet-$((40 + 2))\n")
         self.expect(rb"quiet-42\r?\n", 30, "answer of the shell")

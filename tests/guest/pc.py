@@ -56,13 +56,13 @@ def qemu_words(socket, options):
 
 
 class Pc(Guest):
-    """Options: memory_mib, cpu, disks, cdrom, floppies, boot, kernel, initrd, append."""
+    """Options: memory_mib, cpu, disks, cdrom, floppies, boot, kernel, initrd, append, and program for another nfold or QEMU."""
 
     count = 0
 
     def __init__(self, **options):
         defaults = {"disks": (), "floppies": (), "memory_mib": 128, "cpu": "max"}
-        options = dict.fromkeys(("cdrom", "boot", "kernel", "initrd", "append")) | defaults | options
+        options = dict.fromkeys(("cdrom", "boot", "kernel", "initrd", "append", "program")) | defaults | options
         Pc.count += 1
         self.name = f"test-pc-{os.getpid()}-{Pc.count}"
         self.scratch = tempfile.mkdtemp(prefix="nfold-pc-")
@@ -70,7 +70,8 @@ class Pc(Guest):
         self.last_screen = ""
         socket = f"{self.scratch}/qmp"
         under_qemu = runner_name() == "qemu"
-        super().__init__(qemu_words(socket, options) if under_qemu else nfold_words(self.name, options))
+        words = qemu_words(socket, options) if under_qemu else nfold_words(self.name, options)
+        super().__init__([options["program"] or words[0], *words[1:]])
         if under_qemu:
             self.monitor = Monitor(socket)
 
