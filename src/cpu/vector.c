@@ -281,12 +281,12 @@ enum cpu_next cpu_op_gather(struct cpu *cpu, const struct cpu_insn *insn)
 
 /* ---- cache lines ---- */
 
-/* CLFLUSH, CLFLUSHOPT, CLWB fault as a load of one byte. */
+/* CLFLUSH, CLFLUSHOPT, CLWB fault as a load of one byte, but execute-only segments will do (SDM 2A, CLFLUSH). */
 enum cpu_next cpu_op_clflush(struct cpu *cpu, const struct cpu_insn *insn)
 {
 	struct mmu_page page;
 	uint64_t linear;
 
-	return op_result(cpu_operand_linear(cpu, insn, 1, TLB_READ, &linear) &&
+	return op_result(cpu_operand_linear(cpu, insn, 1, TLB_FETCH, &linear) &&
 			 mmu_translate(cpu, linear, TLB_READ, cpu_view(cpu), insn->segment == CPU_SS, &page));
 }
