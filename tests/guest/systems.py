@@ -233,7 +233,10 @@ def kolibri(group, folder):
         def desktop():
             if guest.screen():
                 return None  # still text
-            picture = guest.picture("kolibri")
+            try:
+                picture = guest.picture("kolibri")
+            except GuestError:
+                return None  # not there yet
             return picture if len(picture.colours) > 2000 and picture.commonest() < 0.3 else None
 
         picture = guest.await_true(desktop, 120, "desktop", 1)
