@@ -42,8 +42,8 @@ struct machine_config {
 	const char *module[MACHINE_MAX_MODULES]; /* "FILE [ARGUMENTS]", Multiboot only */
 	unsigned module_count;
 
-	/* Raw images. The first disk is the primary master, then primary slave, secondary master and secondary slave;
-	 * the CD-ROM drive, there with or without a disc, takes the secondary master's place, or what is free. */
+	/* Raw images. Disks are, in this order, primary master, primary slave, secondary slave and, without a CD, the
+	 * secondary master, which otherwise is the CD-ROM drive, with or without a disc. */
 	const char *disk[MACHINE_MAX_DISKS];
 	bool disk_read_only[MACHINE_MAX_DISKS];
 	unsigned disk_count;
