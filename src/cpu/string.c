@@ -381,8 +381,8 @@ static bool scas_chunk(struct string *string, uint64_t *count)
 }
 
 /*
- * The port is read only when the element can be stored: a read may change the device. It moves no memory, so the chunk's
- * page stays where it is. (A write may, by a PCI BAR: OUTS does one element at a time.)
+ * The port is read only when the element can be stored: a read may change the device. It moves no memory, so the
+ * chunk's page stays where it is. (A write may, by a PCI BAR: OUTS does one element at a time.)
  */
 static bool ins_chunk(struct string *string, uint64_t *count)
 {

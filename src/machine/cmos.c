@@ -109,7 +109,7 @@ static void put_geometry(struct cmos *cmos, unsigned number, uint64_t sectors)
 static void put_disks(struct cmos *cmos, const uint64_t sectors[CMOS_DISKS])
 {
 	for (unsigned i = 0; i < CMOS_DISKS; i++) {
-		if (sectors[i] != 0 && i < 2)
+		if (i < 2 && sectors[i] != 0)
 			put_geometry(cmos, i, sectors[i]);
 		if (disk_cylinders(sectors[i]) > 1024)
 			cmos->bytes[CMOS_TRANSLATION] |= (uint8_t)(TRANSLATION_LBA << (2 * i));
