@@ -4,7 +4,6 @@
 #ifndef __x86_64__
 extern const uint8_t real_code[], real_code_end[], real_stubs[], real_gdt[];
 void real_enter(void);
-void v86_enter(void);
 uint32_t v86_flags;
 
 /* Opaque to the compiler, which knows that nothing lies at address 0. */

@@ -84,6 +84,7 @@ void real_probe(const char *group, const uint8_t *code, const uint8_t *end);
 #define PROBE(group, name) real_probe(group, name, name##_end)
 
 /* flags: of the EFLAGS image beside VM. */
+void v86_enter(void); /* with real_regs and v86_flags as they are */
 void v86_run_bytes(const uint8_t *code, const uint8_t *end, uint32_t flags);
 #define v86_run(name, flags) v86_run_bytes(name, name##_end, flags)
 extern uint32_t v86_flags;
