@@ -67,6 +67,8 @@ struct link {
 	uint32_t field;	      /* offset in the code cache */
 	uint32_t stub;	      /* offset of the way to the dispatcher */
 	bool guarded;	      /* goes to the guarded entry */
+	bool far;	      /* into the code segment with this base, in a mode that is else the same */
+	uint32_t cs_base;
 };
 
 struct block {

@@ -44,6 +44,24 @@ static void align_field(struct assembler *as)
 		asm_byte(as, 0x90); /* so that patching the rel32 is one atomic store */
 }
 
+static void emit_planned(struct translation *t, const struct link_plan *plan)
+{
+	struct link_plan *link = &t->link[t->link_count++];
+	*link = *plan;
+	if (t->clear_shadow) { /* interrupts that arrived while IF was clear did not touch cpu.run */
+		asm_load32(&t->as, REG_INDEX, rm_frame(FRAME(cpu.requests)));
+		uint8_t *none = asm_jrcxz(&t->as);
+		link->event_field32 = asm_jump32(&t->as);
+		asm_patch8_here(&t->as, none);
+	} else if (link->far || link->target <= t->rip) {
+		asm_load32(&t->as, REG_INDEX, rm_frame(FRAME(cpu.run)));
+		link->event_field = asm_jrcxz(&t->as);
+	}
+	align_field(&t->as);
+	link->field = asm_jump32(&t->as);
+	t->ended = true;
+}
+
 void emit_link(struct translation *t, uint64_t target)
 {
 	flags_restore(t);
@@ -52,21 +70,14 @@ void emit_link(struct translation *t, uint64_t target)
 		return;
 	}
 	leave_shadow(t);
-	struct link_plan *link = &t->link[t->link_count++];
-	*link = (struct link_plan){.target = target};
-	if (t->clear_shadow) { /* interrupts that arrived while IF was clear did not touch cpu.run */
-		asm_load32(&t->as, REG_INDEX, rm_frame(FRAME(cpu.requests)));
-		uint8_t *none = asm_jrcxz(&t->as);
-		link->event_field32 = asm_jump32(&t->as);
-		asm_patch8_here(&t->as, none);
-	} else if (target <= t->rip) {
-		asm_load32(&t->as, REG_INDEX, rm_frame(FRAME(cpu.run)));
-		link->event_field = asm_jrcxz(&t->as);
-	}
-	align_field(&t->as);
-	link->field = asm_jump32(&t->as);
-	link->guarded = align_down(linear_of(t, target), PAGE_SIZE) != align_down(t->block->linear, PAGE_SIZE);
-	t->ended = true;
+	bool leaves_page = align_down(linear_of(t, target), PAGE_SIZE) != align_down(t->block->linear, PAGE_SIZE);
+	emit_planned(t, &(struct link_plan){.target = target, .guarded = leaves_page});
+}
+
+void emit_far_link(struct translation *t, uint64_t target, uint32_t cs_base)
+{
+	flags_restore(t);
+	emit_planned(t, &(struct link_plan){.target = target, .guarded = true, .far = true, .cs_base = cs_base});
 }
 
 static uint32_t cache_offset(const struct translation *t, const uint8_t *write_address)
@@ -101,7 +112,9 @@ void emit_link_stubs(struct translation *t)
 						   .source = t->block,
 						   .field = cache_offset(t, plan->field),
 						   .stub = cache_offset(t, t->as.next),
-						   .guarded = plan->guarded};
+						   .guarded = plan->guarded,
+						   .far = plan->far,
+						   .cs_base = plan->cs_base};
 		asm_mov_immediate(&t->as, REG_INDEX, number);
 		asm_jump_to(&t->as, engine->thunks.link);
 	}
@@ -191,8 +204,7 @@ static void emit_taken(struct translation *t)
 void lower_jmp(struct translation *t)
 {
 	if (is_far(t)) {
-		lower_c(t, CPU_OP_jmp_far);
-		t->ended = true;
+		lower_far_branch(t, false);
 	} else if (t->operand[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
 		emit_taken(t);
 	} else {
@@ -204,8 +216,7 @@ void lower_jmp(struct translation *t)
 void lower_call(struct translation *t)
 {
 	if (is_far(t)) {
-		lower_c(t, CPU_OP_call_far);
-		t->ended = true;
+		lower_far_branch(t, true);
 		return;
 	}
 	unsigned bytes = operand_bytes(t);
@@ -228,8 +239,7 @@ void lower_call(struct translation *t)
 void lower_ret(struct translation *t)
 {
 	if (is_far(t)) {
-		lower_c(t, CPU_OP_ret_far);
-		t->ended = true;
+		lower_far_return(t);
 		return;
 	}
 	unsigned bytes = operand_bytes(t);

@@ -268,7 +268,7 @@ static const uint8_t ledger_kinds[CPU_OP_COUNT] = {
 #undef X
 };
 
-static void emit_c_call(struct translation *t, struct c_insn *record)
+void emit_c_call(struct translation *t, struct c_insn *record)
 {
 	flags_save(t);
 	asm_mov_immediate(&t->as, HOST_RCX, (uint64_t)(uintptr_t)record);

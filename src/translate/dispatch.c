@@ -251,12 +251,20 @@ static enum exit_code enter(struct engine_vcpu *vcpu, const uint8_t *code)
 	return (enum exit_code)((enter_function *)(void *)vcpu->engine->thunks.enter)(vcpu, code);
 }
 
+static bool leads_into_mode(const struct engine *engine, const struct link *link, uint32_t mode_id)
+{
+	const struct mode_key *source = &engine->modes[link->source->mode_id], *mode = &engine->modes[mode_id];
+	if (!link->far)
+		return link->source->mode_id == mode_id;
+	return source->bits == mode->bits && source->cs_limit == mode->cs_limit && link->cs_base == mode->cs_base;
+}
+
 static void connect(struct engine *engine, struct turn *turn, struct block *block)
 {
 	struct link *link = turn->link;
 	turn->link = NULL;
 	if (link == NULL || turn->epoch != engine->flushes || link->source->dead || link->target != block->rip ||
-	    link->source->mode_id != block->mode_id)
+	    !leads_into_mode(engine, link, block->mode_id))
 		return;
 	link_connect(engine, link, block);
 }

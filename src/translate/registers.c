@@ -7,20 +7,6 @@
 
 #define PUSHED_REGISTERS 8u
 
-/* R12: the host address of `bytes` from guest RSP + bias, or the instruction runs in C and is done. */
-static void emit_block(struct translation *t, unsigned bytes, int32_t bias, bool write)
-{
-	struct access access = stack_access(bytes, write, 0);
-	emit_stack_address(t, bias);
-	if (t->stack_bytes == 2) {
-		flags_save(t);
-		asm_group_immediate(&t->as, false, 7, rm_register(REG_ADDRESS), (int32_t)(0x10000 - bytes));
-		emit_else(t, asm_jump_if32(&t->as, 7));
-		flags_clobbered(t);
-	}
-	emit_access(t, &access);
-}
-
 /* The order of PUSHA: register 0 lies highest. */
 static struct host_rm register_at(unsigned number, unsigned bytes)
 {
@@ -34,7 +20,7 @@ void lower_pusha(struct translation *t)
 		lower_c(t, CPU_OP_pusha);
 		return;
 	}
-	emit_block(t, total, -(int32_t)total, true);
+	emit_stack_block(t, total, -(int32_t)total, true);
 	for (unsigned i = 0; i < PUSHED_REGISTERS; i++)
 		emit_store_sized(t, register_at(i, bytes), register_home(i), bytes);
 	emit_adjust_stack(t, -(int32_t)total);
@@ -48,7 +34,7 @@ void lower_popa(struct translation *t)
 		lower_c(t, CPU_OP_popa);
 		return;
 	}
-	emit_block(t, total, 0, false);
+	emit_stack_block(t, total, 0, false);
 	for (unsigned i = 0; i < PUSHED_REGISTERS; i++) {
 		if (i == CPU_RSP)
 			continue;

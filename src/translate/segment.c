@@ -15,7 +15,7 @@ static struct host_rm segment_field(unsigned name, size_t field)
 	return rm_frame(FRAME(cpu.segment) + name * sizeof(struct cpu_segment) + field);
 }
 
-static void load_selector(struct translation *t, unsigned name, unsigned host)
+void emit_load_selector(struct translation *t, unsigned name, unsigned host)
 {
 	asm_op(&t->as, 0, false, 0x0fb7, host, segment_field(name, offsetof(struct cpu_segment, selector)));
 }
@@ -26,8 +26,7 @@ static bool loads_inline(const struct translation *t, unsigned name)
 	       name != CPU_SS;
 }
 
-/* `host` holds the selector, zero-extended, and is used up. Flags stay as they are. */
-static void write_segment(struct translation *t, unsigned name, unsigned host)
+void emit_write_segment(struct translation *t, unsigned name, unsigned host)
 {
 	struct assembler *as = &t->as;
 	asm_op(as, 0x66, false, 0x89, host, segment_field(name, offsetof(struct cpu_segment, selector)));
@@ -51,7 +50,7 @@ void lower_mov_to_segment(struct translation *t)
 		emit_load_operand(t, from, REG_INDEX);
 	else
 		asm_op(&t->as, 0, false, 0x0fb7, REG_INDEX, rm_register(register_home(gpr_of(from->reg.value).number)));
-	write_segment(t, name, REG_INDEX);
+	emit_write_segment(t, name, REG_INDEX);
 }
 
 void lower_mov_from_segment(struct translation *t)
@@ -63,7 +62,7 @@ void lower_mov_from_segment(struct translation *t)
 		return;
 	}
 	if (to->type != ZYDIS_OPERAND_TYPE_MEMORY) {
-		load_selector(t, name, REG_INDEX);
+		emit_load_selector(t, name, REG_INDEX);
 		register_write_sized(t, gpr_of(to->reg.value).number, REG_INDEX, t->insn.operand_width / 8u);
 		return;
 	}
@@ -71,7 +70,7 @@ void lower_mov_from_segment(struct translation *t)
 	access.size = 2; /* whatever the operand size */
 	emit_effective_address(t, to, 0);
 	emit_access(t, &access);
-	load_selector(t, name, REG_INDEX);
+	emit_load_selector(t, name, REG_INDEX);
 	note_fault_point(t);
 	asm_op(&t->as, 0x66, false, 0x89, REG_INDEX, rm_memory(REG_ADDRESS, 0));
 	emit_commit(t, &access);
@@ -84,7 +83,7 @@ void lower_push_segment(struct translation *t, unsigned name)
 	struct access access = stack_access(written, true, 1);
 	emit_stack_address(t, -(int32_t)bytes);
 	emit_access(t, &access);
-	load_selector(t, name, REG_INDEX);
+	emit_load_selector(t, name, REG_INDEX);
 	note_fault_point(t);
 	emit_store_sized(t, rm_memory(REG_ADDRESS, 0), REG_INDEX, written);
 	emit_commit(t, &access);
@@ -101,7 +100,7 @@ void lower_pop_segment(struct translation *t, unsigned name)
 	emit_pop_to(t, REG_INDEX, bytes);
 	asm_op(&t->as, 0, false, 0x0fb7, REG_ADDRESS, rm_register(REG_INDEX));
 	emit_adjust_stack(t, (int32_t)bytes); /* with a 16-bit stack it needs RCX */
-	write_segment(t, name, REG_ADDRESS);
+	emit_write_segment(t, name, REG_ADDRESS);
 }
 
 /* LDS and its kin. */
@@ -122,6 +121,6 @@ void lower_load_far_pointer(struct translation *t, unsigned name)
 	note_fault_point(t);
 	asm_op(&t->as, 0, false, 0x0fb7, REG_INDEX, rm_memory(REG_ADDRESS, (int32_t)bytes));
 	emit_load_sized(t, REG_ADDRESS, rm_memory(REG_ADDRESS, 0), bytes);
-	write_segment(t, name, REG_INDEX);
+	emit_write_segment(t, name, REG_INDEX);
 	register_write_sized(t, gpr_of(t->operand[0].reg.value).number, REG_ADDRESS, bytes);
 }

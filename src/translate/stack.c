@@ -81,6 +81,19 @@ static void emit_push_value(struct translation *t, unsigned value, unsigned gues
 	emit_commit(t, &access);
 }
 
+void emit_stack_block(struct translation *t, unsigned bytes, int32_t bias, bool write)
+{
+	struct access access = stack_access(bytes, write, 0);
+	emit_stack_address(t, bias);
+	if (t->stack_bytes == 2) {
+		flags_save(t);
+		asm_group_immediate(&t->as, false, 7, rm_register(REG_ADDRESS), (int32_t)(0x10000 - bytes));
+		emit_else(t, asm_jump_if32(&t->as, 7));
+		flags_clobbered(t);
+	}
+	emit_access(t, &access);
+}
+
 static void emit_push_from(struct translation *t, unsigned value, unsigned guest, unsigned bytes)
 {
 	emit_push_value(t, value, guest, bytes);

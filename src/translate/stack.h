@@ -14,6 +14,8 @@ void emit_adjust_stack(struct translation *t, int32_t bias);
 void emit_push_immediate(struct translation *t, uint64_t value, unsigned bytes);
 /* The store alone. */
 void emit_push_store(struct translation *t, uint64_t value, unsigned bytes);
+/* Between else_begin and else_end. R12: the host address of `bytes` from guest RSP + bias. */
+void emit_stack_block(struct translation *t, unsigned bytes, int32_t bias, bool write);
 /* Pushes what emit_save_value has kept. */
 void emit_push_saved(struct translation *t, unsigned bytes);
 /* Loads the top of the stack; RSP is not adjusted yet. */
@@ -28,5 +30,10 @@ void emit_save_value(struct translation *t, unsigned host);
 void emit_load_value(struct translation *t, unsigned host);
 /* 2-byte writes keep the rest of the register, 4-byte writes clear the upper half. Changes the upper half of `host`. */
 void register_write_sized(struct translation *t, unsigned guest, unsigned host, unsigned bytes);
+
+/* ---- segment.c ---- */
+void emit_load_selector(struct translation *t, unsigned name, unsigned host);
+/* Real and virtual-8086 mode. `host` holds the selector, zero-extended, and is used up. Flags stay as they are. */
+void emit_write_segment(struct translation *t, unsigned name, unsigned host);
 
 #endif

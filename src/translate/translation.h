@@ -33,7 +33,8 @@ struct link_plan {
 	uint8_t *event_field;	/* rel8 of the poll's JRCXZ, or NULL */
 	uint8_t *event_field32; /* rel32 of the jump behind a poll of all requests, or NULL */
 	uint64_t target;
-	bool guarded;
+	uint32_t cs_base; /* of a far one */
+	bool guarded, far;
 };
 
 #define MAX_STUBS (BLOCK_MAX_INSNS * 4 + 8)
@@ -137,6 +138,7 @@ void emit_reencoded(struct translation *t, unsigned reg, struct host_rm rm, unsi
 void lower_high_byte(struct translation *t);
 void lower_c(struct translation *t, enum cpu_op op); /* c_insn.c */
 void lower_raise(struct translation *t, enum cpu_vector vector);
+void emit_c_call(struct translation *t, struct c_insn *record);
 /* The record that a call into C takes, or NULL: the arena is full. */
 struct c_insn *c_record(struct translation *t, enum cpu_op op);
 unsigned loaded_segment(const struct translation *t); /* by LDS and its kin */
@@ -144,6 +146,8 @@ void lower_push(struct translation *t);		      /* stack.c */
 void lower_pop(struct translation *t);
 void lower_leave(struct translation *t);
 void lower_lea(struct translation *t);
+void lower_far_branch(struct translation *t, bool call); /* far.c */
+void lower_far_return(struct translation *t);
 void lower_pusha(struct translation *t); /* registers.c */
 void lower_popa(struct translation *t);
 void lower_pushf(struct translation *t);
@@ -160,6 +164,8 @@ void lower_jcc(struct translation *t);
 void lower_loop(struct translation *t);
 void lower_jcxz(struct translation *t);
 void emit_link(struct translation *t, uint64_t target);
+/* To another code segment of real or virtual-8086 mode. */
+void emit_far_link(struct translation *t, uint64_t target, uint32_t cs_base);
 void emit_link_stubs(struct translation *t);
 void emit_next(struct translation *t, uint64_t rip); /* to the dispatcher, which goes on at rip */
 void emit_guard(struct translation *t);
