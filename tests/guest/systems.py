@@ -157,7 +157,7 @@ def ipxe(group, _folder):
 
 def install(group, folder, arch):
     disk = make_disk(folder / f"{arch}.img", 64 * MIB, {name: installer(arch) / name for name in ("linux", "initrd.gz")})
-    with Pc(disks=[disk], cdrom=GRUB_CD, boot="cdrom", memory_mib=768) as guest:
+    with Pc(disks=[disk], cdrom=GRUB_CD, boot="cdrom", memory_mib=1024) as guest:
         grub_command_line(guest)
         # Typed while GRUB loads, what does not fit into the BIOS's 15 characters would be lost.
         for command in ("linux (hd0)/linux console=ttyS0 console=tty0 nomodeset fb=false", "initrd (hd0)/initrd.gz"):
