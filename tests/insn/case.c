@@ -182,14 +182,19 @@ static bool is_stack(const ZydisDecodedOperand *operand)
 	return operand->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN && register_number(operand->mem.base) == CPU_RSP;
 }
 
+static uint32_t operand_bytes(const struct insn_case *insn_case, const ZydisDecodedOperand *operand)
+{
+	const ZydisDecodedInstruction *insn = &insn_case->decoded.insn;
+	bool xsave = insn->meta.isa_set == ZYDIS_ISA_SET_XSAVE || insn->meta.isa_set == ZYDIS_ISA_SET_XSAVEC ||
+		     insn->meta.category == ZYDIS_CATEGORY_XSAVEOPT;
+	return xsave ? STATE_XSAVE_SIZE : operand->size / 8; /* the decoder leaves out the extended part */
+}
+
 static struct target_wish wish_for(const struct insn_case *insn_case, const ZydisDecodedOperand *operand,
 				   enum variant variant)
 {
 	bool wide = insn_case->mode64 && ZydisRegisterGetClass(operand->mem.base) == ZYDIS_REGCLASS_GPR64;
-	uint32_t size = operand->size / 8;
-	if (insn_case->decoded.insn.meta.isa_set == ZYDIS_ISA_SET_XSAVE ||
-	    insn_case->decoded.insn.meta.category == ZYDIS_CATEGORY_XSAVEOPT)
-		size = STATE_XSAVE_SIZE; /* the decoder leaves out the extended part */
+	uint32_t size = operand_bytes(insn_case, operand);
 	if (is_string(&insn_case->decoded.insn))
 		size = (uint32_t)(size * string_count(insn_case));
 	return (struct target_wish){.variant = variant,
@@ -352,7 +357,7 @@ static bool verify_segmented(const struct insn_case *insn_case, const ZydisDecod
 {
 	const struct segment_entry *entry = operand_segment(insn_case, operand);
 	uint64_t offset = operand_offset(insn_case, operand), linear = operand_linear(insn_case, operand);
-	uint64_t size = operand->size / 8 > 0 ? operand->size / 8 : 1;
+	uint64_t size = operand_bytes(insn_case, operand) > 0 ? operand_bytes(insn_case, operand) : 1;
 	bool write = (operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
 	if (is_stack(operand) && write) {
 		offset = (offset - size) & (insn_case->setting.stack16 ? 0xffff : 0xffffffff);
