@@ -277,12 +277,13 @@ static void rtc_arm(struct rtc *rtc)
 static void rtc_count_periods(struct rtc *rtc, uint64_t periods)
 {
 	uint64_t ended = periods - rtc->periods_seen;
+	uint32_t ticks = rtc_period_ticks(rtc);
 	rtc->periods_seen = periods;
-	if (ended == 0)
+	if (ended == 0 || ticks == 0)
 		return;
 	if (rtc->ram[RTC_B] & B_PERIODIC) {
 		uint64_t owed = rtc->owed + ended - ((rtc->ram[RTC_C] & B_PERIODIC) ? 0 : 1);
-		uint32_t limit = OWED_LIMIT / rtc_period_ticks(rtc);
+		uint32_t limit = OWED_LIMIT / ticks;
 		rtc->owed = owed < limit ? (uint32_t)owed : limit;
 	}
 	rtc->ram[RTC_C] |= B_PERIODIC;
