@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Random programs of 16-bit code in real mode, virtual-8086 mode and 16-bit protected mode. Each is a dozen
- * instructions of defined result with forward jumps only; registers, flags, where it ended and all memory go into one
- * number for each batch. RANDOM16_SHOW names a batch of which every program becomes a fact.
+ * Random programs of 16-bit code in real mode, virtual-8086 mode and protected mode, and of 32-bit code over small
+ * segments. Each is a dozen instructions of defined result with forward jumps only; registers, flags, where it ended
+ * and all memory go into one number for each batch. RANDOM16_SHOW names a batch of which every program becomes a fact.
  */
 #include "real.h"
 
@@ -10,6 +10,8 @@
 #define DATA16 0x58
 #define EXTRA16 0x60
 #define STACK16 0x68
+#define CODE32 0x70
+#define STACK32 0x78
 #define BATCHES 8
 #define PROGRAMS 40
 #define PROGRAM_SIZE 160
@@ -52,20 +54,21 @@ struct prefixes {
 	bool wide, wide_address;
 };
 
-static bool protected_mode;
+static bool protected_mode, code32;
 
+/* Other sizes than the segment's now and then, and other segments. */
 static struct prefixes prefixes(void)
 {
 	static const uint8_t segments[] = {0x26, 0x36, 0x3e, 0x64, 0x65, 0x2e};
-	struct prefixes result = {random_below(4) == 0, random_below(8) == 0};
+	bool other_operand = random_below(4) == 0, other_address = random_below(8) == 0;
 
 	if (random_below(6) == 0)
 		byte(segments[random_below(protected_mode ? 6 : 5)]); /* CS holds the way back */
-	if (result.wide)
+	if (other_operand)
 		byte(0x66);
-	if (result.wide_address)
+	if (other_address)
 		byte(0x67);
-	return result;
+	return (struct prefixes){other_operand != code32, other_address != code32};
 }
 
 /* A register: SP stays even, or real mode could not take the interrupt at the end. */
@@ -150,19 +153,26 @@ static void repeated(struct prefixes p)
 	byte(list[random_below(sizeof(list))]);
 }
 
+/* All of a register of the segment's size. */
+static void register_set(unsigned reg, unsigned value)
+{
+	byte(0xb8 + reg);
+	byte(value & 0xff);
+	byte(value >> 8);
+	if (code32) {
+		byte(0);
+		byte(0);
+	}
+}
+
 /* Far from the ends of the segments: flags after a fault are not what Bochs says (SDM 2B REP). */
 static void compare(struct prefixes p)
 {
 	static const uint8_t list[] = {0xa6, 0xa7, 0xae, 0xaf};
 	(void)p;
-	for (unsigned reg = 6; reg < 8; reg++) {
-		byte(0xb8 + reg);
-		byte(random_below(256));
-		byte(0x10 + random_below(0x40));
-	}
-	byte(0xb9);
-	byte(random_below(256));
-	byte(random_below(2));
+	for (unsigned reg = 6; reg < 8; reg++)
+		register_set(reg, 0x1000 + random_below(0x4000));
+	register_set(1, random_below(0x200));
 	if (random_below(3) == 0)
 		byte(0x66);
 	byte(random_below(2) ? 0xf2 : 0xf3);
@@ -292,9 +302,7 @@ static unsigned data_selector; /* of another data segment of the mode */
 
 static void segment_load(unsigned name, unsigned selector)
 {
-	byte(0xb8); /* mov $selector, %ax; mov %ax, %name */
-	byte(selector & 0xff);
-	byte(selector >> 8);
+	register_set(0, selector);
 	byte(0x8e);
 	byte(0xc0 | name << 3);
 }
@@ -428,7 +436,7 @@ static void run_v86(void)
 	mix_trap();
 }
 
-static void run_protected(void)
+static void run_segments(unsigned code, unsigned stack)
 {
 	data_selector = (random_below(2) ? DATA16 : EXTRA16) | 3;
 	protected_mode = true;
@@ -436,8 +444,20 @@ static void run_protected(void)
 	copy_bytes((void *)(REAL_LINEAR + REAL_FRAGMENT), program, length);
 	for (unsigned i = 0; i < 8; i++)
 		((word *)&regs)[i] = start[i];
-	run_at(CODE16 | 3, REAL_FRAGMENT, STACK16 | 3, start[4]);
+	run_at(code | 3, REAL_FRAGMENT, stack | 3, code32 ? start[4] & 0xffff : start[4]);
 	mix_trap();
+}
+
+static void run_protected(void)
+{
+	run_segments(CODE16, STACK16);
+}
+
+static void run_protected32(void)
+{
+	code32 = true;
+	run_segments(CODE32, STACK32);
+	code32 = false;
 }
 
 static void batch_run(const char *prefix, void (*one)(void), unsigned batch)
@@ -472,10 +492,13 @@ void guest_main(void)
 	gdt_set(DATA16, descriptor(REAL_DATA_SEGMENT << 4, 0xffff, 0xf3, 0));
 	gdt_set(EXTRA16, descriptor(REAL_EXTRA_SEGMENT << 4, 0x7fff, 0xf3, 0));
 	gdt_set(STACK16, descriptor(REAL_STACK_SEGMENT << 4, 0xffff, 0xf3, 0));
+	gdt_set(CODE32, descriptor(REAL_LINEAR, 0xffff, 0xfb, 4));
+	gdt_set(STACK32, descriptor(REAL_STACK_SEGMENT << 4, 0xffff, 0xf3, 4));
 	idt[REAL_END] = gate(trap_stub(REAL_END), KERNEL_CODE, GATE_INTERRUPT | GATE_DPL3, 0);
 	for (unsigned batch = 0; batch < BATCHES; batch++) {
 		batch_run("real.", run_real, batch);
 		batch_run("v86.", run_v86, batch);
 		batch_run("protected.", run_protected, batch);
+		batch_run("protected32.", run_protected32, batch);
 	}
 }
