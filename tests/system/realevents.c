@@ -276,10 +276,17 @@ FRAGMENT16(across_pages, "mov $0x4000, %ax\n mov %ax, %es\n movl $0x5678b866, %e
 			 "%es:0x1000\n lcall $0x40ff, $0xd\n mov %eax, %ecx\n movb $0x77, %es:0xfff\n lcall $0x3fff, "
 			 "$0x100d\n mov %eax, %edx");
 
+/* The same bytes through more than four thousand segments, twice. */
+FRAGMENT16(many_segments, "xor %bx, %bx\n mov $2, %di\n 2: mov $0x1108, %dx\n 1: inc %dx\n mov $0x108, %cx\n sub %dx, "
+			  "%cx\n add $0x2000, %cx\n shl $4, %cx\n movw %cx, 0x10\n mov "
+			  "%dx, 0x12\n lcall *0x10\n cmp $0x2108, %dx\n jne 1b\n dec %di\n jnz 2b\n int $0xfe\n .org "
+			  "many_segments + 0x80\n call 1f\n 1: pop %ax\n add %ax, "
+			  "%bx\n incw 0x20\n lret");
+
 static void code(void)
 {
-	static const struct row table[] = {ROW(patch_ahead), ROW(patch_loop), ROW(patch_other), ROW(two_segments),
-					   ROW(across_pages)};
+	static const struct row table[] = {ROW(patch_ahead),  ROW(patch_loop),	 ROW(patch_other),
+					   ROW(two_segments), ROW(across_pages), ROW(many_segments)};
 
 	for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		for (unsigned turn = 0; turn < 3; turn++) {
