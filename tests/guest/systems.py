@@ -68,7 +68,7 @@ def make_disk(path, size, files):
 
 # Linux for i386, entered directly, with a disk and a CD
 
-ANSWER = "".join(f"{number}\n" for number in range(1, 200001)).encode()
+ANSWER = "".join(f"{number}\n" for number in range(1, 50001)).encode()
 
 
 def linux32(group, folder, package):
@@ -81,14 +81,16 @@ def linux32(group, folder, package):
         ("disk and CD: DMA is in use", "cat /sys/class/ata_device/*/dma_mode | grep -c DMA", "2"),
         ("disk: a file of 1.4 MB", "mkdir /disk /cd; mount -t ext4 /dev/sda /disk && sha256sum </disk/letter", f"{sha256(letter.read_bytes())}  -"),
         ("CD: a file", "mount -t iso9660 -o ro /dev/sr0 /cd && sha256sum </cd/EFI/BOOT/bootx64.efi", f"{sha256(memtest.read_bytes())}  -"),
-        ("disk: a file written", "seq 1 200000 >/disk/answer && umount /disk && echo written", "written"),
+        ("disk: a file written", "seq 1 50000 >/disk/answer && umount /disk && echo written", "written"),
         ("CD: all of it", "umount /cd && sha256sum </dev/sr0", f"{sha256(MEMTEST_CD.read_bytes())}  -"),
     ]
     with Pc(
-        kernel=GUEST / f"vmlinuz-{package}:i386", initrd=GUEST / f"{package}.cpio.gz", append="console=ttyS0", memory_mib=256, disks=[disk],
-        cdrom=MEMTEST_CD,
+        kernel=GUEST / f"vmlinuz-{package}:i386", initrd=GUEST / f"{package}.cpio.gz", append="console=tty0 console=ttyS0", memory_mib=256,
+        disks=[disk], cdrom=MEMTEST_CD,
     ) as guest:  # fmt: skip
         boot(group, guest)
+        guest.await_screen(r"Run /init as init process|SCSI subsystem initialized|Attached SCSI disk", 20)
+        group.report("the kernel's log on the VGA text screen")
         group.commands(guest, questions)
         check_dmesg(group, guest)
         group.power_off(guest)
