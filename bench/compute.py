@@ -24,5 +24,5 @@ ROWS = [
     program("compute", "aes", "AES in C", SMALL, "/bench/aes"),
     program("compute", "regex", "regular expressions", SMALL, "/bench/regex"),
     program("compute", "xz", "xz -2", SMALL, f"xz -2 -T1 -c {XZ_FILE}", before=MAKE_DATA),
-    program("compute", "zstd", "zstd -9", SMALL, f"zstd -q -9 -T1 -c {XZ_FILE}", before=MAKE_DATA),
+    program("compute", "zstd", "zstd -12", SMALL, f"zstd -q -12 -T1 -c {XZ_FILE}", before=MAKE_DATA),
 ]

@@ -36,7 +36,7 @@ ROWS = [
         before=REDIS_START, after=REDIS_STOP, same_answer=False,
     ),
     program(
-        "real", "nginx", "nginx, 2000 requests by ab", LARGE, "ab -q -n 2000 -c 8 http://127.0.0.1:18080/nginx.conf",
+        "real", "nginx", "nginx, 3000 requests by ab", LARGE, "ab -q -n 3000 -c 8 http://127.0.0.1:18080/nginx.conf",
         before=NGINX_START, after=NGINX_STOP, same_answer=False,
     ),
 ]  # fmt: skip

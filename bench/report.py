@@ -72,9 +72,18 @@ class Results:
     def first(self, kind):
         return next((subject for subject in self.subjects if subject.kind == kind), None)
 
-    def rival(self, subject):
-        """The TCG that a subject stands beside: Debian's, with the same kernel options."""
-        return next((each for each in self.subjects if each.kind == QEMU and each.append == subject.append), None)
+    def rivals(self, subject):
+        """The TCGs that a subject stands beside: those with the same kernel options, the system's own first."""
+        return [each for each in self.subjects if each.kind == QEMU and each.append == subject.append]
+
+    def duels(self):
+        """Each nfold with each of its rivals."""
+        return [(each, rival) for each in self.subjects if each.kind == NFOLD for rival in self.rivals(each)]
+
+    def ratios(self, row, subject):
+        """The row's median over that of native and of each TCG."""
+        bases = {"to_native": self.first(NATIVE)} | {f"to_{each.name}": each for each in self.rivals(subject)}
+        return rounded({name: self.ratio(row, subject, base) for name, base in bases.items()})
 
     def groups(self):
         return list(dict.fromkeys(row.group for row in self.rows))
@@ -98,7 +107,6 @@ class Results:
         return lines
 
     def as_json(self):
-        native = self.first(NATIVE)
         report = {
             "machine": machine_text(),
             "kernel": os.path.basename(os.path.realpath(self.options.kernel)),
@@ -111,30 +119,31 @@ class Results:
         }
         for row in self.rows:
             report["rows"][row.path] = {"title": row.title} | {
-                subject.name: self.cell(row, subject, native) for subject in self.subjects if self.seconds(row, subject)
+                subject.name: self.cell(row, subject) for subject in self.subjects if self.seconds(row, subject)
             }
         for group in self.groups():
             report["geometric_means"][group] = {
-                subject.name: self.mean_cell(group, subject, native) for subject in self.subjects if subject.is_guest
+                subject.name: self.mean_cell(group, subject) for subject in self.subjects if subject.is_guest
             }
         return report
 
-    def cell(self, row, subject, native):
+    def cell(self, row, subject):
         samples = self.samples[row.path, subject.name]
         cell = {
             "seconds": [round(sample.seconds, 4) for sample in samples],
             "median": round(self.median(row, subject), 4),
             "spread": round(spread(self.seconds(row, subject)), 3),
         }
-        cell |= rounded({"to_native": self.ratio(row, subject, native), "to_qemu": self.ratio(row, subject, self.rival(subject))})
+        cell |= self.ratios(row, subject)
         for name in samples[0].extra:
             cell[name] = statistics.median(sample.extra[name] for sample in samples)
         return cell
 
-    def mean_cell(self, group, subject, native):
-        to_native, count = self.mean_ratio(group, subject, native)
-        to_qemu, _ = self.mean_ratio(group, subject, self.rival(subject))
-        return {"rows": count} | rounded({"to_native": to_native, "to_qemu": to_qemu})
+    def mean_cell(self, group, subject):
+        bases = {"to_native": self.first(NATIVE)} | {f"to_{each.name}": each for each in self.rivals(subject)}
+        means = {name: self.mean_ratio(group, subject, base) for name, base in bases.items()}
+        cell = rounded({name: mean for name, (mean, _) in means.items()})
+        return cell | {f"rows_{name}": count for name, (mean, count) in means.items() if mean}
 
     def write_json(self, path):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -150,27 +159,24 @@ def text_of(value, digits=2, suffix=""):
 
 
 def table(results):
-    """Seconds of each subject, its ratio to native, and how many times faster each nfold is than the TCG beside it."""
+    """Seconds of each subject, its ratio to native, and how many times faster each nfold is than each TCG beside it."""
     native = results.first(NATIVE)
-    guests = [subject for subject in results.subjects if subject.is_guest]
-    nfolds = [subject for subject in guests if subject.kind == NFOLD and results.rival(subject)]
-    head = [f"{each.name} s" for each in results.subjects]
-    head += [f"{each.name}/native" for each in guests] if native else []
-    head += [f"{each.name} x {results.rival(each).name}" for each in nfolds] + ["spread"]
-    lines = []
+    guests = [subject for subject in results.subjects if subject.is_guest] if native else []
+    duels = results.duels()
+    head = [f"{each.name} s" for each in results.subjects] + [f"{each.name}/native" for each in guests]
+    lines = [["", *head, *[f"{nfold.name} x {rival.name}" for nfold, rival in duels], "spread"]]
     for group in results.groups():
         lines.append([group])
         for row in (row for row in results.rows if row.group == group):
             cells = [text_of(results.median(row, each), 3) for each in results.subjects]
-            cells += [text_of(results.ratio(row, each, native)) for each in guests] if native else []
-            cells += [text_of(results.ratio(row, results.rival(each), each)) for each in nfolds]
+            cells += [text_of(results.ratio(row, each, native)) for each in guests]
+            cells += [text_of(results.ratio(row, rival, nfold)) for nfold, rival in duels]
             spreads = [spread(values) for each in results.subjects if (values := results.seconds(row, each))]
             lines.append([f"  {row.name}", *cells, text_of(100 * max(spreads), 0, " %") if spreads else "-"])
-        cells = [""] * len(results.subjects)
-        cells += [text_of(results.mean_ratio(group, each, native)[0]) for each in guests] if native else []
-        cells += [text_of(results.mean_ratio(group, results.rival(each), each)[0]) for each in nfolds]
+        cells = [""] * len(results.subjects) + [text_of(results.mean_ratio(group, each, native)[0]) for each in guests]
+        cells += [text_of(results.mean_ratio(group, rival, nfold)[0]) for nfold, rival in duels]
         lines.append(["  geometric mean", *cells, ""])
-    return laid_out([["", *head], *lines])
+    return laid_out(lines)
 
 
 def laid_out(lines):
@@ -183,18 +189,24 @@ def laid_out(lines):
     return "\n".join(text)
 
 
+def extras(results):
+    """The medians of what rows measure besides time, as texts by figure."""
+    found = {}
+    for row in results.rows:
+        for subject in results.subjects:
+            samples = results.samples[row.path, subject.name]
+            for name in samples[0].extra if samples else ():
+                middle = statistics.median(sample.extra[name] for sample in samples)
+                found.setdefault(f"{row.path}: {name}", []).append(f"{subject.name} {middle:g}")
+    return found
+
+
 def print_report(results):
     options = results.options
     kernel = os.path.basename(os.path.realpath(options.kernel))
     print(f"\n{machine_text()}; guests: {kernel}, 1 vCPU; median of {options.rounds}; x: times faster; spread: the widest of the row\n")
     print(table(results))
-    extras = {}
-    for row in results.rows:
-        for subject in results.subjects:
-            for name in (results.samples[row.path, subject.name] or [None])[0].extra if results.samples[row.path, subject.name] else ():
-                values = [sample.extra[name] for sample in results.samples[row.path, subject.name]]
-                extras.setdefault(f"{row.path}: {name}", []).append(f"{subject.name} {statistics.median(values):g}")
-    for name, values in extras.items():
+    for name, values in extras(results).items():
         print(f"{name}: {', '.join(values)}")
     for line in results.complaints():
         print(f"bench: {line}")

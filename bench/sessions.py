@@ -16,7 +16,8 @@ from subjects import guest, use
 BOOT_SECONDS = 300
 RUN_SECONDS = 300
 BEGIN = re.compile(rb"@B\r?\n")
-END = re.compile(rb"@E (\d+) (-?\d+) ([0-9a-f]{16})\r?\n")
+END = re.compile(rb"@E (\d+) (-?\d+)\r?\n")
+HASH = re.compile(rb"@H ([0-9a-f]{16})\r?\n")
 
 # Natively: an own mount namespace with a tmpfs where the guest has one, so that files cost the same and nothing is left behind.
 NATIVE_SHELL = """
@@ -68,9 +69,10 @@ class Session(guest.Guest):
         began = time.monotonic()
         match = self.expect(END, seconds, f"end of {command!r}")
         host_seconds = time.monotonic() - began
+        answer = self.expect(HASH, seconds, f"output of {command!r}").group(1).decode()
         if match.group(2) != b"0":
             raise RowError(f"{command}: wait status {match.group(2).decode()}: {self.output().strip()}")
-        return Sample(int(match.group(1)) / 1e9, host_seconds, match.group(3).decode())
+        return Sample(int(match.group(1)) / 1e9, host_seconds, answer)
 
     def output(self):
         """The end of what the last command wrote."""

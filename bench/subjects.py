@@ -2,6 +2,7 @@
 """Who is measured: this machine itself, nfold, QEMU's TCG; the last two also with other builds or kernel options."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -42,15 +43,21 @@ class Subject:
             return "unknown"
 
 
-def numbered(kind, paths):
-    """The first of a kind has the kind's name; others add the number of its turn."""
-    for number, path in enumerate(paths, 1):
-        yield Subject(kind, kind if number == 1 else f"{kind}-{number}", path)
+def named(kind, paths):
+    """The first of a kind has the kind's name; others add their version, and their turn where that is not enough."""
+    found = []
+    for path in paths:
+        version = re.search(r"\d+(\.\d+)+", Subject(kind, kind, path).version()) if found else None
+        name = f"{kind}-{version.group(0)}" if version else kind
+        if any(each.name == name for each in found):
+            name = f"{name}-{len(found) + 1}"
+        found.append(Subject(kind, name, path))
+    return found
 
 
 def choose(nfolds, qemus, mitigations_off, only):
     """The subjects that the options ask for. `only` is a set of kinds."""
-    guests = [*numbered(NFOLD, nfolds), *numbered(QEMU, qemus)]
+    guests = [*named(NFOLD, nfolds), *named(QEMU, qemus)]
     if mitigations_off:
         guests += [Subject(each.kind, f"{each.name}-off", each.path, MITIGATIONS_OFF) for each in guests]
     return [each for each in [Subject(NATIVE, NATIVE), *guests] if each.kind in only]

@@ -9,7 +9,7 @@
 #include "bench.h"
 
 #define FILES 400
-#define ROUNDS 12
+#define ROUNDS 30
 #define FOLDER "/tmp/bench-files"
 
 static void name_file(char *name, size_t size, int number)

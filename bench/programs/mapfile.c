@@ -9,7 +9,7 @@
 
 #define PAGE 4096
 #define SIZE (1024UL * PAGE)
-#define ROUNDS 60
+#define ROUNDS 100
 #define NAME "/tmp/bench-mapfile"
 
 static uint64_t walk(int file, int flags)

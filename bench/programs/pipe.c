@@ -6,7 +6,7 @@
 
 #include "bench.h"
 
-#define HOPS 60000
+#define HOPS 80000
 #define MOST 16
 
 static void pass_on(int from, int to, int laps)

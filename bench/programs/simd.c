@@ -10,7 +10,7 @@
 #include "bench.h"
 
 #define COUNT 8192
-#define ROUNDS 24000
+#define ROUNDS 36000
 #define NOT_THERE 3
 
 static float floats[COUNT] __attribute__((aligned(32)));
