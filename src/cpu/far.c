@@ -16,7 +16,7 @@ static bool far_operand(struct cpu *cpu, const struct cpu_insn *insn, uint16_t *
 		*offset = insn->immediate & size_mask(size);
 		return true;
 	}
-	if (!cpu_operand_linear(cpu, insn, size + 2, TLB_READ, &linear) ||
+	if (!cpu_operand_linear(cpu, insn, size + 2, TLB_READ, &linear) || !op_aligned(cpu, linear, size) ||
 	    !cpu_read_value(cpu, linear, size, cpu_view(cpu), offset) ||
 	    !cpu_read_value(cpu, linear + size, 2, cpu_view(cpu), &word))
 		return false;
@@ -304,8 +304,10 @@ enum cpu_next cpu_op_ret_far(struct cpu *cpu, const struct cpu_insn *insn)
 	unsigned size = insn->operand_size;
 	uint64_t release = insn->immediate & 0xffff;
 	uint64_t rip, cs;
-	if (!stack_pop(&stack, &rip, size) || !stack_pop(&stack, &cs, size))
+	/* Of the selector 16 bits are read, and first. */
+	if (!stack_peek(&stack, size, &cs, 2) || !stack_pop(&stack, &rip, size))
 		return CPU_FAULT;
+	stack_release(&stack, size);
 	if (cpu_real_or_v86(cpu))
 		return ret_real(cpu, &stack, rip, cs, release) ? CPU_EXIT : CPU_FAULT;
 	if (!ret_protected(cpu, &stack, rip, cs, release, size))

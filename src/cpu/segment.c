@@ -265,7 +265,8 @@ enum cpu_next cpu_op_pop_segment(struct cpu *cpu, const struct cpu_insn *insn)
 		return cpu_op_ud(cpu, insn);
 	struct stack stack = stack_current(cpu);
 	uint64_t selector;
-	if (!stack_pop(&stack, &selector, insn->operand_size) || !segment_load(cpu, insn->reg, (uint16_t)selector))
+	if (!stack_pop_selector(&stack, &selector, insn->operand_size) ||
+	    !segment_load(cpu, insn->reg, (uint16_t)selector))
 		return CPU_FAULT;
 	stack_commit(&stack);
 	if (insn->reg == CPU_SS)
@@ -338,7 +339,7 @@ static enum cpu_next lar_or_lsl(struct cpu *cpu, const struct cpu_insn *insn, ui
 		struct cpu_segment segment;
 		segment_from_descriptor(&segment, selector, raw);
 		cpu_register_set(cpu, insn, insn->reg, insn->operand_size,
-				 limit ? segment.limit : (raw >> 32) & 0x00f0ff00);
+				 limit ? segment.limit : (raw >> 32) & 0x00ffff00); /* limit bits too: undefined */
 	}
 	return CPU_CONTINUE;
 }

@@ -73,6 +73,15 @@ bool stack_pop(struct stack *stack, uint64_t *value, unsigned size)
 	return true;
 }
 
+/* Of a wider operand the processors at hand read 16 bits. */
+bool stack_pop_selector(struct stack *stack, uint64_t *selector, unsigned size)
+{
+	if (!stack_peek(stack, 0, selector, 2))
+		return false;
+	stack_release(stack, size);
+	return true;
+}
+
 void stack_release(struct stack *stack, uint64_t bytes)
 {
 	stack->pointer = stack_moved(stack, bytes);

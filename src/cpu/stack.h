@@ -67,6 +67,8 @@ bool stack_push(struct stack *stack, uint64_t value, unsigned size);
 /* PUSH of a segment register. */
 bool stack_push_selector(struct stack *stack, uint16_t selector, unsigned size);
 bool stack_pop(struct stack *stack, uint64_t *value, unsigned size);
+/* POP of a segment register. */
+bool stack_pop_selector(struct stack *stack, uint64_t *selector, unsigned size);
 /* Reads what a pop `skip` bytes further up would give. */
 bool stack_peek(struct stack *stack, uint64_t skip, uint64_t *value, unsigned size);
 

@@ -97,7 +97,7 @@ void lower_pop_segment(struct translation *t, unsigned name)
 		lower_c(t, CPU_OP_pop_segment);
 		return;
 	}
-	emit_pop_to(t, REG_INDEX, bytes);
+	emit_pop_to(t, REG_INDEX, 2);
 	asm_op(&t->as, 0, false, 0x0fb7, REG_ADDRESS, rm_register(REG_INDEX));
 	emit_adjust_stack(t, (int32_t)bytes); /* with a 16-bit stack it needs RCX */
 	emit_write_segment(t, name, REG_ADDRESS);

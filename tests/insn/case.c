@@ -348,7 +348,8 @@ static bool verify_flat(const struct insn_case *insn_case, const ZydisDecodedOpe
 static bool has_parts(const struct insn_case *insn_case, uint64_t size)
 {
 	const ZydisDecodedInstruction *insn = &insn_case->decoded.insn;
-	return insn->mnemonic == ZYDIS_MNEMONIC_BOUND || size > 32 ||
+	return insn->mnemonic == ZYDIS_MNEMONIC_BOUND || size > 32 || insn->meta.category == ZYDIS_CATEGORY_SEGOP ||
+	       insn->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR ||
 	       (insn->meta.category == ZYDIS_CATEGORY_X87_ALU && size > 8);
 }
 

@@ -134,7 +134,8 @@ struct guest *engine_runner_guest(struct engine_runner *runner)
 
 #define ACCESS_CODE 0xfbu /* readable code, accessed, DPL 3, present */
 #define ACCESS_DATA 0xf3u /* writable data, accessed, DPL 3, present */
-#define ACCESS_TSS 0x8bu  /* busy TSS */
+#define ACCESS_LDT 0x82u
+#define ACCESS_TSS 0x8bu /* busy TSS */
 #define FLAT_LIMIT 0xffffffffu
 
 static void set_segment(struct cpu *cpu, enum cpu_segment_name name, uint16_t selector, uint64_t base, uint32_t limit,
@@ -168,6 +169,9 @@ static void set_segments(struct cpu *cpu, const struct insn_state *state)
 static void set_system_segments(struct cpu *cpu)
 {
 	cpu->tr = (struct cpu_segment){.base = GUEST_TSS, .limit = 0x67, .selector = 0x40, .access = ACCESS_TSS};
+	cpu->ldtr = (struct cpu_segment){
+	    .base = GUEST_LDT, .limit = 8 * SEGMENT_ENTRIES - 1, .selector = 0x48, .access = ACCESS_LDT};
+	cpu->gdtr = (struct cpu_table){.base = GUEST_TSS, .limit = 7};
 	cpu->cpl = 3;
 }
 

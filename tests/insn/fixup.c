@@ -337,6 +337,106 @@ static bool after_compare_string(struct case_maker *maker, struct insn_case *ins
 	return true;
 }
 
+/* ---- selectors ---- */
+
+static bool in_data(const struct insn_case *insn_case, const struct case_access *access)
+{
+	return layout_offset(access->linear, insn_case->mode64) != UINT64_MAX ||
+	       (insn_case->variant == VARIANT_LIMIT && access->linear - LAYOUT_CODE >= LAYOUT_CODE_SIZE);
+}
+
+/* Only selectors of the LDT mean the same to the guest. `at`: where in the memory operand. */
+static bool place_selector(struct case_maker *maker, struct insn_case *insn_case, const ZydisDecodedOperand *operand,
+			   unsigned at)
+{
+	uint16_t selector = segment_any(&maker->random);
+	if (operand->type == ZYDIS_OPERAND_TYPE_REGISTER) {
+		int number = register_number(operand->reg.value);
+		if (maker->settled & (1u << number))
+			return false;
+		insn_case->initial.gpr[number] = (insn_case->initial.gpr[number] & ~UINT64_C(0xffff)) | selector;
+		return true;
+	}
+	const struct case_access *access = main_access(insn_case);
+	uint8_t *to = case_poke_add(insn_case, access->linear + at, 2);
+	if (to != NULL)
+		memcpy(to, &selector, 2);
+	return to != NULL && in_data(insn_case, access);
+}
+
+static bool after_selector(struct case_maker *maker, struct insn_case *insn_case)
+{
+	const ZydisDecodedOperand *operands = insn_case->decoded.operand;
+	bool queries = insn_case->decoded.insn.operand_count_visible == 1; /* VERR, VERW */
+	return place_selector(maker, insn_case, &operands[queries ? 0 : 1], 0);
+}
+
+static bool loads_segment(const struct insn_case *insn_case)
+{
+	const ZydisDecodedOperand *to = &insn_case->decoded.operand[0];
+	return !insn_case->mode64 && to->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+	       ZydisRegisterGetClass(to->reg.value) == ZYDIS_REGCLASS_SEGMENT;
+}
+
+static bool after_mov(struct case_maker *maker, struct insn_case *insn_case)
+{
+	return !loads_segment(insn_case) || after_selector(maker, insn_case);
+}
+
+static bool after_pop(struct case_maker *maker, struct insn_case *insn_case)
+{
+	static const ZydisDecodedOperand memory = {.type = ZYDIS_OPERAND_TYPE_MEMORY};
+	return !loads_segment(insn_case) || place_selector(maker, insn_case, &memory, 0);
+}
+
+static bool after_far_pointer(struct case_maker *maker, struct insn_case *insn_case)
+{
+	return place_selector(maker, insn_case, &insn_case->decoded.operand[1],
+			      insn_case->decoded.insn.operand_width / 8);
+}
+
+/* Where a far branch goes: mostly INT3 in a code segment. */
+struct far_target {
+	uint16_t selector;
+	uint32_t offset;
+};
+
+static struct far_target choose_far(struct case_maker *maker, const struct insn_case *insn_case)
+{
+	struct random *random = &maker->random;
+	bool any = random_percent(random, 15);
+	struct far_target target = {.selector = any ? segment_any(random) : segment_any_code(random)};
+	const struct segment_entry *entry = segment_find(target.selector);
+	uint64_t linear, start = case_code_base(insn_case) + insn_case->initial.rip;
+	do
+		linear = LAYOUT_CODE + random_below(random, LAYOUT_CODE_SIZE);
+	while (linear - start < insn_case->length);
+	target.offset = (uint32_t)(linear - (entry == NULL ? 0 : entry->base));
+	return target;
+}
+
+/* Pointers in the instruction, in memory, and on the stack: there CS has a whole word, and IRET's flags follow. */
+static bool after_far(struct case_maker *maker, struct insn_case *insn_case)
+{
+	const ZydisDecodedInstruction *insn = &insn_case->decoded.insn;
+	struct far_target target = choose_far(maker, insn_case);
+	unsigned bytes = insn->operand_width / 8;
+	if (insn_case->decoded.operand[0].type == ZYDIS_OPERAND_TYPE_POINTER) {
+		memcpy(insn_case->bytes + insn->length - 2, &target.selector, 2);
+		memcpy(insn_case->bytes + insn->length - 2 - bytes, &target.offset, bytes);
+		return true;
+	}
+	const struct case_access *access = main_access(insn_case);
+	uint8_t *to = case_poke_add(insn_case, access->linear, (uint16_t)(3 * bytes));
+	if (to == NULL)
+		return false;
+	random_bytes(&maker->random, to, 3 * bytes);
+	to[2 * bytes + 1] &= 0xbe; /* neither TF nor NT */
+	memcpy(to, &target.offset, bytes);
+	memcpy(to + bytes, &target.selector, 2);
+	return in_data(insn_case, access);
+}
+
 static const struct {
 	ZydisMnemonic mnemonic;
 	bool (*apply)(struct case_maker *maker, struct insn_case *insn_case);
@@ -360,6 +460,17 @@ static const struct {
     {ZYDIS_MNEMONIC_LDMXCSR, after_ldmxcsr},
     {ZYDIS_MNEMONIC_VLDMXCSR, after_ldmxcsr},
     {ZYDIS_MNEMONIC_BOUND, after_bound},
+    {ZYDIS_MNEMONIC_MOV, after_mov},
+    {ZYDIS_MNEMONIC_POP, after_pop},
+    {ZYDIS_MNEMONIC_LDS, after_far_pointer},
+    {ZYDIS_MNEMONIC_LES, after_far_pointer},
+    {ZYDIS_MNEMONIC_LFS, after_far_pointer},
+    {ZYDIS_MNEMONIC_LGS, after_far_pointer},
+    {ZYDIS_MNEMONIC_LSS, after_far_pointer},
+    {ZYDIS_MNEMONIC_LAR, after_selector},
+    {ZYDIS_MNEMONIC_LSL, after_selector},
+    {ZYDIS_MNEMONIC_VERR, after_selector},
+    {ZYDIS_MNEMONIC_VERW, after_selector},
 };
 
 static bool is_branch(const ZydisDecodedInstruction *insn)
@@ -371,7 +482,9 @@ static bool is_branch(const ZydisDecodedInstruction *insn)
 bool fixup_after(struct case_maker *maker, struct insn_case *insn_case)
 {
 	const ZydisDecodedInstruction *insn = &insn_case->decoded.insn;
-	if (is_branch(insn) && !after_branch(maker, insn_case))
+	bool far = insn->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || insn->mnemonic == ZYDIS_MNEMONIC_IRET ||
+		   insn->mnemonic == ZYDIS_MNEMONIC_IRETD;
+	if (far ? !after_far(maker, insn_case) : is_branch(insn) && !after_branch(maker, insn_case))
 		return false;
 	if (insn->meta.category == ZYDIS_CATEGORY_STRINGOP && !after_compare_string(maker, insn_case))
 		return false;

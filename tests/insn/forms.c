@@ -190,6 +190,15 @@ static void form_describe(const struct walk *walk, struct form *form, const uint
 	memcpy(form->sample, bytes, insn->length);
 }
 
+static enum form_class form_class_of(const struct walk *walk, const struct form *form, bool promised)
+{
+	if (!promised)
+		return FORM_UNDEFINED;
+	if (form->system == NULL)
+		return FORM_PLAIN;
+	return form->system->with_ldt && walk->setting.code != CODE_64 ? FORM_DESCRIPTOR : FORM_SYSTEM;
+}
+
 static void form_fill(const struct walk *walk, struct form *form, bool promised, const uint8_t *bytes)
 {
 	const ZydisDecodedInstruction *insn = &walk->decoded.insn;
@@ -201,7 +210,7 @@ static void form_fill(const struct walk *walk, struct form *form, bool promised,
 	form->modrm_memory = form->has_modrm && insn->raw.modrm.mod != 3;
 	form->group = table_group(insn->meta.isa_set);
 	form->system = promised ? table_system(insn, walk->decoded.operand) : NULL;
-	form->class = !promised ? FORM_UNDEFINED : form->system != NULL ? FORM_SYSTEM : FORM_PLAIN;
+	form->class = form_class_of(walk, form, promised);
 	for (unsigned i = 0; i < insn->operand_count; i++) {
 		const ZydisDecodedOperand *operand = &walk->decoded.operand[i];
 		if (!operand_accesses_memory(operand))

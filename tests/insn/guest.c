@@ -144,6 +144,9 @@ bool guest_init(struct guest *guest, struct error *error)
 					     : guest_ram(guest, data_gpa(page));
 	/* The TSS says that the I/O permission map lies beyond its limit: every port is forbidden. */
 	store_le(guest_ram(guest, GUEST_TSS_PAGE + 0x66), 0xffff, 2);
+	for (unsigned i = 0; i < SEGMENT_ENTRIES; i++)
+		store_le(guest_ram(guest, GUEST_TSS_PAGE + GUEST_LDT - GUEST_TSS + 8 * i),
+			 segment_descriptor(&segment_entries[i]), 8);
 	memset(guest_ram(guest, GUEST_CODE), 0xcc, LAYOUT_PAGE);
 	memset(guest_ram(guest, GUEST_CODE + GUEST_CODE_STRIDE), 0xcc, LAYOUT_PAGE);
 	return true;

@@ -13,6 +13,7 @@
 
 #define GUEST_DATA_PAGES (AREA_COUNT * LAYOUT_AREA_PAGES)
 #define GUEST_TSS UINT64_C(0x20000000) /* linear; supervisor page */
+#define GUEST_LDT (GUEST_TSS + 0x800)
 
 struct guest {
 	struct memory memory;

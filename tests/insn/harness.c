@@ -387,6 +387,13 @@ bool harness_runs(const struct harness *harness, enum insn_code code)
 	}
 }
 
+bool harness_takes(const struct harness *harness, const struct form *form)
+{
+	if (form->class == FORM_DESCRIPTOR && harness->segments == SEGMENTS_NONE)
+		return false;
+	return form->class != FORM_SYSTEM && harness_runs(harness, form->code);
+}
+
 bool harness_applies(const struct harness *harness, const struct form *form, enum variant variant)
 {
 	return case_variant_applies(form, variant) && (variant != VARIANT_LIMIT || harness->segments != SEGMENTS_NONE);
@@ -411,6 +418,8 @@ static bool draw_case(struct harness *harness, const struct form *form, enum var
 	maker.random.state =
 	    random_mix(harness->seed ^ random_mix(form->key + variant * 0x10001u + ((uint64_t)number << 32)));
 	struct insn_setting setting = case_setting(&maker, form->code, variant, number);
+	if (form->class == FORM_DESCRIPTOR)
+		setting.segmented = true;
 	if (case_build(&maker, form, variant, setting, &harness->current) != CASE_BUILT)
 		return false;
 	harness->current.paging = paging_for(form->code, number);
@@ -521,7 +530,7 @@ static struct hostile draw_hostile(struct harness *harness, enum insn_code code,
 	}
 	bool promised = table_promised(&harness->model, &hostile.decoded.insn);
 	struct form *form = form_find(&harness->forms, form_key(&hostile.decoded, code, promised));
-	hostile.skip = form == NULL || form->class == FORM_SYSTEM;
+	hostile.skip = form == NULL || form->class == FORM_SYSTEM || form->class == FORM_DESCRIPTOR;
 	if (hostile.skip || !promised)
 		return hostile;
 	if (form->accesses_memory)

@@ -65,8 +65,9 @@ struct harness_options {
 struct harness *harness_create(const struct harness_options *options, struct error *error);
 void harness_destroy(struct harness *harness);
 
-/* Does this host run such code at all, and can a form have the variant here? */
+/* Does this host run such code at all, is a form run, and can it have the variant here? */
 bool harness_runs(const struct harness *harness, enum insn_code code);
+bool harness_takes(const struct harness *harness, const struct form *form);
 bool harness_applies(const struct harness *harness, const struct form *form, enum variant variant);
 
 enum harness_verdict { VERDICT_SAME, VERDICT_DIFFERS, VERDICT_NOT_DRAWN };

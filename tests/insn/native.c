@@ -198,6 +198,7 @@ static bool ldt_set(unsigned number)
 								 : MODIFY_LDT_CONTENTS_DATA,
 				       .seg_32bit = entry->big,
 				       .read_exec_only = entry->locked,
+				       .seg_not_present = entry->absent,
 				       .limit_in_pages = entry->pages};
 	return syscall(SYS_modify_ldt, 0x11, &descriptor, sizeof descriptor) == 0;
 }
@@ -252,7 +253,7 @@ static bool probe_segments(struct native *native)
 		const struct segment_entry *entry = &segment_entries[i];
 		if (!ldt_set(i))
 			return false;
-		if (entry->code && !entry->big && selector[CPU_CS] == 0) {
+		if (entry->code && !entry->big && !entry->absent && selector[CPU_CS] == 0) {
 			selector[CPU_CS] = SEGMENT_SELECTOR(i);
 			rip = LAYOUT_CODE - entry->base;
 		}
@@ -423,10 +424,11 @@ static void frame_fill(bool mode64, bool single_step, const struct insn_state *s
 	frame->mode32 = !mode64;
 }
 
-static void classify(const struct native_capture *capture, uint64_t start, bool single_step, struct insn_result *result)
+static void classify(const struct native_capture *capture, const struct insn_state *start, bool single_step,
+		     struct insn_result *result)
 {
 	enum { TRAP_DEBUG = 1, TRAP_BREAKPOINT = 3, TRAP_PROTECTION = 13, TRAP_PAGE_FAULT = 14, ERROR_FETCH = 16 };
-	bool at_start = result->state.rip == start;
+	bool at_start = result->state.rip == start->rip && result->state.selector[CPU_CS] == start->selector[CPU_CS];
 	if (capture->signal == SIGALRM) {
 		result->outcome = OUTCOME_TIMEOUT;
 	} else if (capture->trap == TRAP_BREAKPOINT) {
@@ -457,7 +459,7 @@ void native_run(struct native *native, bool mode64, bool single_step, const stru
 	result->state = native->capture.state;
 	if (single_step)
 		result->state.rflags &= ~(uint64_t)FLAG_TRAP;
-	classify(&native->capture, state->rip, single_step, result);
+	classify(&native->capture, state, single_step, result);
 	if (result->outcome == OUTCOME_TIMEOUT)
 		native->alarm_armed = false;
 }

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const class_names[FORM_CLASS_COUNT] = {"compared", "system", "undefined"};
+static const char *const class_names[FORM_CLASS_COUNT] = {"compared", "by LDT", "system", "undefined"};
 
 void report_forms(const struct harness *harness, FILE *out)
 {
@@ -123,7 +123,7 @@ unsigned report_summary(const struct harness *harness, unsigned minimum, FILE *o
 		tally->forms++;
 		for (unsigned variant = 0; variant < VARIANT_COUNT; variant++)
 			tally->cases[variant] += harness->progress->form[i].cases[variant];
-		if (harness_runs(harness, form->code))
+		if (harness_takes(harness, form))
 			short_of += form_shortfall(harness, form, &harness->progress->form[i], minimum);
 	}
 	fprintf(out, "class      mode   group                 forms");

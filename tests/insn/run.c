@@ -44,7 +44,7 @@ static void run_variant(struct harness *harness, struct form *form, enum variant
 static void run_form(struct harness *harness, const struct run_plan *plan, struct form *form)
 {
 	struct harness_progress *progress = harness->progress;
-	if (form->class == FORM_SYSTEM || !harness_runs(harness, form->code) || !is_chosen(plan, form))
+	if (!harness_takes(harness, form) || !is_chosen(plan, form))
 		return;
 	for (; progress->variant < VARIANT_COUNT; progress->variant++) {
 		enum variant variant = (enum variant)progress->variant;

@@ -40,9 +40,13 @@ const struct segment_entry segment_entries[SEGMENT_ENTRIES] = {
     {.reach = REACH_CODE, .base = CODE - 0x456780, .limit = 0xfffff, .pages = true, .big = true, .code = true},
     {.reach = REACH_CODE, .base = CODE - 0x3211, .limit = 0x3211 + 0x17f0, .big = true, .code = true},
     {.reach = REACH_CODE, .base = CODE - 0x3210, .limit = 0xffff, .big = true, .code = true, .locked = true},
+    /* not present */
+    {.reach = REACH_LOW, .base = LOW, .limit = 0xffff, .absent = true},
+    {.reach = REACH_STACK, .base = STACK, .limit = 0xffff, .big = true, .absent = true},
+    {.reach = REACH_CODE, .base = CODE - 0x3210, .limit = 0xffff, .code = true, .absent = true},
 };
 
-enum { ENTRY_DATA = 0, ENTRY_STACK = 11, ENTRY_CODE = 19, ENTRY_CODE32 = 24 };
+enum { ENTRY_DATA = 0, ENTRY_STACK = 11, ENTRY_CODE = 19, ENTRY_CODE32 = 24, ENTRY_ABSENT = 27 };
 
 static const struct segment_entry flat_data = {
     .reach = REACH_ALL, .base = 0, .limit = 0xfffff, .pages = true, .big = true};
@@ -55,7 +59,7 @@ uint64_t segment_descriptor(const struct segment_entry *entry)
 {
 	uint64_t type = entry->code ? 9u | (entry->locked ? 0u : 2u) : 1u | (entry->locked ? 0u : 2u);
 	type |= entry->down ? 4u : 0;
-	uint64_t access = 0xf0u | type;
+	uint64_t access = (entry->absent ? 0x70u : 0xf0u) | type;
 	uint64_t flags = (entry->pages ? 8u : 0) | (entry->big ? 4u : 0);
 	return (entry->limit & 0xffffu) | (uint64_t)(entry->base & 0xffffff) << 16 | access << 40 |
 	       (uint64_t)(entry->limit >> 16 & 15) << 48 | flags << 52 | (uint64_t)(entry->base >> 24) << 56;
@@ -119,7 +123,26 @@ static uint16_t choose_code(struct random *random, bool code16)
 		return SEGMENT_SELECTOR(ENTRY_CODE + random_below(random, ENTRY_CODE32 - ENTRY_CODE));
 	if (random_percent(random, 10))
 		return LAYOUT_CS32;
-	return SEGMENT_SELECTOR(ENTRY_CODE32 + random_below(random, SEGMENT_ENTRIES - ENTRY_CODE32));
+	return SEGMENT_SELECTOR(ENTRY_CODE32 + random_below(random, ENTRY_ABSENT - ENTRY_CODE32));
+}
+
+/* One in five with another RPL. */
+static uint16_t with_rpl(struct random *random, unsigned entry)
+{
+	uint16_t selector = SEGMENT_SELECTOR(entry);
+	return random_percent(random, 80) ? selector : (uint16_t)((selector & ~3u) | random_below(random, 4));
+}
+
+uint16_t segment_any(struct random *random)
+{
+	if (random_percent(random, 10))
+		return (uint16_t)random_below(random, 4);
+	return with_rpl(random, random_below(random, SEGMENT_ENTRIES + 2));
+}
+
+uint16_t segment_any_code(struct random *random)
+{
+	return with_rpl(random, ENTRY_CODE + random_below(random, ENTRY_ABSENT - ENTRY_CODE));
 }
 
 void segments_choose(struct random *random, bool code16, bool stack16, uint16_t selector[6])

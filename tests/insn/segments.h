@@ -23,14 +23,15 @@ struct segment_entry {
 	bool big;	      /* D or B */
 	bool code, down;
 	bool locked; /* data that is not writable, code that is not readable */
+	bool absent; /* not present: never loaded, but named by instructions that load */
 };
 
-#define SEGMENT_ENTRIES 27u
+#define SEGMENT_ENTRIES 30u
 extern const struct segment_entry segment_entries[SEGMENT_ENTRIES];
 
 #define SEGMENT_SELECTOR(entry) ((uint16_t)((entry) << 3 | 7))
 
-/* The eight bytes of the descriptor: present, DPL 3, accessed. */
+/* The eight bytes of the descriptor: DPL 3, accessed. */
 uint64_t segment_descriptor(const struct segment_entry *entry);
 
 /* The entry of a selector: those of the table, and the kernel's flat ones. NULL: a null selector. */
@@ -43,6 +44,11 @@ void segment_range(const struct segment_entry *entry, uint64_t *first, uint64_t 
 
 /* Fills selectors in the encoding's order: a code segment of the size, and for the others what suits them. */
 void segments_choose(struct random *random, bool code16, bool stack16, uint16_t selector[6]);
+
+/* A selector of the LDT, mostly of an entry that is there, or a null selector. */
+uint16_t segment_any(struct random *random);
+/* Of a code segment. */
+uint16_t segment_any_code(struct random *random);
 
 /* With a 16-bit stack IRET leaves the upper half of ESP as it was. The real CPU's is one of two. */
 #define SEGMENT_STACK_HIGHS 2u

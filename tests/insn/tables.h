@@ -13,9 +13,10 @@
 #include "cpu/cpuid.h"
 
 enum form_class {
-	FORM_PLAIN,	/* compared with the real CPU in user mode */
-	FORM_SYSTEM,	/* cannot be compared there: covered by a system test, see table_system */
-	FORM_UNDEFINED, /* not promised by CPUID: the engine must raise #UD; never run on the real CPU */
+	FORM_PLAIN,	 /* compared with the real CPU in user mode */
+	FORM_DESCRIPTOR, /* loads or asks about descriptors: compared where the host gives us an LDT */
+	FORM_SYSTEM,	 /* cannot be compared there: covered by a system test, see table_system */
+	FORM_UNDEFINED,	 /* not promised by CPUID: the engine must raise #UD; never run on the real CPU */
 	FORM_CLASS_COUNT
 };
 
@@ -34,6 +35,7 @@ struct table_system {
 	bool (*applies)(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *operands); /* NULL: always */
 	const char *reason;
 	const char *test; /* tests/system: where it is covered */
+	bool with_ldt;	  /* outside 64-bit code it can be compared with selectors of the LDT */
 };
 
 /* The row that keeps an instruction from being compared, or NULL. */
