@@ -192,12 +192,12 @@ static void test_verify(void **state)
 	} cases[] = {
 	    {0, NO, NO, NO, NO, 0, 0},
 	    {0x98, NO, NO, NO, NO, 0, 0},
-	    {SEL_KERNEL_DATA, true, true, true, true, 0x00c09300, 0xffffffff},
+	    {SEL_KERNEL_DATA, true, true, true, true, 0x00cf9300, 0xffffffff},
 	    {SEL_KERNEL_DATA | 3, NO, NO, NO, NO, 0, 0},
-	    {SEL_EXECUTE_ONLY, true, true, NO, NO, 0x00c0f900, 0xffffffff},
-	    {SEL_READ_ONLY, true, true, true, NO, 0x00c0f100, 0xffffffff},
+	    {SEL_EXECUTE_ONLY, true, true, NO, NO, 0x00cff900, 0xffffffff},
+	    {SEL_READ_ONLY, true, true, true, NO, 0x00cff100, 0xffffffff},
 	    {SEL_TSS, true, true, NO, NO, 0x00008b00, 0x67},
-	    {SEL_NOT_PRESENT, true, true, true, true, 0x00c01300, 0xffffffff},
+	    {SEL_NOT_PRESENT, true, true, true, true, 0x00cf1300, 0xffffffff},
 	};
 	struct fixture *fixture = *state;
 	struct cpu *cpu = fixture->cpu;
