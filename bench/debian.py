@@ -48,7 +48,7 @@ def login(subject, options):
         shutil.copyfile(disk(), copy)
         append = f"{options.append} rdinit=/boot-disk {subject.append}".strip()
         with pc.Pc(
-            program=subject.path, kernel=options.kernel, initrd=initramfs(), append=append, memory_mib=MEMORY_MIB, disks=[copy]
+            program=subject.path, cpu=subject.cpu, kernel=options.kernel, initrd=initramfs(), append=append, memory_mib=MEMORY_MIB, disks=[copy]
         ) as machine:
             machine.expect(LOGIN, BOOT_SECONDS, "login prompt")
             seconds = machine.since_start()

@@ -3,7 +3,7 @@
 
 import re
 
-from rows import Row, RowError
+from rows import NotThere, Row, RowError
 
 
 def program(group, name, title, image, command, before=None, after=None, same_answer=True, rate=None):
@@ -21,6 +21,8 @@ def program(group, name, title, image, command, before=None, after=None, same_an
                 from_rate(sample, session.output(), *rate)
             if after:
                 untimed(session, after)
+        except NotThere:
+            raise
         except Exception:
             # What state the session is in is not known; the next row gets a new one.
             options.sessions.drop(subject)

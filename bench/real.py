@@ -6,6 +6,7 @@ from program import program
 
 DATABASE = "/tmp/bench.db"
 INSERT = f"rm -f {DATABASE}; sqlite3 {DATABASE} </bench/insert.sql >/dev/null"
+GIT = "git -C /tmp/repository"
 REPOSITORY = "/bench/make-repository"
 REDIS = "redis-cli -p 16379"
 REDIS_START = f"redis-server --port 16379 --bind 127.0.0.1 --save '' --daemonize yes >/dev/null; until {REDIS} ping >/dev/null 2>&1; do :; done"
@@ -29,8 +30,8 @@ ROWS = [
     openssl("openssl-aes", "openssl speed: AES-128-GCM, 1 GB", "-bytes 16384 -evp aes-128-gcm", r"\+F:\d+:[^:]+:([0-9.]+)", GIGABYTE),
     openssl("openssl-rsa", "openssl speed: RSA-2048, 1000 signatures", "rsa2048", r"\+F2:\d+:2048:([0-9.]+):", 1000),
     program("real", "gcc", "gcc -O2, a C file", LARGE, "gcc -O2 -D_GNU_SOURCE -c -o /tmp/bench.o /bench/simd.c"),
-    program("real", "git-log", "git log -p --stat", LARGE, "git -C /tmp/repository log -p --stat", before=REPOSITORY),
-    program("real", "git-grep", "git grep in 100 revisions", LARGE, "git -C /tmp/repository grep -n -E value_[0-9]*3 $(git -C /tmp/repository rev-list -n 100 main)", before=REPOSITORY),
+    program("real", "git-log", "git log -p --stat", LARGE, f"{GIT} log -p --stat", before=REPOSITORY),
+    program("real", "git-grep", "git grep in 100 revisions", LARGE, f"{GIT} grep -n -E value_[0-9]*3 $({GIT} rev-list -n 100 main)", before=REPOSITORY),
     program(
         "real", "redis", "redis-benchmark: set, get, lpush", LARGE, "redis-benchmark -p 16379 -q -n 6000 -c 10 -t set,get,lpush",
         before=REDIS_START, after=REDIS_STOP, same_answer=False,

@@ -112,7 +112,7 @@ class Results:
             "kernel": os.path.basename(os.path.realpath(self.options.kernel)),
             "memory_mib": self.options.memory,
             "rounds": self.options.rounds,
-            "subjects": {each.name: {"version": each.version() if each.is_guest else "", "append": each.append} for each in self.subjects},
+            "subjects": {each.name: self.about(each) for each in self.subjects},
             "rows": {},
             "geometric_means": {},
             "complaints": self.complaints(),
@@ -126,6 +126,10 @@ class Results:
                 subject.name: self.mean_cell(group, subject) for subject in self.subjects if subject.is_guest
             }
         return report
+
+    @staticmethod
+    def about(subject):
+        return {"version": subject.version(), "append": subject.append, "cpu": subject.cpu} if subject.is_guest else {}
 
     def cell(self, row, subject):
         samples = self.samples[row.path, subject.name]

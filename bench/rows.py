@@ -19,9 +19,14 @@ class RowError(Exception):
     """A sample could not be taken; the text says why. The next row starts with a new guest."""
 
 
+class NotThere(Exception):
+    """The subject's processor lacks what the row needs: no sample, and no failure."""
+
+
 @dataclass(frozen=True)
 class Row:
-    """measure(subject, options) returns a Sample. It raises RowError or GuestError where the subject failed."""
+    """measure(subject, options) returns a Sample. It raises RowError or GuestError
+    where the subject failed, and NotThere."""
 
     group: str
     name: str

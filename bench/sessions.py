@@ -10,11 +10,12 @@ import shlex
 import time
 
 import images
-from rows import RowError, Sample
+from rows import NotThere, RowError, Sample
 from subjects import guest, use
 
 BOOT_SECONDS = 300
 RUN_SECONDS = 300
+NOT_THERE = 33  # what programs of bench/programs return where CPUID does not promise what they use
 BEGIN = re.compile(rb"@B\r?\n")
 END = re.compile(rb"@E (\d+) (-?\d+)\r?\n")
 HASH = re.compile(rb"@H ([0-9a-f]{16})\r?\n")
@@ -70,6 +71,8 @@ class Session(guest.Guest):
         match = self.expect(END, seconds, f"end of {command!r}")
         host_seconds = time.monotonic() - began
         answer = self.expect(HASH, seconds, f"output of {command!r}").group(1).decode()
+        if int(match.group(2)) == NOT_THERE << 8:
+            raise NotThere
         if match.group(2) != b"0":
             raise RowError(f"{command}: wait status {match.group(2).decode()}: {self.output().strip()}")
         return Sample(int(match.group(1)) / 1e9, host_seconds, answer)
@@ -85,14 +88,19 @@ class Sessions:
     def __init__(self):
         self.image = None
         self.open = {}
+        self.refused = set()  # subjects that did not start with this image: they are not waited for at every row
 
     def get(self, subject, image, options):
         if self.image != image:
             self.close()
             images.build(image)
             self.image = image
+        if subject.name in self.refused:
+            raise RowError("no session, as above")
         if subject.name not in self.open:
+            self.refused.add(subject.name)
             self.open[subject.name] = Session(subject, image, options)
+            self.refused.discard(subject.name)
         return self.open[subject.name]
 
     def drop(self, subject):
@@ -105,3 +113,4 @@ class Sessions:
             session.__exit__()
         self.open = {}
         self.image = None
+        self.refused = set()

@@ -25,6 +25,7 @@ class Subject:
     name: str  # the column's head
     path: str = ""  # the program, where it is not native
     append: str = ""  # added to the guest kernel's command line
+    cpu: str = "max"  # a level of nfold's --cpu
 
     @property
     def is_guest(self):
@@ -32,7 +33,7 @@ class Subject:
 
     def words(self, kernel, initrd, append, memory_mib):
         """The command that boots a Linux guest directly, with its serial console on stdin and stdout."""
-        words = guest.command_line(self.kind, kernel, initrd, f"{append} {self.append}".strip(), memory_mib)
+        words = guest.command_line(self.kind, kernel, initrd, f"{append} {self.append}".strip(), memory_mib, self.cpu)
         return [self.path, *words[1:]]
 
     def version(self):
@@ -43,7 +44,7 @@ class Subject:
             return "unknown"
 
 
-def named(kind, paths):
+def named(kind, paths, cpu):
     """The first of a kind has the kind's name; others add their version, and their turn where that is not enough."""
     found = []
     for path in paths:
@@ -51,15 +52,15 @@ def named(kind, paths):
         name = f"{kind}-{version.group(0)}" if version else kind
         if any(each.name == name for each in found):
             name = f"{name}-{len(found) + 1}"
-        found.append(Subject(kind, name, path))
+        found.append(Subject(kind, name, path, cpu=cpu))
     return found
 
 
-def choose(nfolds, qemus, mitigations_off, only):
+def choose(nfolds, qemus, mitigations_off, cpu, only):
     """The subjects that the options ask for. `only` is a set of kinds."""
-    guests = [*named(NFOLD, nfolds), *named(QEMU, qemus)]
+    guests = [*named(NFOLD, nfolds, cpu), *named(QEMU, qemus, cpu)]
     if mitigations_off:
-        guests += [Subject(each.kind, f"{each.name}-off", each.path, MITIGATIONS_OFF) for each in guests]
+        guests += [Subject(each.kind, f"{each.name}-off", each.path, MITIGATIONS_OFF, cpu) for each in guests]
     return [each for each in [Subject(NATIVE, NATIVE), *guests] if each.kind in only]
 
 
