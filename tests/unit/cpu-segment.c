@@ -505,12 +505,40 @@ static void test_sysenter(void **state)
 	assert_int_equal(cpu->rip, HANDLER_OF(VECTOR_GP));
 }
 
+/* What translated code compares offsets with agrees with cpu_linear(), for every type and in every mode. */
+static void test_reach(void **state)
+{
+	struct fixture *fixture = *state;
+	struct cpu *cpu = fixture->cpu;
+	start_protected(fixture);
+	for (unsigned access = 0; access < 0x100; access++) {
+		for (unsigned real = 0; real < 2; real++) {
+			cpu->cr0 = real ? cpu->cr0 & ~CR0_PE : cpu->cr0 | CR0_PE;
+			cpu->segment[CPU_ES] =
+			    (struct cpu_segment){.base = 0x1000, .limit = 0x123, .access = (uint16_t)access};
+			cpu_mode_update(cpu);
+			uint64_t linear;
+			bool down = !real && (access & 0x1c) == 0x14; /* left to cpu_linear() */
+			for (unsigned write = 0; write < 2; write++) {
+				int64_t reach = write ? cpu->reach[CPU_ES].write : cpu->reach[CPU_ES].read;
+				enum tlb_access kind = write ? TLB_WRITE : TLB_READ;
+				bool last = cpu_linear(cpu, CPU_ES, 0x123, 1, kind, &linear);
+				bool beyond = cpu_linear(cpu, CPU_ES, 0x124, 1, kind, &linear);
+				assert_int_equal(reach, last && !down ? 0x123 : -1);
+				assert_true(down || !beyond);
+			}
+		}
+	}
+	cpu->pending.valid = false;
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_load_checks),
+	    TEST(test_reach),
 	    TEST(test_hidden_part),
 	    TEST(test_mov_pop),
 	    TEST(test_real_load),
