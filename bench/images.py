@@ -5,6 +5,8 @@ One tree serves both. It is an initramfs, so that no disk is in the measurement,
 would otherwise spend their boot on unpacking; native gets the same files by unpacking the archive.
 """
 
+import contextlib
+import fcntl
 import gzip
 import shutil
 import subprocess
@@ -63,7 +65,7 @@ def build_programs():
     return binaries
 
 
-def build(image):
+def build(image, lock):
     """Makes the archive and the tree where something in them has changed."""
     binaries = build_programs()
     packed = FOLDER / f"{image.name}.cpio.gz"
@@ -79,8 +81,27 @@ def build(image):
         partial = image.archive.with_suffix(".partial")
         with gzip.open(packed) as source, open(partial, "wb") as target:
             shutil.copyfileobj(source, target)
-        unpack(partial, image.tree)
+        with lock.alone():
+            unpack(partial, image.tree)
         partial.rename(image.archive)
+
+
+class Lock:
+    """Held by a whole run: nobody takes away files that another's native programs run from."""
+
+    def __init__(self):
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        self.file = open(FOLDER / ".lock", "w", encoding="utf-8")  # noqa: SIM115  (closed when the process ends)
+        fcntl.flock(self.file, fcntl.LOCK_SH)
+
+    @contextlib.contextmanager
+    def alone(self):
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ImageError("programs have changed, and another bench/run uses the old ones: wait for it") from None
+        yield
+        fcntl.flock(self.file, fcntl.LOCK_SH)
 
 
 def unpack(archive, tree):

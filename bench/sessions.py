@@ -86,6 +86,7 @@ class Sessions:
     """One session for each subject, of one image at a time: idle guests of another image would only take memory and ticks."""
 
     def __init__(self):
+        self.lock = images.Lock()
         self.image = None
         self.open = {}
         self.refused = set()  # subjects that did not start with this image: they are not waited for at every row
@@ -93,7 +94,7 @@ class Sessions:
     def get(self, subject, image, options):
         if self.image != image:
             self.close()
-            images.build(image)
+            images.build(image, self.lock)
             self.image = image
         if subject.name in self.refused:
             raise RowError("no session, as above")
