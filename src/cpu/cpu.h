@@ -254,6 +254,8 @@ struct cpu {
 	void (*device_lock)(void *opaque);
 	void (*device_unlock)(void *opaque);
 	void *device_lock_opaque;
+	/* FERR#: raised in place of #MF while CR0.NE is clear. Not wired: #MF. Called with the device lock held. */
+	struct irq_line ferr;
 	/* Set by the engine. Called by the cpu layer when a mapping or a mode that the engine caches may have changed.
 	 */
 	void (*flush_all)(void *opaque, bool global); /* after the TLB itself was flushed */

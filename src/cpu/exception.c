@@ -126,8 +126,35 @@ static void event_deliver(struct cpu *cpu, struct gate_event *event, enum event_
 	cpu->shutdown = true;
 }
 
+/*
+ * An x87 error while CR0.NE is clear: not an exception but the FERR# pin, which a PC leads to IRQ 13. The instruction
+ * waits for whatever interrupt comes (SDM 3A 8.7), and so it does here: it is tried again and again, and events come
+ * between.
+ */
+static bool is_x87_pin_error(const struct cpu *cpu)
+{
+	return cpu->pending.vector == VECTOR_MF && !cpu->pending.software && !(cpu->cr0 & CR0_NE) &&
+	       cpu->ferr.set != NULL;
+}
+
+static void assert_ferr(struct cpu *cpu)
+{
+	cpu->pending.valid = false;
+	cpu->interrupt_shadow = 0; /* of an STI before: the instruction it covers would never end */
+	cpu_fpu_park(cpu);
+	enum ledger_state left = ledger_enter(cpu->ledger, LEDGER_DEVICE);
+	cpu->device_lock(cpu->device_lock_opaque);
+	irq_set(&cpu->ferr, true);
+	cpu->device_unlock(cpu->device_lock_opaque);
+	ledger_enter(cpu->ledger, left);
+}
+
 void cpu_deliver_pending(struct cpu *cpu)
 {
+	if (is_x87_pin_error(cpu)) {
+		assert_ferr(cpu);
+		return;
+	}
 	struct gate_event event;
 	enum event_kind kind = EVENT_EXCEPTION;
 	event_from_pending(cpu, &event);

@@ -36,7 +36,7 @@ void x87_init(struct cpu *cpu);
 
 /* CR0.EM and CR0.TS: #NM. */
 bool x87_available(struct cpu *cpu);
-/* Pending unmasked x87 exceptions: #MF. With CR0.NE clear too: the FERR# pin is not wired. */
+/* Pending unmasked x87 exceptions: #MF. What that means with CR0.NE clear is for its delivery to know. */
 bool x87_no_pending(struct cpu *cpu);
 
 /* Outside 64-bit mode linear addresses wrap at 4 GiB. */

@@ -297,6 +297,8 @@ static bool create_board(struct machine *machine, struct error *error)
 	machine->pc = pc_create(&config, error);
 	for (unsigned i = 0; machine->pc != NULL && i < machine->vcpu_count; i++)
 		machine->vcpu[i].cpu->controller = pc_interrupt_controller(machine->pc, i);
+	if (machine->pc != NULL)
+		machine->vcpu[0].cpu->ferr = pc_coprocessor_error(machine->pc);
 	return machine->pc != NULL;
 }
 

@@ -7,6 +7,7 @@
 #include "cpu/cpuid.h"
 #include "devices/ata.h"
 #include "devices/atapi.h"
+#include "devices/coprocessor.h"
 #include "devices/debugexit.h"
 #include "devices/fwcfg.h"
 #include "devices/i440fx.h"
@@ -39,6 +40,7 @@
 #define PIIX4_IDE_DECODE 0x80008000u /* bit 15 of each */
 #define PIIX4_ROUTE 0x60	     /* PIRQRCA; the other three follow */
 #define KEYBOARD_IRQ 1
+#define COPROCESSOR_IRQ 13
 #define AUXILIARY_IRQ 12
 #define TIMER_IRQ 0
 #define IDE_IRQ 14 /* and 15 */
@@ -62,6 +64,7 @@ struct pc {
 	struct i82077 *floppy;
 	struct fwcfg *fwcfg;
 	struct port92 port92;
+	struct coprocessor coprocessor;
 	struct pci_bus *pci;
 	struct i440fx *host_bridge;
 	struct piix4isa *isa_bridge;
@@ -272,6 +275,13 @@ static bool wire_keyboard(struct pc *pc, struct error *error)
 	return port92_map(&pc->port92, config->ports, error);
 }
 
+static bool wire_coprocessor(struct pc *pc, struct error *error)
+{
+	const struct irq_line irq = isa_line(pc, COPROCESSOR_IRQ);
+	coprocessor_init(&pc->coprocessor, &irq);
+	return coprocessor_map(&pc->coprocessor, pc->config.ports, error);
+}
+
 static bool wire_floppy(struct pc *pc, struct error *error)
 {
 	const struct pc_config *config = &pc->config;
@@ -369,7 +379,7 @@ struct pc *pc_create(const struct pc_config *config, struct error *error)
 	pc->config = *config;
 	if (wire_lapics(pc, error) && wire_interrupt_controllers(pc, error) && wire_timers(pc, error) &&
 	    wire_pci(pc, error) && wire_vga(pc, error) && wire_serial(pc, error) && wire_keyboard(pc, error) &&
-	    wire_floppy(pc, error) && wire_ide(pc, error) && wire_firmware(pc, error) &&
+	    wire_coprocessor(pc, error) && wire_floppy(pc, error) && wire_ide(pc, error) && wire_firmware(pc, error) &&
 	    wire_debug_console(pc, error) && wire_debug_exit(pc, error))
 		return pc;
 	pc_destroy(pc);
@@ -450,6 +460,7 @@ static void reset_chips(struct pc *pc)
 	i82077_reset(pc->floppy);
 	fwcfg_reset(pc->fwcfg);
 	port92_reset(&pc->port92);
+	coprocessor_reset(&pc->coprocessor);
 }
 
 /* All of memory is RAM: nothing has to be copied out of a ROM. */
@@ -515,6 +526,11 @@ struct ps2keyboard *pc_keyboard(struct pc *pc)
 struct ps2mouse *pc_mouse(struct pc *pc)
 {
 	return pc->mouse;
+}
+
+struct irq_line pc_coprocessor_error(struct pc *pc)
+{
+	return coprocessor_error(&pc->coprocessor);
 }
 
 struct interrupt_controller pc_interrupt_controller(struct pc *pc, unsigned socket)

@@ -83,5 +83,7 @@ void pc_power_button(struct pc *pc);
 struct ps2keyboard *pc_keyboard(struct pc *pc);
 struct ps2mouse *pc_mouse(struct pc *pc);
 struct interrupt_controller pc_interrupt_controller(struct pc *pc, unsigned socket);
+/* For FERR# of the first processor. */
+struct irq_line pc_coprocessor_error(struct pc *pc);
 
 #endif
