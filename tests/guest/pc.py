@@ -71,9 +71,15 @@ class Pc(Guest):
         socket = f"{self.scratch}/qmp"
         under_qemu = runner_name() == "qemu"
         words = qemu_words(socket, options) if under_qemu else nfold_words(self.name, options)
-        super().__init__([options["program"] or words[0], *words[1:]])
-        if under_qemu:
-            self.monitor = Monitor(socket)
+        try:
+            super().__init__([options["program"] or words[0], *words[1:]])
+            if under_qemu:
+                self.monitor = Monitor(socket)
+        except BaseException:
+            if hasattr(self, "process"):
+                super().__exit__()
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            raise
 
     def __exit__(self, *arguments):
         self.last_screen = self.screen() if self.process.poll() is None else ""

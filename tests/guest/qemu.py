@@ -22,7 +22,7 @@ PLAIN = {
     " ": "spc", "\n": "ret", "\t": "tab", "-": "minus", "=": "equal", "[": "bracket_left", "]": "bracket_right",
     ";": "semicolon", "'": "apostrophe", "`": "grave_accent", "\\": "backslash", ",": "comma", ".": "dot", "/": "slash",
 }  # fmt: skip
-KEYS = {"enter": "ret", "escape": "esc", "space": "spc"}
+KEYS = {"enter": "ret", "escape": "esc", "space": "spc", "super": "meta_l"}
 
 
 def key_of(character):
