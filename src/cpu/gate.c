@@ -299,8 +299,10 @@ static bool deliver_real(struct cpu *cpu, const struct gate_event *event)
 	stack_commit(&stack);
 	segment_set_real(cpu, CPU_CS, (uint16_t)(entry >> 16));
 	cpu->rip = entry & 0xffff;
+	bool changes_mode = (cpu->flags_system & (FLAG_TF | FLAG_AC)) != 0;
 	gate_flags(cpu, true, FLAG_TF | FLAG_AC | FLAG_RF);
-	cpu_mode_update(cpu);
+	if (changes_mode)
+		cpu_mode_update(cpu);
 	return true;
 }
 

@@ -323,9 +323,10 @@ static bool iret_task(struct cpu *cpu, const struct cpu_insn *insn)
 
 enum cpu_next cpu_op_iret(struct cpu *cpu, const struct cpu_insn *insn)
 {
-	bool done;
+	bool done, real = cpu_real_or_v86(cpu);
+	uint32_t before = cpu->flags_system;
 	cpu->nmi_blocked = false; /* even if it faults */
-	if (cpu_real_or_v86(cpu))
+	if (real)
 		done = iret_real(cpu, insn->operand_size);
 	else if (cpu->flags_system & FLAG_NT)
 		done = iret_task(cpu, insn);
@@ -333,7 +334,8 @@ enum cpu_next cpu_op_iret(struct cpu *cpu, const struct cpu_insn *insn)
 		done = iret_protected(cpu, insn->operand_size);
 	if (!done)
 		return CPU_FAULT;
-	cpu_mode_update(cpu);
+	if (!real || ((before ^ cpu->flags_system) & (FLAG_TF | FLAG_AC | FLAG_IOPL)) != 0)
+		cpu_mode_update(cpu);
 	event_recheck(cpu);
 	return CPU_EXIT;
 }
