@@ -15,7 +15,8 @@ enum cpu_next {
 	CPU_CONTINUE, /* done; the instruction that follows is next; rip is not advanced yet, mode and mappings are
 			 unchanged */
 	CPU_EXIT,     /* done; cpu->rip is the next instruction; anything may have changed */
-	CPU_FAULT,    /* cpu->pending holds the exception; rip is this instruction */
+	CPU_FAULT,    /* cpu->pending holds the exception; rip is this instruction, or the start of a task that was
+			 switched to */
 	CPU_RESTART,  /* not done (REP): rip is this instruction, registers show the progress; serve events, then run it
 			 again */
 };

@@ -222,7 +222,7 @@ static bool load_ldt(struct cpu *cpu, uint16_t selector)
 {
 	uint32_t code = selector & 0xfffcu;
 	uint64_t raw;
-	if (SELECTOR_IS_NULL(selector) && !(selector & 4))
+	if (SELECTOR_IS_NULL(selector))
 		return true;
 	if (selector & 4)
 		return cpu_fault_code(cpu, VECTOR_TS, code);
