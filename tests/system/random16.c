@@ -298,6 +298,59 @@ static void frames(struct prefixes p)
 	}
 }
 
+/* A register that a loop may change: not its count, not SP. */
+static unsigned loop_register(void)
+{
+	static const uint8_t list[] = {0, 2, 3, 5, 6, 7};
+	return list[random_below(6)];
+}
+
+static void loop_body(void)
+{
+	unsigned choice = random_below(6);
+
+	if (choice < 4 && random_below(3) == 0)
+		byte(0x66);
+	if (choice == 0) {
+		byte(0x40 + random_below(2) * 8 + loop_register());
+	} else if (choice == 1) {
+		byte(random_below(8) << 3 | 1);
+		byte(0xc0 | loop_register() << 3 | loop_register());
+	} else if (choice == 2) {
+		byte(random_below(8) << 3 | 1 | random_below(2) * 2);
+		byte(loop_register() << 3 | (code32 ? 5 : 6)); /* displacement alone */
+		bytes(1);
+		byte(random_below(0x60));
+		if (code32) {
+			byte(0);
+			byte(0);
+		}
+	} else if (choice == 3) {
+		byte(0xd1);
+		byte(0xc0 | random_below(6) << 3 | loop_register());
+	} else if (choice == 4) {
+		byte(0x70 + random_below(16));
+		byte(1);
+		byte(0x40 + random_below(2) * 8 + loop_register());
+	} else {
+		byte(0x0f);
+		byte(0x90 + random_below(16));
+		byte(0xc0 | random_below(2) << 1);
+	}
+}
+
+/* Often enough to be linked and run hot; flags go round. */
+static void loop(struct prefixes p)
+{
+	(void)p;
+	register_set(1, 2 + random_below(60));
+	unsigned top = length;
+	for (unsigned count = 1 + random_below(6); count > 0; count--)
+		loop_body();
+	byte(random_below(3) ? 0xe2 : 0xe0 + random_below(2));
+	byte(top - length - 1);
+}
+
 static unsigned data_selector; /* of another data segment of the mode */
 
 static void segment_load(unsigned name, unsigned selector)
@@ -316,16 +369,16 @@ static void segment(void)
 static void program_make(void)
 {
 	static void (*const kinds[])(struct prefixes) = {
-	    alu,      alu,	alu,   alu_immediate, alu_immediate, accumulator, one_byte,
-	    one_byte, repeated, unary, shift,	      immediates,    immediates,  forward,
-	    forward,  compare,	call,  two_byte,      two_byte,	     frames,	  frames};
+	    alu,      alu,	alu,	  alu_immediate, alu_immediate, accumulator, one_byte, one_byte,
+	    repeated, unary,	shift,	  immediates,	 immediates,	forward,     forward,  compare,
+	    call,     two_byte, two_byte, frames,	 loop,		frames};
 
 	length = 0;
 	if (protected_mode) { /* what IRET left is flat */
 		segment_load(3, DATA16 | 3);
 		segment_load(0, EXTRA16 | 3);
 	}
-	for (unsigned count = 6 + random_below(10); count > 0 && length < PROGRAM_SIZE - 24; count--) {
+	for (unsigned count = 6 + random_below(10); count > 0 && length < PROGRAM_SIZE - 60; count--) {
 		if (random_below(12) == 0) {
 			segment();
 			continue;
