@@ -14,7 +14,7 @@ ROWS = [
     program("compute", "chase", "pointer chase", SMALL, "/bench/chase"),
     program("compute", "float", "scalar floating point", SMALL, "/bench/float"),
     program("compute", "simd-sse2", "SSE2 kernels", SMALL, "/bench/simd sse2"),
-    program("compute", "simd-avx2", "AVX2 and FMA kernels", SMALL, "/bench/simd avx2"),
+    program("compute", "simd-avx2", "AVX2 kernels", SMALL, "/bench/simd avx2"),
     program("compute", "matrix", "matrix multiply", SMALL, "/bench/matrix"),
     program("compute", "memcpy", "memcpy, memmove, memset", SMALL, "/bench/memory copy"),
     program("compute", "strings", "string functions", SMALL, "/bench/memory strings"),
