@@ -88,6 +88,10 @@ class Results:
     def groups(self):
         return list(dict.fromkeys(row.group for row in self.rows))
 
+    def rounds(self):
+        """How many were taken: fewer than asked for where the run was interrupted."""
+        return max((len(samples) for samples in self.samples.values()), default=0)
+
     def complaints(self):
         """Failures, clocks that differ, answers that differ."""
         lines = [f"{path}: {name}: {text.splitlines()[0]}" for path, name, text in self.failures]
@@ -111,7 +115,7 @@ class Results:
             "machine": machine_text(),
             "kernel": os.path.basename(os.path.realpath(self.options.kernel)),
             "memory_mib": self.options.memory,
-            "rounds": self.options.rounds,
+            "rounds": self.rounds(),
             "subjects": {each.name: self.about(each) for each in self.subjects},
             "rows": {},
             "geometric_means": {},
@@ -208,7 +212,7 @@ def extras(results):
 def print_report(results):
     options = results.options
     kernel = os.path.basename(os.path.realpath(options.kernel))
-    print(f"\n{machine_text()}; guests: {kernel}, 1 vCPU; median of {options.rounds}; x: times faster; spread: the widest of the row\n")
+    print(f"\n{machine_text()}; guests: {kernel}, 1 vCPU; median of {results.rounds()}; x: times faster; spread: the widest of the row\n")
     print(table(results))
     for name, values in extras(results).items():
         print(f"{name}: {', '.join(values)}")
