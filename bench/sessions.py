@@ -52,6 +52,9 @@ class Session(guest.Guest):
         except guest.GuestError as error:
             self.__exit__()
             raise RowError(f"no session: {error}\n{self.tail()}") from None
+        except BaseException:  # an interrupt too leaves no guest behind
+            self.__exit__()
+            raise
 
     def prepare(self):
         if self.subject.is_guest:
