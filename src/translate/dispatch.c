@@ -48,6 +48,7 @@ void engine_code_write(struct engine_vcpu *vcpu, uint64_t gpa, uint64_t size)
 	blocks_invalidate(engine, align_down(gpa, PAGE_SIZE), PAGE_SIZE);
 	page->writes = 0;
 	page->checks = 0;
+	ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_CODE_CHECKED);
 	__atomic_store_n(flags, PAGE_SELF_CHECK, __ATOMIC_SEQ_CST);
 }
 
@@ -162,8 +163,10 @@ static enum translate_result make_block(struct engine_vcpu *vcpu, struct fetch *
 	enum translate_result result = translate_parked(vcpu, &fetch->request, block);
 	if (result == TRANSLATE_NEEDS_SECOND_PAGE && fetch_second_page(vcpu, fetch))
 		result = translate_parked(vcpu, &fetch->request, block);
-	if (result == TRANSLATE_FULL)
+	if (result == TRANSLATE_FULL) {
+		engine_count(vcpu->engine, LEDGER_COUNT_CACHE_FLUSH_FULL);
 		blocks_flush(vcpu->engine);
+	}
 	return result;
 }
 

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* Sampling of where the vCPUs are; see profile.c. engine.h has what the machine calls. */
+#ifndef NFOLD_TRANSLATE_PROFILE_H
+#define NFOLD_TRANSLATE_PROFILE_H
+
+#include "translate/block.h"
+
+/* By the vCPU's own thread. Without a timer, that vCPU is not sampled. */
+void profile_attach(struct engine_vcpu *vcpu);
+void profile_detach(struct engine_vcpu *vcpu);
+
+/* The host's state when the timer interrupted the thread. */
+struct profile_moment {
+	uint64_t pc, stack;
+};
+
+/* In the signal handler of the vCPU's own thread. */
+void profile_take(struct engine_vcpu *vcpu, const struct profile_moment *moment);
+
+#endif
