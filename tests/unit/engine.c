@@ -23,6 +23,7 @@
 #define RAM_SIZE (4u << 20)
 #define CODE 0x1000u
 #define STACK 0x80000u
+#define CODE_QUEUE_LENGTH 64
 
 struct world {
 	struct memory memory;
@@ -148,6 +149,8 @@ static void test_device_writes_overflow_the_queue(void **state)
 		put(&world, CODE + i * 8, code, sizeof code);
 	for (unsigned i = 0; i < 300; i++)
 		assert_int_equal(run_to_halt(&world, CODE + i * 8), 7);
+	assert_int_equal(world.cpu->ledger->count[LEDGER_COUNT_CACHE_FLUSH_DEVICE], 1);
+	assert_int_equal(world.cpu->ledger->count[LEDGER_COUNT_CODE_WRITE_DEVICE], CODE_QUEUE_LENGTH);
 	end(&world);
 }
 
@@ -171,6 +174,7 @@ static void test_full_code_cache(void **state)
 	struct ledger_reading reading;
 	ledger_read(world.ledger, 0, &reading);
 	assert_true(reading.count[LEDGER_COUNT_CACHE_FLUSH] >= 2);
+	assert_int_equal(reading.count[LEDGER_COUNT_CACHE_FLUSH_FULL], reading.count[LEDGER_COUNT_CACHE_FLUSH]);
 	end(&world);
 }
 
@@ -189,6 +193,7 @@ static void test_more_modes_than_numbers(void **state)
 		world.cpu->gpr[CPU_RAX] = i;
 		assert_int_equal(run_to_halt(&world, CODE), i + 1);
 	}
+	assert_true(world.cpu->ledger->count[LEDGER_COUNT_CACHE_FLUSH_MODES] >= 9);
 	end(&world);
 }
 
@@ -284,6 +289,7 @@ static void test_regions_move(void **state)
 		memory_move_region(&world.memory, index, &second);
 		assert_int_equal(run_to_halt(&world, 0x400000), 22);
 	}
+	assert_int_equal(world.cpu->ledger->count[LEDGER_COUNT_CODE_MOVED], 5); /* the first move found none */
 	end(&world);
 }
 
