@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define WORDS (sizeof(struct sample) / sizeof(uint64_t))
+#define BUSY UINT64_MAX /* the sequence of a slot that is being written */
 _Static_assert(sizeof(struct sample) % sizeof(uint64_t) == 0, "a sample is copied by words");
 
 #define X(name, key, text) key,
@@ -19,7 +20,8 @@ void samples_add(struct samples *samples, const struct sample *sample)
 	uint64_t number = __atomic_fetch_add(&samples->next, 1, __ATOMIC_RELAXED);
 	struct sample_slot *slot = &samples->slot[number % SAMPLES_MAX];
 	memcpy(word, sample, sizeof word);
-	__atomic_store_n(&slot->sequence, 0, __ATOMIC_RELAXED);
+	if (__atomic_exchange_n(&slot->sequence, BUSY, __ATOMIC_ACQUIRE) == BUSY)
+		return;
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 	for (size_t i = 0; i < WORDS; i++)
 		__atomic_store_n(&slot->word[i], word[i], __ATOMIC_RELAXED);
@@ -37,7 +39,7 @@ static enum slot_state slot_read(const struct sample_slot *slot, uint64_t number
 {
 	uint64_t word[WORDS];
 	uint64_t before = __atomic_load_n(&slot->sequence, __ATOMIC_ACQUIRE);
-	if (before <= number)
+	if (before <= number || before == BUSY)
 		return SLOT_UNFINISHED;
 	for (size_t i = 0; i < WORDS; i++)
 		word[i] = __atomic_load_n(&slot->word[i], __ATOMIC_RELAXED);

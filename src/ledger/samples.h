@@ -2,13 +2,15 @@
 /*
  * Samples of where vCPUs are: a ring that signal handlers write and readers follow.
  *
- * Theory of operation. A writer takes the next number by an atomic addition and owns that number's slot, the number
- * modulo the ring's size, until the ring comes round. It makes the slot's sequence 0, fills the slot and then sets the
- * sequence to the number plus one. So a writer never waits and takes no lock, whatever it interrupted. A reader keeps
- * the number it will read next; a slot is good when its sequence is the expected one before and after it was copied.
- * What was overwritten before it was read is counted as lost. Any number of writers and readers.
+ * Theory of operation. A writer takes the next number by an atomic addition; that number modulo the ring's size is its
+ * slot. It marks the slot's sequence as busy, fills the slot and then sets the sequence to the number plus one. So a
+ * writer never waits and takes no lock, whatever it interrupted. If another writer is still in the slot, since it lost
+ * its processor there for a whole round of the ring, the sample is dropped.
  *
- * A reader stops at a slot that is being written, and takes it next time. One that the ring has gone past is lost.
+ * A reader keeps the number it will read next; a slot is good when its sequence is the expected one before and after it
+ * was copied. What was overwritten before it was read is counted as lost. A reader stops at a slot that is not
+ * finished, and takes it next time, or counts it as lost when the ring has gone past it. Any number of writers and
+ * readers.
  */
 #ifndef NFOLD_LEDGER_SAMPLES_H
 #define NFOLD_LEDGER_SAMPLES_H
@@ -51,7 +53,7 @@ struct sample {
 struct samples {
 	uint64_t next; /* number of the sample to be written next */
 	struct sample_slot {
-		uint64_t sequence; /* number + 1 of what it holds; 0: being written, or empty */
+		uint64_t sequence; /* number + 1 of what it holds; 0: empty */
 		uint64_t word[sizeof(struct sample) / sizeof(uint64_t)];
 	} slot[SAMPLES_MAX];
 };
