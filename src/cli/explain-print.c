@@ -238,11 +238,11 @@ static json_t *times_json(const struct explanation *explanation)
 	for (unsigned what = 0; what < SAMPLE_WHAT_COUNT; what++) {
 		struct profile_time time =
 		    profile_time(&explanation->profile, &explanation->gain, (enum sample_what)what);
-		const uint64_t *samples = explanation->profile.by_what[what];
+		const uint64_t *by_mode = explanation->profile.by_what[what];
+		uint64_t samples = by_mode[PROFILE_USER] + by_mode[PROFILE_KERNEL];
 		(void)json_object_set_new(object, sample_key[what],
-					  json_pack("{s:I, s:I, s:I}", "samples",
-						    (json_int_t)(samples[PROFILE_USER] + samples[PROFILE_KERNEL]),
-						    "user_ns", (json_int_t)time.ns[PROFILE_USER], "kernel_ns",
+					  json_pack("{s:I, s:I, s:I}", "samples", (json_int_t)samples, "user_ns",
+						    (json_int_t)time.ns[PROFILE_USER], "kernel_ns",
 						    (json_int_t)time.ns[PROFILE_KERNEL]));
 	}
 	return object;
