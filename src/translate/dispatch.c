@@ -15,6 +15,7 @@
 #include "cpu/cpuid.h"
 #include "cpu/mmu.h"
 #include "translate/helpers.h"
+#include "translate/profile.h"
 #include "translate/translate.h"
 
 /* What a turn of the loop carries over to the next. */
@@ -453,6 +454,8 @@ enum engine_exit engine_run(struct engine_vcpu *vcpu)
 	struct cpu *cpu = &vcpu->cpu;
 	struct turn turn = {0};
 	struct gap gap = {0};
+	if (__atomic_load_n(&vcpu->profile_dozes, __ATOMIC_RELAXED))
+		profile_wake(vcpu);
 	for (;;) {
 		struct block *temporary;
 		__atomic_store_n(&cpu->run, 1, __ATOMIC_SEQ_CST);

@@ -123,7 +123,8 @@ struct engine_vcpu {
 	uint64_t mode_cs_base, mode_cs_limit;
 	struct mode_memo mode_memo[MODE_MEMO]; /* others seen lately */
 	timer_t profile_timer;		       /* see profile.c */
-	bool profile_timer_made;
+	uint8_t profile_state;		       /* enum profile_state, atomic */
+	bool profile_dozes;		       /* the timer was stopped since the thread sleeps */
 	void *signal_stack;
 	void *allocation;
 	size_t allocation_size;

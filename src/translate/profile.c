@@ -10,6 +10,8 @@
  * The timer counts real time. One that counts the thread's processor time would spare sleeping threads, but Linux
  * looks at those only at its ticks, and a guest whose timer has the host's period would always be seen at the same
  * place. The period is no multiple of any likely tick.
+ * It stops when it finds its thread asleep, which must not be woken a thousand times a second, and starts
+ * again when the thread enters the engine.
  *
  * What was interrupted:
  * - The PC lies in the code cache, behind the thunks: translated code. Its block gives guest PC and mode.
@@ -189,6 +191,22 @@ static void take_helper(const struct engine_vcpu *vcpu, uint64_t stack, struct s
 	sample->address = linkage.block->linear + (record->rip - linkage.block->rip);
 }
 
+/* ---- when ---- */
+
+static bool is_over(const struct engine *engine)
+{
+	return ledger_tsc() > __atomic_load_n(&engine->sample_until, __ATOMIC_SEQ_CST);
+}
+
+/* The first sample comes at a random moment of the period: one that came a whole period after each sleep would never
+ * see a guest that works for less than that at a time. */
+static bool timer_start(const struct engine_vcpu *vcpu)
+{
+	const struct itimerspec period = {.it_interval.tv_nsec = PERIOD_NS,
+					  .it_value.tv_nsec = 1 + (long)(ledger_tsc() % PERIOD_NS)};
+	return timer_settime(vcpu->profile_timer, 0, &period, NULL) == 0;
+}
+
 /* ---- a sample ---- */
 
 static const char *device_name(const struct cpu *cpu)
@@ -242,11 +260,13 @@ void profile_take(struct engine_vcpu *vcpu, const struct profile_moment *moment)
 	const struct cpu *cpu = &vcpu->cpu;
 	struct samples *samples = __atomic_load_n(&engine->samples, __ATOMIC_ACQUIRE);
 	uint64_t state = cpu->ledger->state;
-	if (ledger_tsc() > __atomic_load_n(&engine->sample_until, __ATOMIC_RELAXED)) {
+	bool over = is_over(engine);
+	if (over || state >= LEDGER_RUNNING_COUNT) { /* asleep: the ledger's clocks have that exactly */
 		(void)timer_settime(vcpu->profile_timer, 0, &(struct itimerspec){0}, NULL);
+		__atomic_store_n(&vcpu->profile_dozes, !over, __ATOMIC_RELAXED);
 		return;
 	}
-	if (samples == NULL || state >= LEDGER_RUNNING_COUNT) /* asleep: the ledger's clocks have that exactly */
+	if (samples == NULL)
 		return;
 	struct sample sample = {
 	    .what = SAMPLE_KIND + LEDGER_KIND_DISPATCH, .vcpu = (uint8_t)cpu->index, .space = cpu->cr3 & CR3_ADDRESS};
@@ -271,41 +291,61 @@ void profile_attach(struct engine_vcpu *vcpu)
 	event.sigev_signo = SIGPROF;
 	event.sigev_notify_thread_id = gettid();
 	bool made = timer_create(CLOCK_MONOTONIC, &event, &vcpu->profile_timer) == 0;
-	__atomic_store_n(&vcpu->profile_timer_made, made, __ATOMIC_RELEASE);
+	__atomic_store_n(&vcpu->profile_dozes, false, __ATOMIC_RELAXED);
+	/* This before looking at sample_until; engine_sample() the other way round: one of them starts the timer. */
+	__atomic_store_n(&vcpu->profile_state, made ? PROFILE_READY : PROFILE_REFUSED, __ATOMIC_SEQ_CST);
+	if (made && !is_over(vcpu->engine))
+		(void)timer_start(vcpu);
 }
 
 void profile_detach(struct engine_vcpu *vcpu)
 {
-	if (vcpu->profile_timer_made)
+	if (vcpu->profile_state == PROFILE_READY)
 		(void)timer_delete(vcpu->profile_timer);
-	vcpu->profile_timer_made = false;
+	__atomic_store_n(&vcpu->profile_state, PROFILE_DETACHED, __ATOMIC_SEQ_CST);
 }
 
-static bool timers_start(struct engine *engine)
+void profile_wake(struct engine_vcpu *vcpu)
 {
-	const struct itimerspec period = {.it_interval.tv_nsec = PERIOD_NS, .it_value.tv_nsec = PERIOD_NS};
-	bool started = false;
-	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
-		struct engine_vcpu *vcpu = engine->vcpu[i];
-		if (vcpu != NULL && __atomic_load_n(&vcpu->profile_timer_made, __ATOMIC_ACQUIRE))
-			started |= timer_settime(vcpu->profile_timer, 0, &period, NULL) == 0;
-	}
-	return started;
+	__atomic_store_n(&vcpu->profile_dozes, false, __ATOMIC_RELAXED);
+	if (!is_over(vcpu->engine))
+		(void)timer_start(vcpu);
+}
+
+/* A timer that runs is left alone: starting it anew each time would put its samples off. */
+static bool timer_continue(const struct engine_vcpu *vcpu)
+{
+	struct itimerspec now;
+	unsigned state = __atomic_load_n(&vcpu->profile_state, __ATOMIC_SEQ_CST);
+	if (state != PROFILE_READY)
+		return state != PROFILE_REFUSED;
+	if (timer_gettime(vcpu->profile_timer, &now) != 0)
+		return false;
+	return now.it_value.tv_sec != 0 || now.it_value.tv_nsec != 0 || timer_start(vcpu);
+}
+
+static bool make_ring(struct engine *engine, struct error *error)
+{
+	if (engine->samples != NULL)
+		return true;
+	void *ring = mmap(NULL, sizeof *engine->samples, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (ring == MAP_FAILED)
+		return error_set_errno(error, "cannot map the ring of samples");
+	__atomic_store_n(&engine->samples, ring, __ATOMIC_RELEASE);
+	return true;
 }
 
 bool engine_sample(struct engine *engine, unsigned milliseconds, uint64_t tsc_hz, struct error *error)
 {
 	uint64_t until = ledger_tsc() + tsc_hz / 1000 * milliseconds;
-	if (engine->samples == NULL) {
-		void *ring =
-		    mmap(NULL, sizeof *engine->samples, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		if (ring == MAP_FAILED)
-			return error_set_errno(error, "cannot map the ring of samples");
-		__atomic_store_n(&engine->samples, ring, __ATOMIC_RELEASE);
-	}
+	if (!make_ring(engine, error))
+		return false;
 	if (until > engine->sample_until)
-		__atomic_store_n(&engine->sample_until, until, __ATOMIC_RELAXED);
-	return timers_start(engine) || error_set(error, ERROR_HOST, "the host refused a timer for sampling");
+		__atomic_store_n(&engine->sample_until, until, __ATOMIC_SEQ_CST);
+	bool good = true;
+	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++)
+		good &= engine->vcpu[i] == NULL || timer_continue(engine->vcpu[i]);
+	return good || error_set(error, ERROR_HOST, "the host refused a timer for sampling");
 }
 
 const struct samples *engine_samples(const struct engine *engine)

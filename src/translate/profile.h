@@ -5,9 +5,13 @@
 
 #include "translate/block.h"
 
+enum profile_state { PROFILE_DETACHED, PROFILE_READY, PROFILE_REFUSED };
+
 /* By the vCPU's own thread. Without a timer, that vCPU is not sampled. */
 void profile_attach(struct engine_vcpu *vcpu);
 void profile_detach(struct engine_vcpu *vcpu);
+/* After a sleep during which the timer was stopped (vcpu->profile_dozes). */
+void profile_wake(struct engine_vcpu *vcpu);
 
 /* The host's state when the timer interrupted the thread. */
 struct profile_moment {

@@ -19,11 +19,11 @@
 #include "cpu/mmu.h"
 #include "ledger/samples.h"
 #include "memory/memory.h"
+#include "translate/block.h"
 
 #define RAM_SIZE (4u << 20)
 #define CODE 0x1000u
 #define STACK 0x80000u
-#define CODE_QUEUE_LENGTH 64
 
 struct world {
 	struct memory memory;
@@ -150,7 +150,7 @@ static void test_device_writes_overflow_the_queue(void **state)
 	for (unsigned i = 0; i < 300; i++)
 		assert_int_equal(run_to_halt(&world, CODE + i * 8), 7);
 	assert_int_equal(world.cpu->ledger->count[LEDGER_COUNT_CACHE_FLUSH_DEVICE], 1);
-	assert_int_equal(world.cpu->ledger->count[LEDGER_COUNT_CODE_WRITE_DEVICE], CODE_QUEUE_LENGTH);
+	assert_int_equal(world.cpu->ledger->count[LEDGER_COUNT_CODE_WRITE_DEVICE], CODE_QUEUE_SIZE);
 	end(&world);
 }
 
@@ -406,6 +406,55 @@ static void test_profile_ends(void **state)
 	end(&world);
 }
 
+static bool samples_come(struct world *world)
+{
+	pthread_t thread;
+	uint64_t seen = samples_now(engine_samples(world->engine));
+	for (unsigned i = 0; i < 500 && samples_now(engine_samples(world->engine)) == seen; i++) {
+		assert_int_equal(pthread_create(&thread, NULL, ask_to_stop, world->cpu), 0);
+		assert_int_equal(engine_run(world->vcpu), ENGINE_STOPPED);
+		pthread_join(thread, NULL);
+		__atomic_and_fetch(&world->cpu->requests, ~(uint32_t)CPU_REQUEST_STOP, __ATOMIC_SEQ_CST);
+	}
+	return samples_now(engine_samples(world->engine)) != seen;
+}
+
+/* A sleeping thread is woken once by its timer, and sampled again when it runs. */
+static void test_profile_across_sleep(void **state)
+{
+	(void)state;
+	static const uint8_t loop[] = {0xeb, 0xfe};
+	struct world world;
+	struct error error = {0};
+	start(&world, NULL);
+	put(&world, CODE, loop, sizeof loop);
+	assert_true(engine_sample(world.engine, 60000, world.ledger->tsc_hz, &error));
+	assert_true(samples_come(&world));
+	(void)ledger_enter(world.cpu->ledger, LEDGER_IDLE);
+	while (!__atomic_load_n(&world.vcpu->profile_dozes, __ATOMIC_RELAXED))
+		(void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); /* the signal ends it */
+	assert_int_equal(nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL), 0);
+	(void)ledger_enter(world.cpu->ledger, LEDGER_EXIT);
+	assert_true(samples_come(&world));
+	end(&world);
+}
+
+/* A client may ask before the vCPU has a thread. */
+static void test_profile_before_the_thread(void **state)
+{
+	(void)state;
+	static const uint8_t loop[] = {0xeb, 0xfe};
+	struct world world;
+	struct error error = {0};
+	start(&world, NULL);
+	put(&world, CODE, loop, sizeof loop);
+	engine_vcpu_detach(world.vcpu);
+	assert_true(engine_sample(world.engine, 60000, world.ledger->tsc_hz, &error));
+	assert_true(engine_vcpu_attach(world.vcpu, &error));
+	assert_true(samples_come(&world));
+	end(&world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -418,6 +467,8 @@ int main(void)
 	    cmocka_unit_test(test_profile_of_code),
 	    cmocka_unit_test(test_profile_of_c),
 	    cmocka_unit_test(test_profile_ends),
+	    cmocka_unit_test(test_profile_across_sleep),
+	    cmocka_unit_test(test_profile_before_the_thread),
 	    cmocka_unit_test(test_regions_move),
 	    cmocka_unit_test(test_a20),
 	};
