@@ -29,8 +29,9 @@ struct command {
 	int (*run)(const struct command_call *call); /* returns the exit status */
 };
 
-extern const struct command command_help, command_key, command_kill, command_list, command_pause, command_reset,
-    command_resume, command_run, command_screen, command_stats, command_stop, command_type, command_version;
+extern const struct command command_explain, command_help, command_key, command_kill, command_list, command_pause,
+    command_reset, command_resume, command_run, command_screen, command_stats, command_stop, command_type,
+    command_version;
 
 /* All commands in the order of --help, ended by NULL. */
 extern const struct command *const command_table[];

@@ -62,8 +62,10 @@ bool control_set_cr0(struct cpu *cpu, uint64_t value)
 		else
 			cpu->efer &= ~EFER_LMA;
 	}
-	if (changed & (CR0_PG | CR0_WP | CR0_PE))
+	if (changed & (CR0_PG | CR0_WP | CR0_PE)) {
+		ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH_MODE);
 		mmu_flush_all(cpu, true);
+	}
 	cpu_mode_update(cpu);
 	return true;
 }
@@ -83,6 +85,7 @@ bool control_set_cr3(struct cpu *cpu, uint64_t value)
 	/* The TLB holds entries of one PCID only: those of another are lost even if software would have kept them. */
 	if (!keep || value != cpu->cr3) {
 		cpu->cr3 = value;
+		ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH_CR3);
 		mmu_flush_all(cpu, false);
 	}
 	return true;
@@ -109,8 +112,10 @@ static bool set_cr4(struct cpu *cpu, uint64_t value)
 	    !mmu_load_pdpte(cpu, cpu->cr3))
 		return false;
 	cpu->cr4 = value;
-	if (changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_PCIDE | CR4_SMEP | CR4_SMAP))
+	if (changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_PCIDE | CR4_SMEP | CR4_SMAP)) {
+		ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH_MODE);
 		mmu_flush_all(cpu, true);
+	}
 	cpu_mode_update(cpu);
 	return true;
 }
@@ -250,12 +255,12 @@ enum cpu_next cpu_op_invpcid(struct cpu *cpu, const struct cpu_insn *insn)
 		return op_gp(cpu);
 
 	current = descriptor[0] == (enabled ? cpu->cr3 & CR3_PCID : 0);
-	if (type == INVPCID_ALL_GLOBAL)
-		mmu_flush_all(cpu, true);
-	else if (type == INVPCID_ALL || (type == INVPCID_CONTEXT && current))
-		mmu_flush_all(cpu, false);
-	else if (type == INVPCID_ADDRESS && current)
+	if (type == INVPCID_ALL_GLOBAL || type == INVPCID_ALL || (type == INVPCID_CONTEXT && current)) {
+		ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH_INVPCID);
+		mmu_flush_all(cpu, type == INVPCID_ALL_GLOBAL);
+	} else if (type == INVPCID_ADDRESS && current) {
 		mmu_flush_page(cpu, descriptor[1]);
+	}
 	return op_exit(cpu, insn);
 }
 

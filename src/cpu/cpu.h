@@ -240,9 +240,10 @@ struct cpu {
 	 * (cpu/x87.h). */
 	uint64_t fpu_ip, fpu_dp;
 	uint16_t fpu_opcode;
-	uint32_t index;		/* of this vCPU; its APIC ID */
-	uint8_t startup_vector; /* written before CPU_REQUEST_STARTUP is set */
-	uint64_t host_xstate;	/* XSAVE components saved and loaded for the guest; 0: the host has FXSAVE only */
+	uint32_t index;		  /* of this vCPU; its APIC ID */
+	uint8_t startup_vector;	  /* written before CPU_REQUEST_STARTUP is set */
+	uint64_t interrupt_since; /* host TSC when CPU_REQUEST_INTERRUPT was set, 0: not told. Atomic; for the ledger */
+	uint64_t host_xstate;	  /* XSAVE components saved and loaded for the guest; 0: the host has FXSAVE only */
 
 	/* --- owners and neighbours, set at wiring time --- */
 	const struct cpu_model *model;

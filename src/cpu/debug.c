@@ -40,8 +40,10 @@ static void set_debug_register(struct cpu *cpu, unsigned number, uint64_t value)
 	if (number == 7)
 		value = (value & DR7_WRITABLE) | DR7_FIXED;
 	cpu->dr[number] = value;
-	if (number != 6 && (watched || watches_data(cpu)))
+	if (number != 6 && (watched || watches_data(cpu))) {
+		ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH_WATCH);
 		mmu_flush_all(cpu, true);
+	}
 }
 
 enum cpu_next cpu_op_mov_from_dr(struct cpu *cpu, const struct cpu_insn *insn)

@@ -66,9 +66,12 @@ static bool serve_one(struct cpu *cpu, uint32_t requests)
 	if (!(requests & CPU_REQUEST_INTERRUPT) || !cpu->interrupt_enable)
 		return false;
 	cpu_fpu_park(cpu);
+	uint64_t since = __atomic_exchange_n(&cpu->interrupt_since, 0, __ATOMIC_RELAXED);
 	int vector = cpu->controller.acknowledge(cpu->controller.opaque);
 	if (vector < 0)
 		return false;
+	if (since != 0)
+		ledger_delay_add(cpu->ledger, LEDGER_DELAY_INTERRUPT, since);
 	cpu_interrupt(cpu, (uint8_t)vector);
 	return true;
 }

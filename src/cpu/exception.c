@@ -60,6 +60,8 @@ static void event_recognise(struct cpu *cpu, const struct gate_event *event, enu
 	ledger_count(cpu->ledger, LEDGER_COUNT_EXCEPTION);
 	if (event->vector == VECTOR_PF) {
 		ledger_count(cpu->ledger, LEDGER_COUNT_PAGE_FAULT);
+		if ((event->error_code & PF_PRESENT) != 0)
+			ledger_count(cpu->ledger, LEDGER_COUNT_PAGE_FAULT_PRESENT);
 		cpu->cr2 = cpu->pending.cr2;
 	} else if (event->vector == VECTOR_DB) {
 		cpu->dr[6] = (cpu->dr[6] & ~UINT64_C(0xf)) | cpu->pending.dr6;

@@ -319,7 +319,11 @@ WALK_INLINE unsigned walk_info(const struct walk *walk)
 bool mmu_translate(struct cpu *cpu, uint64_t linear, enum tlb_access access, enum tlb_view view, bool stack,
 		   struct mmu_page *page)
 {
+	static const enum ledger_counter causes[] = {[TLB_READ] = LEDGER_COUNT_TLB_MISS_READ,
+						     [TLB_WRITE] = LEDGER_COUNT_TLB_MISS_WRITE,
+						     [TLB_FETCH] = LEDGER_COUNT_TLB_MISS_FETCH};
 	ledger_count(cpu->ledger, LEDGER_COUNT_TLB_MISS);
+	ledger_count(cpu->ledger, causes[access]);
 	if (!(cpu->cr0 & CR0_PG))
 		return translate_unpaged(cpu, linear, access, view, page);
 	if (cpu_long_mode(cpu) && !address_is_canonical(linear))
@@ -379,6 +383,7 @@ void mmu_set_a20(struct cpu *cpu, bool on)
 	if (cpu->a20_masked == masked)
 		return;
 	cpu->a20_masked = masked;
+	ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH_MAP);
 	mmu_flush_all(cpu, true);
 }
 

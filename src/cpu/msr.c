@@ -171,8 +171,10 @@ static bool write_efer(struct cpu *cpu, const struct msr *msr, uint32_t number, 
 	if ((changed & EFER_LME) && (cpu->cr0 & CR0_PG))
 		return false;
 	cpu->efer = (value & ~EFER_LMA) | (cpu->efer & EFER_LMA);
-	if (changed & EFER_NXE)
+	if (changed & EFER_NXE) {
+		ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH_MODE);
 		mmu_flush_all(cpu, true);
+	}
 	cpu_mode_update(cpu);
 	return true;
 }

@@ -95,6 +95,11 @@ static struct io_step io_map_step(const struct io_map *map, uint64_t address, un
 	return (struct io_step){.range = range, .size = power_of_two_within(size, limit)};
 }
 
+static void serve(struct io_map *map, const char *name)
+{
+	__atomic_store_n(&map->serving, name, __ATOMIC_RELAXED);
+}
+
 uint64_t io_read(struct io_map *map, uint64_t address, unsigned size)
 {
 	uint64_t value = 0;
@@ -103,7 +108,9 @@ uint64_t io_read(struct io_map *map, uint64_t address, unsigned size)
 		uint64_t part = ~UINT64_C(0);
 		if (step.range != NULL) {
 			const struct io_range range = *step.range;
+			serve(map, range.name);
 			part = range.ops->read(range.opaque, address + done - range.base, step.size);
+			serve(map, NULL);
 		} else if (map->behind != NULL) {
 			part = io_read(map->behind, address + done, step.size);
 		} else {
@@ -123,7 +130,9 @@ void io_write(struct io_map *map, uint64_t address, unsigned size, uint64_t valu
 		uint64_t part = (value >> (done * 8)) & size_mask(step.size);
 		if (step.range != NULL) {
 			const struct io_range range = *step.range;
+			serve(map, range.name);
 			range.ops->write(range.opaque, address + done - range.base, step.size, part);
+			serve(map, NULL);
 		} else if (map->behind != NULL) {
 			io_write(map->behind, address + done, step.size, part);
 		} else {

@@ -44,6 +44,7 @@ struct io_map {
 	uint64_t limit;	       /* one past the last address: 0x10000 for ports, 0 for all 64 bits */
 	struct io_map *behind; /* answers what nobody here claims; NULL for none */
 	uint64_t unclaimed_reads, unclaimed_writes;
+	const char *serving; /* name of the range that is being accessed, or NULL: for profiles, without the lock */
 };
 
 void io_map_init(struct io_map *map, uint64_t limit);

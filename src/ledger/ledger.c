@@ -18,11 +18,13 @@
 #define X(name, key, text) key,
 const char *const ledger_state_key[LEDGER_STATE_COUNT] = {LEDGER_STATES(X)};
 const char *const ledger_kind_key[LEDGER_KIND_COUNT] = {LEDGER_KINDS(X)};
+const char *const ledger_delay_key[LEDGER_DELAY_COUNT] = {LEDGER_DELAYS(X)};
 const char *const ledger_counter_key[LEDGER_COUNTER_COUNT] = {LEDGER_COUNTERS(X)};
 #undef X
 #define X(name, key, text) text,
 const char *const ledger_state_text[LEDGER_STATE_COUNT] = {LEDGER_STATES(X)};
 const char *const ledger_kind_text[LEDGER_KIND_COUNT] = {LEDGER_KINDS(X)};
+const char *const ledger_delay_text[LEDGER_DELAY_COUNT] = {LEDGER_DELAYS(X)};
 const char *const ledger_counter_text[LEDGER_COUNTER_COUNT] = {LEDGER_COUNTERS(X)};
 #undef X
 
@@ -266,6 +268,26 @@ static void read_estimates(const struct ledger *ledger, const struct ledger_vcpu
 	estimates_fit(reading);
 }
 
+static void read_delays(const struct ledger *ledger, const struct ledger_vcpu *line, struct ledger_reading *reading)
+{
+	for (unsigned i = 0; i < LEDGER_DELAY_COUNT; i++) {
+		struct ledger_delays *delays = &reading->delay[i];
+		uint64_t cycles = __atomic_load_n(&line->delay[i].cycles, __ATOMIC_RELAXED);
+		delays->ns = ledger_scale(cycles, NS_PER_SECOND, ledger->tsc_hz);
+		for (unsigned k = 0; k < LEDGER_DELAY_BUCKETS; k++) {
+			delays->bucket[k] = __atomic_load_n(&line->delay[i].bucket[k], __ATOMIC_RELAXED);
+			delays->count += delays->bucket[k];
+		}
+	}
+}
+
+uint64_t ledger_bucket_end(const struct ledger *ledger, unsigned bucket)
+{
+	if (bucket >= LEDGER_DELAY_BUCKETS - 1)
+		return UINT64_MAX;
+	return ledger_scale(UINT64_C(1) << bucket, NS_PER_SECOND, ledger->tsc_hz);
+}
+
 void ledger_read(const struct ledger *ledger, unsigned vcpu, struct ledger_reading *reading)
 {
 	const struct ledger_vcpu *line = &ledger->vcpu[vcpu];
@@ -284,4 +306,5 @@ void ledger_read(const struct ledger *ledger, unsigned vcpu, struct ledger_readi
 	for (unsigned i = 0; i < LEDGER_COUNTER_COUNT; i++)
 		reading->count[i] = __atomic_load_n(&line->count[i], __ATOMIC_RELAXED);
 	read_estimates(ledger, line, reading);
+	read_delays(ledger, line, reading);
 }

@@ -30,7 +30,7 @@
 #include "base/error.h"
 
 #define LEDGER_MAGIC UINT64_C(0x726567646c66646e) /* "ndfldger" */
-#define LEDGER_VERSION 2u
+#define LEDGER_VERSION 3u
 #define LEDGER_MAX_VCPUS 8
 
 /* A prime, so that no loop of the guest keeps step with the samples. */
@@ -78,11 +78,20 @@ enum ledger_state {
 	X(HALT, "halt", "HLT and MWAIT")                                                                               \
 	X(EXCEPTION, "exception", "exceptions delivered to the guest, page faults included")                           \
 	X(PAGE_FAULT, "page_fault", "page faults delivered to the guest")                                              \
+	X(PAGE_FAULT_PRESENT, "page_fault_present", "of them: the page was there, its rights forbade it")              \
 	X(INTERRUPT, "interrupt", "hardware interrupts delivered")                                                     \
 	X(NMI, "nmi", "NMIs delivered")                                                                                \
 	X(SYSCALL, "syscall", "SYSCALL and SYSENTER")                                                                  \
 	X(TLB_MISS, "tlb_miss", "page walks for the soft TLB, fetches included")                                       \
+	X(TLB_MISS_READ, "tlb_miss_read", "of them: to read data")                                                     \
+	X(TLB_MISS_WRITE, "tlb_miss_write", "of them: to write data")                                                  \
+	X(TLB_MISS_FETCH, "tlb_miss_fetch", "of them: to fetch instructions")                                          \
 	X(TLB_FLUSH, "tlb_flush", "whole-TLB flushes")                                                                 \
+	X(TLB_FLUSH_CR3, "tlb_flush_cr3", "of them: CR3 was loaded")                                                   \
+	X(TLB_FLUSH_INVPCID, "tlb_flush_invpcid", "of them: INVPCID")                                                  \
+	X(TLB_FLUSH_MODE, "tlb_flush_mode", "of them: CR0, CR4 or EFER changed")                                       \
+	X(TLB_FLUSH_WATCH, "tlb_flush_watch", "of them: data breakpoints changed")                                     \
+	X(TLB_FLUSH_MAP, "tlb_flush_map", "of them: physical memory moved, or A20 changed")                            \
 	X(TLB_FLUSH_PAGE, "tlb_flush_page", "single-page flushes")                                                     \
 	X(CR3_LOAD, "cr3_load", "address space switches")                                                              \
 	X(MSR_READ, "msr_read", "RDMSR")                                                                               \
@@ -90,7 +99,15 @@ enum ledger_state {
 	X(BLOCK_TRANSLATED, "block_translated", "blocks translated")                                                   \
 	X(BLOCK_INVALIDATED, "block_invalidated", "blocks invalidated by writes to code")                              \
 	X(CODE_WRITE, "code_write", "guest writes to pages that hold translated code")                                 \
-	X(CACHE_FLUSH, "cache_flush", "flushes of the whole code cache")
+	X(CODE_WRITE_DEVICE, "code_write_device", "device writes to pages that hold translated code")                  \
+	X(CODE_MOVED, "code_moved", "times that physical memory moved away under translated code")                     \
+	X(CODE_CHECKED, "code_checked", "pages whose code was made to check itself: written too often")                \
+	X(CODE_TRACED, "code_traced", "such pages whose writes are traced again")                                      \
+	X(CODE_STALE, "code_stale", "blocks that checked themselves and were stale")                                   \
+	X(CACHE_FLUSH, "cache_flush", "flushes of the whole code cache")                                               \
+	X(CACHE_FLUSH_FULL, "cache_flush_full", "of them: it was full")                                                \
+	X(CACHE_FLUSH_MODES, "cache_flush_modes", "of them: code ran in too many modes")                               \
+	X(CACHE_FLUSH_DEVICE, "cache_flush_device", "of them: too many device writes to code at once")
 
 enum ledger_counter {
 #define X(name, key, text) LEDGER_COUNT_##name,
@@ -119,6 +136,26 @@ enum ledger_kind {
 	    LEDGER_KIND_COUNT
 };
 
+/* X(name, key, text): delays of which histograms are kept. */
+#define LEDGER_DELAYS(X)                                                                                               \
+	X(WAKE, "wake", "from a request to a halted processor to its thread running")                                  \
+	X(INTERRUPT, "interrupt", "from an interrupt's request to its delivery, the guest's own masking included")
+
+enum ledger_delay {
+#define X(name, key, text) LEDGER_DELAY_##name,
+	LEDGER_DELAYS(X)
+#undef X
+	    LEDGER_DELAY_COUNT
+};
+
+/* Bucket i counts delays below 2^i cycles that the one before does not; the last one counts all others. */
+#define LEDGER_DELAY_BUCKETS 40
+
+struct ledger_delay_line {
+	uint64_t cycles; /* of all together */
+	uint64_t bucket[LEDGER_DELAY_BUCKETS];
+};
+
 struct ledger_kind_line {
 	uint64_t count;
 	uint64_t sample_at; /* the count to be timed next */
@@ -143,6 +180,7 @@ struct ledger_vcpu {
 	uint64_t clock[LEDGER_BOOKED_COUNT]; /* host TSC cycles booked */
 	uint64_t count[LEDGER_COUNTER_COUNT];
 	struct ledger_kind_line kind[LEDGER_KIND_COUNT];
+	struct ledger_delay_line delay[LEDGER_DELAY_COUNT];
 	uint64_t thread_id; /* host tid of the vCPU's thread, 0 before it runs */
 	struct ledger_settled settled __attribute__((aligned(64)));
 } __attribute__((aligned(64)));
@@ -166,6 +204,12 @@ struct ledger_estimate {
 	uint64_t ns; /* count x mean cost of the samples */
 };
 
+struct ledger_delays {
+	uint64_t count;
+	uint64_t ns; /* of all together */
+	uint64_t bucket[LEDGER_DELAY_BUCKETS];
+};
+
 /* A consistent copy of one vCPU's line, in nanoseconds. */
 struct ledger_reading {
 	uint64_t wall_ns;		       /* since the ledger was opened */
@@ -173,6 +217,7 @@ struct ledger_reading {
 	uint64_t unsettled_ns;		       /* of wall_ns: since the last settlement */
 	uint64_t count[LEDGER_COUNTER_COUNT];
 	struct ledger_estimate kind[LEDGER_KIND_COUNT]; /* parts of state_ns[LEDGER_GUEST], together at most that */
+	struct ledger_delays delay[LEDGER_DELAY_COUNT];
 	enum ledger_state state;
 };
 
@@ -193,10 +238,15 @@ void ledger_unmap(const struct ledger *ledger);
  */
 void ledger_read(const struct ledger *ledger, unsigned vcpu, struct ledger_reading *reading);
 
+/* What the delays of a bucket are below, in nanoseconds; UINT64_MAX for the last. */
+uint64_t ledger_bucket_end(const struct ledger *ledger, unsigned bucket);
+
 extern const char *const ledger_state_key[LEDGER_STATE_COUNT];
 extern const char *const ledger_state_text[LEDGER_STATE_COUNT];
 extern const char *const ledger_kind_key[LEDGER_KIND_COUNT];
 extern const char *const ledger_kind_text[LEDGER_KIND_COUNT];
+extern const char *const ledger_delay_key[LEDGER_DELAY_COUNT];
+extern const char *const ledger_delay_text[LEDGER_DELAY_COUNT];
 extern const char *const ledger_counter_key[LEDGER_COUNTER_COUNT];
 extern const char *const ledger_counter_text[LEDGER_COUNTER_COUNT];
 
@@ -241,6 +291,29 @@ static inline void ledger_count(struct ledger_vcpu *line, enum ledger_counter co
 	(void)counter;
 #else
 	__atomic_store_n(&line->count[counter], line->count[counter] + 1, __ATOMIC_RELAXED);
+#endif
+}
+
+static inline unsigned ledger_delay_bucket(uint64_t cycles)
+{
+	unsigned bucket = cycles == 0 ? 0 : 64 - (unsigned)__builtin_clzll(cycles);
+	return bucket < LEDGER_DELAY_BUCKETS ? bucket : LEDGER_DELAY_BUCKETS - 1;
+}
+
+/* Adds a delay that began at `since` (host TSC) and ends now. Only the vCPU's thread calls it. */
+static inline void ledger_delay_add(struct ledger_vcpu *line, enum ledger_delay delay, uint64_t since)
+{
+#ifdef NFOLD_NO_LEDGER
+	(void)line;
+	(void)delay;
+	(void)since;
+#else
+	struct ledger_delay_line *of = &line->delay[delay];
+	uint64_t now = ledger_tsc();
+	uint64_t cycles = now > since ? now - since : 0; /* another processor's TSC may be ahead by a little */
+	uint64_t *bucket = &of->bucket[ledger_delay_bucket(cycles)];
+	__atomic_store_n(bucket, *bucket + 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&of->cycles, of->cycles + cycles, __ATOMIC_RELAXED);
 #endif
 }
 

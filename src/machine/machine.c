@@ -402,6 +402,21 @@ struct ledger *machine_ledger(const struct machine *machine)
 	return machine->ledger;
 }
 
+bool machine_sample(struct machine *machine, unsigned milliseconds, struct error *error)
+{
+	return engine_sample(machine->engine, milliseconds, machine->ledger->tsc_hz, error);
+}
+
+const struct samples *machine_samples(const struct machine *machine)
+{
+	return engine_samples(machine->engine);
+}
+
+uint64_t machine_syscall_entry(const struct machine *machine)
+{
+	return __atomic_load_n(&machine->vcpu[0].cpu->lstar, __ATOMIC_RELAXED);
+}
+
 int machine_ledger_fd(const struct machine *machine)
 {
 	return machine->ledger_fd;

@@ -24,6 +24,7 @@
 
 struct display;
 struct ps2keyboard;
+struct samples;
 
 /* Kinds of device that firmware starts a system from. */
 enum machine_boot { BOOT_FROM_FLOPPY, BOOT_FROM_CDROM, BOOT_FROM_DISK, BOOT_KINDS };
@@ -102,6 +103,15 @@ void machine_lock(struct machine *machine);
 void machine_unlock(struct machine *machine);
 struct display *machine_display(struct machine *machine);
 struct ps2keyboard *machine_keyboard(struct machine *machine);
+
+/*
+ * Profiles. machine_sample() samples where the vCPUs are for so long from now; samples are read from the ring
+ * (ledger/samples.h), which is NULL before the first call. On the event loop's thread.
+ */
+bool machine_sample(struct machine *machine, unsigned milliseconds, struct error *error);
+const struct samples *machine_samples(const struct machine *machine);
+/* Where the first vCPU goes at SYSCALL (LSTAR): by its symbol one finds where a kernel lies. */
+uint64_t machine_syscall_entry(const struct machine *machine);
 
 struct ledger *machine_ledger(const struct machine *machine);
 int machine_ledger_fd(const struct machine *machine);

@@ -26,16 +26,24 @@ static void futex_wake(uint32_t *word)
 static void vcpu_request(void *opaque, uint32_t bits)
 {
 	struct vcpu *vcpu = opaque;
+	uint64_t *since = &vcpu->cpu->interrupt_since;
+	if ((bits & CPU_REQUEST_INTERRUPT) != 0 && __atomic_load_n(since, __ATOMIC_RELAXED) == 0)
+		__atomic_store_n(since, ledger_tsc(), __ATOMIC_RELAXED);
 	__atomic_fetch_or(&vcpu->cpu->requests, bits, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&vcpu->cpu->run, 0, __ATOMIC_SEQ_CST);
 	__atomic_fetch_add(&vcpu->wake, 1, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&vcpu->sleeping, __ATOMIC_SEQ_CST) != 0)
-		futex_wake(&vcpu->wake);
+	if (__atomic_load_n(&vcpu->sleeping, __ATOMIC_SEQ_CST) == 0)
+		return;
+	if (__atomic_load_n(&vcpu->woken_at, __ATOMIC_RELAXED) == 0)
+		__atomic_store_n(&vcpu->woken_at, ledger_tsc(), __ATOMIC_RELAXED);
+	futex_wake(&vcpu->wake);
 }
 
 static void vcpu_withdraw(void *opaque, uint32_t bits)
 {
 	struct vcpu *vcpu = opaque;
+	if ((bits & CPU_REQUEST_INTERRUPT) != 0)
+		__atomic_store_n(&vcpu->cpu->interrupt_since, 0, __ATOMIC_RELAXED);
 	__atomic_fetch_and(&vcpu->cpu->requests, ~bits, __ATOMIC_SEQ_CST);
 }
 
@@ -82,6 +90,7 @@ static void sleep_ends(struct vcpu *vcpu)
 static void wait_in_halt(struct vcpu *vcpu, bool wakeable)
 {
 	sleep_begins(vcpu, LEDGER_IDLE);
+	__atomic_store_n(&vcpu->woken_at, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&vcpu->sleeping, 1, __ATOMIC_SEQ_CST);
 	for (;;) {
 		uint32_t seen = __atomic_load_n(&vcpu->wake, __ATOMIC_SEQ_CST);
@@ -90,6 +99,9 @@ static void wait_in_halt(struct vcpu *vcpu, bool wakeable)
 		futex_wait(&vcpu->wake, seen);
 	}
 	__atomic_store_n(&vcpu->sleeping, 0, __ATOMIC_SEQ_CST);
+	uint64_t woken_at = __atomic_load_n(&vcpu->woken_at, __ATOMIC_RELAXED);
+	if (woken_at != 0)
+		ledger_delay_add(vcpu->cpu->ledger, LEDGER_DELAY_WAKE, woken_at);
 	sleep_ends(vcpu);
 }
 

@@ -42,6 +42,7 @@ struct vcpu {
 
 	uint32_t wake;	   /* futex: advanced by every request */
 	uint32_t sleeping; /* the thread waits on `wake` or is about to */
+	uint64_t woken_at; /* host TSC of the first request of this sleep; 0: none yet */
 
 	pthread_t thread;
 	bool thread_made;

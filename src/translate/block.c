@@ -10,6 +10,14 @@ static unsigned hash_of(uint64_t rip, uint64_t gpa, uint32_t mode_id)
 	return (unsigned)(value >> (64 - BLOCK_HASH_BITS));
 }
 
+void engine_count(const struct engine *engine, enum ledger_counter counter)
+{
+	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
+		if (engine->vcpu[i] != NULL)
+			ledger_count(engine->vcpu[i]->cpu.ledger, counter);
+	}
+}
+
 uint32_t mode_intern(struct engine *engine, uint32_t bits, uint64_t cs_base, uint32_t cs_limit)
 {
 	for (uint32_t i = 1; i < engine->mode_count; i++) {
@@ -18,6 +26,7 @@ uint32_t mode_intern(struct engine *engine, uint32_t bits, uint64_t cs_base, uin
 			return i;
 	}
 	if (engine->mode_count == MODE_MAX) { /* only a guest that makes thousands of code segments gets here */
+		engine_count(engine, LEDGER_COUNT_CACHE_FLUSH_MODES);
 		blocks_flush(engine);
 		engine->mode_count = 1;
 		engine->mode_epoch++;
@@ -314,14 +323,18 @@ void engine_drain_code_writes(struct engine *engine, struct engine_vcpu *vcpu)
 	struct code_queue *queue = &engine->queue;
 	__atomic_and_fetch(&vcpu->cpu.requests, ~(uint32_t)CPU_REQUEST_CODE, __ATOMIC_SEQ_CST);
 	queue_acquire(queue);
-	for (unsigned i = 0; i < queue->count; i++)
+	for (unsigned i = 0; i < queue->count; i++) {
+		ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_CODE_WRITE_DEVICE);
 		blocks_invalidate(engine, queue->range[i].gpa, queue->range[i].size);
+	}
 	bool overflow = queue->overflow;
 	queue->count = 0;
 	queue->overflow = false;
 	queue_release(queue);
-	if (overflow)
+	if (overflow) {
+		engine_count(engine, LEDGER_COUNT_CACHE_FLUSH_DEVICE);
 		blocks_flush(engine);
+	}
 }
 
 static void forget_page(struct engine *engine, uint64_t gpa)

@@ -148,8 +148,13 @@ struct engine {
 	struct engine_vcpu *vcpu[LEDGER_MAX_VCPUS];
 	uint64_t flushes;
 	struct code_queue queue;
+	struct samples *samples; /* NULL: nobody has asked for a profile */
+	uint64_t sample_until;	 /* host TSC */
 	bool has_bmi2;
 };
+
+/* Counts what concerns the code cache, which the vCPUs share, in the ledger of each. */
+void engine_count(const struct engine *engine, enum ledger_counter counter);
 
 uint32_t mode_intern(struct engine *engine, uint32_t bits, uint64_t cs_base, uint32_t cs_limit);
 

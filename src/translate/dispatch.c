@@ -15,6 +15,7 @@
 #include "cpu/cpuid.h"
 #include "cpu/mmu.h"
 #include "translate/helpers.h"
+#include "translate/profile.h"
 #include "translate/translate.h"
 
 /* What a turn of the loop carries over to the next. */
@@ -48,6 +49,7 @@ void engine_code_write(struct engine_vcpu *vcpu, uint64_t gpa, uint64_t size)
 	blocks_invalidate(engine, align_down(gpa, PAGE_SIZE), PAGE_SIZE);
 	page->writes = 0;
 	page->checks = 0;
+	ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_CODE_CHECKED);
 	__atomic_store_n(flags, PAGE_SELF_CHECK, __ATOMIC_SEQ_CST);
 }
 
@@ -162,8 +164,10 @@ static enum translate_result make_block(struct engine_vcpu *vcpu, struct fetch *
 	enum translate_result result = translate_parked(vcpu, &fetch->request, block);
 	if (result == TRANSLATE_NEEDS_SECOND_PAGE && fetch_second_page(vcpu, fetch))
 		result = translate_parked(vcpu, &fetch->request, block);
-	if (result == TRANSLATE_FULL)
+	if (result == TRANSLATE_FULL) {
+		engine_count(vcpu->engine, LEDGER_COUNT_CACHE_FLUSH_FULL);
 		blocks_flush(vcpu->engine);
+	}
 	return result;
 }
 
@@ -450,6 +454,8 @@ enum engine_exit engine_run(struct engine_vcpu *vcpu)
 	struct cpu *cpu = &vcpu->cpu;
 	struct turn turn = {0};
 	struct gap gap = {0};
+	if (__atomic_load_n(&vcpu->profile_dozes, __ATOMIC_RELAXED))
+		profile_wake(vcpu);
 	for (;;) {
 		struct block *temporary;
 		__atomic_store_n(&cpu->run, 1, __ATOMIC_SEQ_CST);

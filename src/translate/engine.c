@@ -6,6 +6,7 @@
 
 #include "cpu/cpuid.h"
 #include "cpu/mmu.h"
+#include "ledger/samples.h"
 #include "translate/helpers.h"
 #include "translate/signals.h"
 #include "translate/thunks.h"
@@ -48,15 +49,18 @@ static void code_written_by_device(void *opaque, uint64_t gpa, uint64_t size)
  * only vCPU that runs, in a device access, or while none does. */
 static void region_leaving(void *opaque, uint64_t gpa, uint64_t size)
 {
-	(void)blocks_invalidate(opaque, gpa, size);
+	if (blocks_invalidate(opaque, gpa, size))
+		engine_count(opaque, LEDGER_COUNT_CODE_MOVED);
 }
 
 static void region_changed(void *opaque)
 {
 	struct engine *engine = opaque;
 	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++)
-		if (engine->vcpu[i] != NULL)
+		if (engine->vcpu[i] != NULL) {
+			ledger_count(engine->vcpu[i]->cpu.ledger, LEDGER_COUNT_TLB_FLUSH_MAP);
 			mmu_flush_all(&engine->vcpu[i]->cpu, true);
+		}
 }
 
 struct engine *engine_create(struct memory *memory, const struct cpu_model *model, const struct engine_options *options,
@@ -102,6 +106,7 @@ void engine_destroy(struct engine *engine)
 	memory_set_code_notifier(engine->memory, NULL, NULL);
 	memory_set_map_notifier(engine->memory, &(struct memory_map_notifier){0});
 	code_cache_destroy(&engine->cache);
+	unmap_table(engine->samples, sizeof *engine->samples);
 	unmap_table(engine->hash, BLOCK_HASH_SIZE * sizeof *engine->hash);
 	unmap_table(engine->list, BLOCK_LIST_MAX * sizeof *engine->list);
 	unmap_table(engine->links, LINK_LIST_MAX * sizeof *engine->links);
@@ -178,5 +183,6 @@ uint64_t engine_memory_used(const struct engine *engine)
 		engine->link_count * sizeof *engine->links;
 	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++)
 		used += engine->vcpu[i] != NULL ? engine->vcpu[i]->allocation_size : 0;
+	used += engine->samples != NULL ? sizeof *engine->samples : 0;
 	return used;
 }

@@ -16,6 +16,7 @@
 
 struct engine;
 struct engine_vcpu;
+struct samples;
 
 struct engine_options {
 	uint64_t code_cache_bytes; /* 0: default */
@@ -55,6 +56,14 @@ enum engine_exit engine_run(struct engine_vcpu *vcpu);
 
 /* Runs exactly one instruction at cs:rip without serving events. For oracles and debuggers. */
 enum engine_step engine_step(struct engine_vcpu *vcpu);
+
+/*
+ * Samples where the vCPUs are for so long from now, some thousand times a second, or for longer if that was asked
+ * before. Only one thread calls it. False: the host refused.
+ */
+bool engine_sample(struct engine *engine, unsigned milliseconds, uint64_t tsc_hz, struct error *error);
+/* What was sampled, or NULL: nobody has asked. Lives as long as the engine. */
+const struct samples *engine_samples(const struct engine *engine);
 
 /* Bytes the engine holds beyond guest RAM: cache, tables, vCPU frames. */
 uint64_t engine_memory_used(const struct engine *engine);

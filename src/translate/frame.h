@@ -21,6 +21,8 @@
 #ifndef NFOLD_TRANSLATE_FRAME_H
 #define NFOLD_TRANSLATE_FRAME_H
 
+#include <time.h>
+
 #include "cpu/cpu.h"
 #include "translate/asm.h"
 #include "translate/engine.h"
@@ -120,6 +122,9 @@ struct engine_vcpu {
 	uint32_t mode_bits, mode_id; /* the last mode seen and its number */
 	uint64_t mode_cs_base, mode_cs_limit;
 	struct mode_memo mode_memo[MODE_MEMO]; /* others seen lately */
+	timer_t profile_timer;		       /* see profile.c */
+	uint8_t profile_state;		       /* enum profile_state, atomic */
+	bool profile_dozes;		       /* the timer was stopped since the thread sleeps */
 	void *signal_stack;
 	void *allocation;
 	size_t allocation_size;

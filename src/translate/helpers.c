@@ -254,6 +254,7 @@ static bool self_check_is_over(struct engine *engine, const struct block *block)
 	if (page->patience < SELF_CHECK_PATIENCE_SHIFT_MAX)
 		page->patience++;
 	page->checks = 0;
+	engine_count(engine, LEDGER_COUNT_CODE_TRACED);
 	(void)blocks_invalidate(engine, align_down(block->gpa, PAGE_SIZE), PAGE_SIZE);
 	__atomic_store_n(&engine->memory->page_flags[number], 0, __ATOMIC_SEQ_CST);
 	return true;
@@ -264,10 +265,12 @@ uint64_t helper_self_check(struct engine_vcpu *vcpu, uint64_t address, uint32_t 
 	struct engine *engine = vcpu->engine;
 	struct block *block = engine->list[number];
 	(void)return_address;
-	if (!block_is_current(engine, block))
+	if (!block_is_current(engine, block)) {
+		ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_CODE_STALE);
 		block_discard(engine, block);
-	else if (!self_check_is_over(engine, block))
+	} else if (!self_check_is_over(engine, block)) {
 		return address;
+	}
 	vcpu->exit_index = number;
 	return give_up(vcpu, EXIT_GUARD); /* nothing has run yet: the same again, without events or traps */
 }

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Host signals that are guest exceptions.
+ * Host signals: guest exceptions, and the profile's timer.
  *
  * A re-emitted instruction can fault for reasons of its own, not of memory: #DE, #MF, #XM, and #GP from misaligned
  * vector operands or a bad MXCSR. The host delivers them as signals on this thread. The handler accepts only PCs in the
  * code cache and the traps above; it finds the guest PC from the block's side table, records the exception and resumes
  * at the thunk that leaves translated code. Anything else is our bug: the default action ends the process.
  *
+ * SIGPROF comes from the thread's own timer while a profile is taken (profile.c), at any instruction of translated code
+ * or C. It is blocked while the other handler runs.
+ *
  * A signal handler has no argument for its owner, so the vCPU of the thread is thread-local.
  */
 #include "translate/signals.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -18,7 +22,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-#include "translate/block.h"
+#include "translate/profile.h"
 
 #define SIGNAL_STACK_SIZE ((size_t)128 << 10)
 
@@ -85,6 +89,18 @@ static void on_signal(int number, siginfo_t *info, void *context)
 	signal(number, SIG_DFL); /* the instruction faults again, and the process ends with a core */
 }
 
+static void on_profile(int number, siginfo_t *info, void *context)
+{
+	const greg_t *regs = ((const ucontext_t *)context)->uc_mcontext.gregs;
+	int saved = errno;
+	(void)number;
+	/* One that another process sent is none of ours. */
+	if (info->si_code == SI_TIMER && attached != NULL)
+		profile_take(attached,
+			     &(struct profile_moment){.pc = (uint64_t)regs[REG_RIP], .stack = (uint64_t)regs[REG_RSP]});
+	errno = saved;
+}
+
 bool signals_install(struct error *error)
 {
 	struct sigaction action;
@@ -96,6 +112,10 @@ bool signals_install(struct error *error)
 		if (sigaction(handled[i], &action, NULL) != 0)
 			return error_set_errno(error, "cannot install the handler of signal %d", handled[i]);
 	}
+	action.sa_sigaction = on_profile;
+	action.sa_flags |= SA_RESTART;
+	if (sigaction(SIGPROF, &action, NULL) != 0)
+		return error_set_errno(error, "cannot install the handler of signal %d", SIGPROF);
 	return true;
 }
 
@@ -107,6 +127,7 @@ static void block_other_signals(void)
 		sigdelset(&set, handled[i]);
 	sigdelset(&set, SIGTRAP);
 	sigdelset(&set, SIGABRT);
+	sigdelset(&set, SIGPROF);
 	pthread_sigmask(SIG_SETMASK, &set, NULL);
 }
 
@@ -124,6 +145,7 @@ bool engine_vcpu_attach(struct engine_vcpu *vcpu, struct error *error)
 	block_other_signals();
 	vcpu->signal_stack = stack;
 	attached = vcpu;
+	profile_attach(vcpu);
 	return true;
 }
 
@@ -132,6 +154,7 @@ void engine_vcpu_detach(struct engine_vcpu *vcpu)
 	stack_t none = {.ss_flags = SS_DISABLE};
 	if (vcpu->signal_stack == NULL)
 		return;
+	profile_detach(vcpu);
 	attached = NULL;
 	(void)sigaltstack(&none, NULL);
 	munmap(vcpu->signal_stack, SIGNAL_STACK_SIZE);

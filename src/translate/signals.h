@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 
-/* Installs the process's handlers for SIGSEGV, SIGBUS, SIGFPE and SIGILL. Idempotent. */
+/* Installs the process's handlers for SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGPROF. Idempotent. */
 bool signals_install(struct error *error);
 
 #endif

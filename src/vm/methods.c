@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vm/profile.h"
 #include "vm/screen.h"
 #include "vm/stats.h"
 #include "vm/typist.h"
@@ -192,6 +193,10 @@ static const struct method methods[] = {
      {"timeout"}},
     {"guest.kill", "ends the guest at once", run_kill, {0}},
     {"guest.stats", "the ledger: where the time went, and counts", run_stats, {0}},
+    {"guest.profile",
+     "samples where the processors are for sample_ms; gives the samples since a number that next had",
+     guest_profile,
+     {"since", "sample_ms"}},
     {"screen.text",
      "a text screen's characters, attributes, colours and cursor; with since, only if it changed",
      screen_text,

@@ -76,17 +76,46 @@ static json_t *kinds_json(const struct ledger_reading *reading)
 	return object;
 }
 
+/* Each delay's buckets up to the last that counted any, as [below_ns, count]; below_ns is null for what has no bound.
+ */
+static json_t *buckets_json(const struct ledger *ledger, const struct ledger_delays *delays)
+{
+	json_t *list = json_array();
+	unsigned used = LEDGER_DELAY_BUCKETS;
+	while (used > 0 && delays->bucket[used - 1] == 0)
+		used--;
+	for (unsigned i = 0; i < used; i++) {
+		uint64_t end = ledger_bucket_end(ledger, i);
+		(void)json_array_append_new(
+		    list, json_pack("[o, I]", end == UINT64_MAX ? json_null() : json_integer((json_int_t)end),
+				    (json_int_t)delays->bucket[i]));
+	}
+	return list;
+}
+
+static json_t *delays_json(const struct ledger *ledger, const struct ledger_reading *reading)
+{
+	json_t *object = json_object();
+	for (unsigned i = 0; i < LEDGER_DELAY_COUNT; i++) {
+		const struct ledger_delays *delays = &reading->delay[i];
+		(void)json_object_set_new(object, ledger_delay_key[i],
+					  json_pack("{s:I, s:I, s:o}", "count", (json_int_t)delays->count, "total_ns",
+						    (json_int_t)delays->ns, "buckets", buckets_json(ledger, delays)));
+	}
+	return object;
+}
+
 static json_t *vcpu_json(struct ledger *ledger, unsigned index)
 {
 	struct ledger_reading reading;
 	ledger_settle_thread(ledger, index);
 	ledger_read(ledger, index, &reading);
 	uint64_t thread_id = __atomic_load_n(&ledger->vcpu[index].thread_id, __ATOMIC_RELAXED);
-	return json_pack("{s:I, s:I, s:s, s:I, s:I, s:o, s:o, s:o}", "index", (json_int_t)index, "thread_id",
+	return json_pack("{s:I, s:I, s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "index", (json_int_t)index, "thread_id",
 			 (json_int_t)thread_id, "state", ledger_state_key[reading.state], "wall_ns",
 			 (json_int_t)reading.wall_ns, "unsettled_ns", (json_int_t)reading.unsettled_ns, "clocks_ns",
 			 values_json(ledger_state_key, reading.state_ns, LEDGER_STATE_COUNT), "kinds",
-			 kinds_json(&reading), "counts",
+			 kinds_json(&reading), "delays", delays_json(ledger, &reading), "counts",
 			 values_json(ledger_counter_key, reading.count, LEDGER_COUNTER_COUNT));
 }
 

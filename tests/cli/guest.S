@@ -41,6 +41,34 @@ main:
 1:	incl	stack
 	jmp	1b
 
+#elif defined(GUEST_user) /* goes to privilege level 3 and stays there */
+	lgdt	gdt_pointer
+	mov	$0x23, %eax
+	mov	%eax, %ds
+	mov	%eax, %es
+	push	$0x23
+	push	$stack_end
+	push	$0x3002 /* IOPL 3, interrupts off */
+	push	$0x1b
+	push	$user_loop
+	iret
+user_loop:
+	inc	%ecx
+	jmp	user_loop
+	.balign	8
+gdt:
+	.quad	0, 0, 0
+	.quad	0x00cffb000000ffff /* 1Bh: code */
+	.quad	0x00cff3000000ffff /* 23h: data */
+gdt_pointer:
+	.word	. - gdt - 1
+	.long	gdt
+
+#elif defined(GUEST_kernel) /* an instruction in C, over and over */
+kernel_loop:
+	cpuid
+	jmp	kernel_loop
+
 #elif defined(GUEST_halt)
 	cli
 1:	hlt

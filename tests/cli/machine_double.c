@@ -27,6 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ledger/samples.h"
 #include "machine/machine.h"
 #include "screen_double.h"
 
@@ -48,6 +49,7 @@ struct machine {
 	struct watch watch[WATCH_MAX];
 	struct ledger *ledger;
 	int ledger_fd;
+	struct samples *samples;
 	pthread_t thread;
 	atomic_int state; /* enum machine_state */
 	atomic_bool stop_thread;
@@ -96,6 +98,7 @@ void machine_destroy(struct machine *machine)
 {
 	close(machine->epoll);
 	screen_double_free(&machine->screen);
+	free(machine->samples);
 	ledger_close(machine->ledger, machine->ledger_fd);
 	free(machine);
 }
@@ -288,6 +291,32 @@ struct ps2keyboard *machine_keyboard(struct machine *machine)
 struct ledger *machine_ledger(const struct machine *machine)
 {
 	return machine->ledger;
+}
+
+bool machine_sample(struct machine *machine, unsigned milliseconds, struct error *error)
+{
+	if (machine->samples == NULL)
+		machine->samples = calloc(1, sizeof *machine->samples);
+	if (machine->samples == NULL)
+		return error_set(error, ERROR_HOST, "out of memory");
+	for (unsigned i = 0; i < milliseconds; i++)
+		samples_add(machine->samples, &(struct sample){.address = UINT64_MAX - i,
+							       .block = UINT64_MAX - i,
+							       .what = (uint8_t)(i % SAMPLE_WHAT_COUNT),
+							       .bits = 64,
+							       .device = i % 2 ? "a device" : NULL});
+	return true;
+}
+
+const struct samples *machine_samples(const struct machine *machine)
+{
+	return machine->samples;
+}
+
+uint64_t machine_syscall_entry(const struct machine *machine)
+{
+	(void)machine;
+	return 0xffffffff81e00080;
 }
 
 int machine_ledger_fd(const struct machine *machine)

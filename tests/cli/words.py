@@ -19,7 +19,7 @@ class Words(CliTest):
 
     def test_help(self):
         self.assertEqual(self.commands(), ["run", "list", "pause", "resume", "reset", "stop", "kill", "screen", "type",
-                                           "key", "stats", "version", "help"])
+                                           "key", "stats", "explain", "version", "help"])
         self.assertEqual(self.succeed("--help"), self.succeed("help"))
         self.assertEqual(self.succeed("-h"), self.succeed("help"))
         for command in self.commands():
@@ -50,7 +50,7 @@ class Words(CliTest):
         self.assertEqual(self.succeed("--version"), self.succeed("version"))
 
     def test_usage_errors(self):
-        for words in ([], ["explode"], ["--explode"], [""], ["list", "x"], ["pause"], ["pause", "a", "b"], ["kill"], ["stats"],
+        for words in ([], ["explode"], ["--explode"], [""], ["list", "x"], ["pause"], ["pause", "a", "b"], ["kill"], ["stats"], ["explain"],
                       ["stats", "--xml", "a"], ["stop", "--timeout", "x", "a"], ["stop", "--timeout=86401", "a"],
                       ["stop", "--timeout"], ["version", "x"], ["help", "explode"], ["help", "a", "b"], ["run", "x"],
                       ["run", "--kernel", "k", "x"], ["screen"], ["screen", "a", "b"], ["screen", "a", "--png"], ["type"],
@@ -60,7 +60,7 @@ class Words(CliTest):
 
     def test_no_guest_of_that_name(self):
         for command, *more in (["pause"], ["resume"], ["reset"], ["stop"], ["kill"], ["screen"], ["type", "x"], ["key", "a"],
-                               ["stats"]):
+                               ["stats"], ["explain"]):
             self.refuse(STATUS_INPUT, command, "nobody", *more)
             for bad in ("", ".", "..", "a/b", "../x", "-x", "x" * 65, "a b", "a\nb"):
                 self.refuse(STATUS_INPUT, command, "--", bad, *more)

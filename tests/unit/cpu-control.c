@@ -56,6 +56,7 @@ static void test_cr0(void **state)
 	unsigned flushes = fixture->flushes;
 	mov_to_cr(fixture, 0, base & ~CR0_WP);
 	assert_true(fixture->flushes > flushes);
+	assert_int_equal(fixture->ledger.count[LEDGER_COUNT_TLB_FLUSH_MODE], fixture->flushes - flushes);
 	enter_user(fixture, SEL_USER64);
 	mov_to_cr_gp(fixture, 0, base);
 	op_faults(fixture, CPU_OP_clts, INSN(0), VECTOR_GP, 0);
@@ -121,6 +122,8 @@ static void test_cr3(void **state)
 	unsigned flushes = fixture->flushes;
 	mov_to_cr(fixture, 3, cr3);
 	assert_int_equal(fixture->flushes, flushes + 1);
+	assert_int_equal(fixture->ledger.count[LEDGER_COUNT_TLB_FLUSH_CR3], 1);
+	assert_int_equal(fixture->ledger.count[LEDGER_COUNT_TLB_FLUSH_MODE], 0);
 	mov_to_cr(fixture, 4, cpu->cr4 | CR4_PCIDE);
 	mov_to_cr(fixture, 3, cr3 | 5 | BIT64(63));
 	assert_int_equal(mov_from_cr(fixture, 3), cr3 | 5); /* bit 63 is not kept */

@@ -49,12 +49,18 @@ static void test_a20_masks_walks_and_results(void **state)
 {
 	struct fixture *fixture = *state;
 	fixture->cpu->cr0 &= ~CR0_PG;
+	const uint64_t *count = fixture->ledger.count;
 	expect_gpa(fixture, 0x123456, TLB_READ, 0x123456);
 	mmu_set_a20(fixture->cpu, false);
 	unsigned flushes = fixture->flushes;
 	expect_gpa(fixture, 0x123456, TLB_READ, 0x23456);
 	expect_gpa(fixture, 0x323456, TLB_FETCH, 0x223456);
 	expect_gpa(fixture, 0x23456, TLB_WRITE, 0x23456);
+	assert_int_equal(count[LEDGER_COUNT_TLB_MISS], 4);
+	assert_int_equal(count[LEDGER_COUNT_TLB_MISS_READ], 2);
+	assert_int_equal(count[LEDGER_COUNT_TLB_MISS_FETCH], 1);
+	assert_int_equal(count[LEDGER_COUNT_TLB_MISS_WRITE], 1);
+	assert_int_equal(count[LEDGER_COUNT_TLB_FLUSH_MAP], 1);
 	mmu_set_a20(fixture->cpu, false); /* no news */
 	assert_int_equal(fixture->flushes, flushes);
 	mmu_set_a20(fixture->cpu, true);

@@ -90,6 +90,20 @@ void engine_vcpu_detach(struct engine_vcpu *vcpu)
 	(void)vcpu;
 }
 
+bool engine_sample(struct engine *engine, unsigned milliseconds, uint64_t tsc_hz, struct error *error)
+{
+	(void)engine;
+	(void)milliseconds;
+	(void)tsc_hz;
+	return error_set(error, ERROR_HOST, "the host refused a timer for sampling");
+}
+
+const struct samples *engine_samples(const struct engine *engine)
+{
+	(void)engine;
+	return NULL;
+}
+
 uint64_t engine_memory_used(const struct engine *engine)
 {
 	(void)engine;

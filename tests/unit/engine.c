@@ -17,7 +17,9 @@
 
 #include "cpu/cpuid.h"
 #include "cpu/mmu.h"
+#include "ledger/samples.h"
 #include "memory/memory.h"
+#include "translate/block.h"
 
 #define RAM_SIZE (4u << 20)
 #define CODE 0x1000u
@@ -147,6 +149,8 @@ static void test_device_writes_overflow_the_queue(void **state)
 		put(&world, CODE + i * 8, code, sizeof code);
 	for (unsigned i = 0; i < 300; i++)
 		assert_int_equal(run_to_halt(&world, CODE + i * 8), 7);
+	assert_int_equal(world.cpu->ledger->count[LEDGER_COUNT_CACHE_FLUSH_DEVICE], 1);
+	assert_int_equal(world.cpu->ledger->count[LEDGER_COUNT_CODE_WRITE_DEVICE], CODE_QUEUE_SIZE);
 	end(&world);
 }
 
@@ -170,6 +174,7 @@ static void test_full_code_cache(void **state)
 	struct ledger_reading reading;
 	ledger_read(world.ledger, 0, &reading);
 	assert_true(reading.count[LEDGER_COUNT_CACHE_FLUSH] >= 2);
+	assert_int_equal(reading.count[LEDGER_COUNT_CACHE_FLUSH_FULL], reading.count[LEDGER_COUNT_CACHE_FLUSH]);
 	end(&world);
 }
 
@@ -188,6 +193,7 @@ static void test_more_modes_than_numbers(void **state)
 		world.cpu->gpr[CPU_RAX] = i;
 		assert_int_equal(run_to_halt(&world, CODE), i + 1);
 	}
+	assert_true(world.cpu->ledger->count[LEDGER_COUNT_CACHE_FLUSH_MODES] >= 9);
 	end(&world);
 }
 
@@ -283,6 +289,7 @@ static void test_regions_move(void **state)
 		memory_move_region(&world.memory, index, &second);
 		assert_int_equal(run_to_halt(&world, 0x400000), 22);
 	}
+	assert_int_equal(world.cpu->ledger->count[LEDGER_COUNT_CODE_MOVED], 5); /* the first move found none */
 	end(&world);
 }
 
@@ -308,13 +315,162 @@ static void test_a20(void **state)
 	end(&world);
 }
 
+struct findings {
+	unsigned code, mode_change, kind, other;
+};
+
+static struct findings look_at(const struct samples *samples, uint64_t first, unsigned size, unsigned kind)
+{
+	static struct sample read[SAMPLES_MAX];
+	struct findings found = {0};
+	uint64_t next = 0, lost = 0;
+	unsigned count = samples_read(samples, &next, read, SAMPLES_MAX, &lost);
+	for (unsigned i = 0; i < count; i++) {
+		const struct sample *sample = &read[i];
+		bool there = sample->address - first < size && sample->block - first < size;
+		if (there && sample->cpl == 0 && sample->bits == 32 && sample->what == SAMPLE_CODE)
+			found.code++;
+		else if (there && sample->what == SAMPLE_SWITCH)
+			found.mode_change++;
+		else if (there && sample->what == kind && sample->address == first)
+			found.kind++;
+		else
+			found.other++;
+	}
+	return found;
+}
+
+#define ENOUGH_SAMPLES 60
+
+/* Samples a loop at CODE, in rounds of 30 ms, until there are enough: a busy host gives it little time. */
+static struct findings profile_loop(const uint8_t *code, size_t size, unsigned kind)
+{
+	struct world world;
+	struct error error = {0};
+	pthread_t thread;
+	start(&world, NULL);
+	put(&world, CODE, code, size);
+	assert_null(engine_samples(world.engine));
+	assert_true(engine_sample(world.engine, 10000, world.ledger->tsc_hz, &error));
+	for (unsigned i = 0; i < 500 && (i == 0 || samples_now(engine_samples(world.engine)) < ENOUGH_SAMPLES); i++) {
+		assert_int_equal(pthread_create(&thread, NULL, ask_to_stop, world.cpu), 0);
+		assert_int_equal(engine_run(world.vcpu), ENGINE_STOPPED);
+		pthread_join(thread, NULL);
+		__atomic_and_fetch(&world.cpu->requests, ~(uint32_t)CPU_REQUEST_STOP, __ATOMIC_SEQ_CST);
+	}
+	struct findings found = look_at(engine_samples(world.engine), CODE, (unsigned)size, kind);
+	end(&world);
+	return found;
+}
+
+static void test_profile_of_code(void **state)
+{
+	(void)state;
+	static const uint8_t loop[] = {0x40, 0xeb, 0xfd}; /* inc eax; jmp back */
+	struct findings found = profile_loop(loop, sizeof loop, SAMPLE_WHAT_COUNT);
+	assert_true(found.code >= ENOUGH_SAMPLES / 2);
+	assert_true(found.code >= 9 * (found.mode_change + found.other));
+}
+
+/* An instruction in C: its own address, and its kind. */
+static void test_profile_of_c(void **state)
+{
+	(void)state;
+	static const uint8_t loop[] = {0x0f, 0xa2, 0xeb, 0xfc}; /* cpuid; jmp back */
+	struct findings found = profile_loop(loop, sizeof loop, SAMPLE_KIND + LEDGER_KIND_MODEL);
+	assert_true(found.kind >= 3);
+	assert_true(found.code < ENOUGH_SAMPLES);
+	assert_true(found.kind + found.mode_change + found.code >= 9 * found.other);
+}
+
+/* Without anybody who asks again, the timers stop. */
+static void test_profile_ends(void **state)
+{
+	(void)state;
+	static const uint8_t loop[] = {0xeb, 0xfe};
+	struct world world;
+	struct error error = {0};
+	pthread_t thread;
+	start(&world, NULL);
+	put(&world, CODE, loop, sizeof loop);
+	assert_true(engine_sample(world.engine, 1, world.ledger->tsc_hz, &error));
+	uint64_t seen = 0;
+	for (unsigned i = 0; i < 3; i++) {
+		seen = samples_now(engine_samples(world.engine));
+		assert_int_equal(pthread_create(&thread, NULL, ask_to_stop, world.cpu), 0);
+		assert_int_equal(engine_run(world.vcpu), ENGINE_STOPPED);
+		pthread_join(thread, NULL);
+		__atomic_and_fetch(&world.cpu->requests, ~(uint32_t)CPU_REQUEST_STOP, __ATOMIC_SEQ_CST);
+	}
+	assert_int_equal(samples_now(engine_samples(world.engine)), seen); /* none in the last 30 ms */
+	end(&world);
+}
+
+static bool samples_come(struct world *world)
+{
+	pthread_t thread;
+	uint64_t seen = samples_now(engine_samples(world->engine));
+	for (unsigned i = 0; i < 500 && samples_now(engine_samples(world->engine)) == seen; i++) {
+		assert_int_equal(pthread_create(&thread, NULL, ask_to_stop, world->cpu), 0);
+		assert_int_equal(engine_run(world->vcpu), ENGINE_STOPPED);
+		pthread_join(thread, NULL);
+		__atomic_and_fetch(&world->cpu->requests, ~(uint32_t)CPU_REQUEST_STOP, __ATOMIC_SEQ_CST);
+	}
+	return samples_now(engine_samples(world->engine)) != seen;
+}
+
+/* A sleeping thread is woken once by its timer, and sampled again when it runs. */
+static void test_profile_across_sleep(void **state)
+{
+	(void)state;
+	static const uint8_t loop[] = {0xeb, 0xfe};
+	struct world world;
+	struct error error = {0};
+	start(&world, NULL);
+	put(&world, CODE, loop, sizeof loop);
+	assert_true(engine_sample(world.engine, 60000, world.ledger->tsc_hz, &error));
+	assert_true(samples_come(&world));
+	(void)ledger_enter(world.cpu->ledger, LEDGER_IDLE);
+	while (!__atomic_load_n(&world.vcpu->profile_dozes, __ATOMIC_RELAXED))
+		(void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); /* the signal ends it */
+	assert_int_equal(nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL), 0);
+	(void)ledger_enter(world.cpu->ledger, LEDGER_EXIT);
+	assert_true(samples_come(&world));
+	end(&world);
+}
+
+/* A client may ask before the vCPU has a thread. */
+static void test_profile_before_the_thread(void **state)
+{
+	(void)state;
+	static const uint8_t loop[] = {0xeb, 0xfe};
+	struct world world;
+	struct error error = {0};
+	start(&world, NULL);
+	put(&world, CODE, loop, sizeof loop);
+	engine_vcpu_detach(world.vcpu);
+	assert_true(engine_sample(world.engine, 60000, world.ledger->tsc_hz, &error));
+	assert_true(engine_vcpu_attach(world.vcpu, &error));
+	assert_true(samples_come(&world));
+	end(&world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_device_writes_code), cmocka_unit_test(test_device_writes_overflow_the_queue),
-	    cmocka_unit_test(test_full_code_cache),    cmocka_unit_test(test_more_modes_than_numbers),
-	    cmocka_unit_test(test_loops_can_be_left),  cmocka_unit_test(test_without_bmi2),
-	    cmocka_unit_test(test_regions_move),       cmocka_unit_test(test_a20),
+	    cmocka_unit_test(test_device_writes_code),
+	    cmocka_unit_test(test_device_writes_overflow_the_queue),
+	    cmocka_unit_test(test_full_code_cache),
+	    cmocka_unit_test(test_more_modes_than_numbers),
+	    cmocka_unit_test(test_loops_can_be_left),
+	    cmocka_unit_test(test_without_bmi2),
+	    cmocka_unit_test(test_profile_of_code),
+	    cmocka_unit_test(test_profile_of_c),
+	    cmocka_unit_test(test_profile_ends),
+	    cmocka_unit_test(test_profile_across_sleep),
+	    cmocka_unit_test(test_profile_before_the_thread),
+	    cmocka_unit_test(test_regions_move),
+	    cmocka_unit_test(test_a20),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
