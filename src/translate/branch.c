@@ -38,10 +38,11 @@ static uint64_t linear_of(const struct translation *t, uint64_t rip)
 	return t->code_bytes == 8 ? rip : (uint32_t)(t->cs_base + rip);
 }
 
-static void align_field(struct assembler *as)
+/* Before a jump whose rel32 follows `opcode_bytes`: patching it is one atomic store when it lies within 8 bytes. */
+static void align_field(struct assembler *as, unsigned opcode_bytes)
 {
-	while (!as->full && ((uintptr_t)(as->next + 1) & 3) != 0)
-		asm_byte(as, 0x90); /* so that patching the rel32 is one atomic store */
+	while (!as->full && ((uintptr_t)(as->next + opcode_bytes) & 7) > 4)
+		asm_byte(as, 0x90);
 }
 
 static void emit_planned(struct translation *t, const struct link_plan *plan)
@@ -57,9 +58,40 @@ static void emit_planned(struct translation *t, const struct link_plan *plan)
 		asm_load32(&t->as, REG_INDEX, rm_frame(FRAME(cpu.run)));
 		link->event_field = asm_jrcxz(&t->as);
 	}
-	align_field(&t->as);
+	align_field(&t->as, 1);
 	link->field = asm_jump32(&t->as);
 	t->ended = true;
+}
+
+static bool leaves_page(const struct translation *t, uint64_t target)
+{
+	return align_down(linear_of(t, target), PAGE_SIZE) != align_down(t->block->linear, PAGE_SIZE);
+}
+
+/*
+ * A conditional branch as a way out of the middle of a block, which goes on where the branch is not taken. Forward it
+ * is one jump, linked itself. Backward it polls, behind a jump over all that.
+ */
+static void emit_side_link(struct translation *t, unsigned condition, uint64_t target)
+{
+	struct assembler *as = &t->as;
+	unsigned number = t->engine->link_count + t->link_count;
+	struct link_plan *link = &t->link[t->link_count++];
+	*link = (struct link_plan){.target = target, .guarded = leaves_page(t, target)};
+	if (target > t->rip) {
+		align_field(as, 2);
+		link->field = asm_jump_if32(as, condition);
+		return;
+	}
+	uint8_t *not_taken = asm_jump_if8(as, condition ^ 1);
+	asm_load32(as, REG_INDEX, rm_frame(FRAME(cpu.run)));
+	uint8_t *event = asm_jrcxz(as);
+	align_field(as, 1);
+	link->field = asm_jump32(as);
+	asm_patch8_here(as, event);
+	asm_mov_immediate(as, REG_INDEX, number);
+	asm_jump_to(as, t->engine->thunks.event);
+	asm_patch8_here(as, not_taken);
 }
 
 void emit_link(struct translation *t, uint64_t target)
@@ -70,8 +102,7 @@ void emit_link(struct translation *t, uint64_t target)
 		return;
 	}
 	leave_shadow(t);
-	bool leaves_page = align_down(linear_of(t, target), PAGE_SIZE) != align_down(t->block->linear, PAGE_SIZE);
-	emit_planned(t, &(struct link_plan){.target = target, .guarded = leaves_page});
+	emit_planned(t, &(struct link_plan){.target = target, .guarded = leaves_page(t, target)});
 }
 
 void emit_far_link(struct translation *t, uint64_t target, uint32_t cs_base)
@@ -258,8 +289,12 @@ static void two_links(struct translation *t, uint8_t *taken)
 
 void lower_jcc(struct translation *t)
 {
+	unsigned condition = t->insn.opcode & 15u;
 	flags_restore(t);
-	two_links(t, asm_jump_if8(&t->as, t->insn.opcode & 15u));
+	if (single(t) || t->clear_shadow || t->link_count == SIDE_LINKS || beyond_limit(t, branch_target(t)))
+		two_links(t, asm_jump_if8(&t->as, condition));
+	else
+		emit_side_link(t, condition, branch_target(t));
 }
 
 void lower_jcxz(struct translation *t)

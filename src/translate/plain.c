@@ -295,12 +295,56 @@ static bool writes_flags(const struct translation *t)
 	return flags != NULL && arithmetic(flags->modified | flags->set_0 | flags->set_1 | flags->undefined) != 0;
 }
 
-/* A spilled source in ModRM.rm can be read where it lies. */
+/* Does it do the same to 8 bytes of memory as to a register? XCHG and its kin would lock. */
+static bool works_on_slot(ZydisMnemonic mnemonic)
+{
+	switch (mnemonic) {
+	case ZYDIS_MNEMONIC_MOV:
+	case ZYDIS_MNEMONIC_ADD:
+	case ZYDIS_MNEMONIC_SUB:
+	case ZYDIS_MNEMONIC_AND:
+	case ZYDIS_MNEMONIC_OR:
+	case ZYDIS_MNEMONIC_XOR:
+	case ZYDIS_MNEMONIC_INC:
+	case ZYDIS_MNEMONIC_DEC:
+	case ZYDIS_MNEMONIC_NEG:
+	case ZYDIS_MNEMONIC_NOT:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* A spilled operand in ModRM.rm can be read where it lies, and written where all of it is. */
 static bool can_address_slot(const struct translation *t, const struct plan *plan)
 {
 	const struct general *rm = &plan->role[ROLE_RM];
-	return rm->present && rm->spilled && !rm->written && plan->memory == NULL && rm->bytes >= 4 &&
-	       t->row->kind != ROW_BIT && t->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY;
+	if (!rm->present || !rm->spilled || plan->memory != NULL || t->row->kind == ROW_BIT ||
+	    t->insn.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)
+		return false;
+	return rm->written ? rm->bytes == 8 && works_on_slot(t->insn.mnemonic) : rm->bytes >= 4;
+}
+
+/* Is the register's old value lost? Writes of 32 bits clear the upper half. */
+static bool is_overwritten(const struct translation *t, const struct plan *plan, const struct general *general)
+{
+	if (general->read || general->bytes < 4)
+		return false;
+	for (unsigned i = 0; i < ROLE_COUNT; i++) {
+		const struct general *other = &plan->role[i];
+		if (other != general && other->present && other->guest == general->guest)
+			return false;
+	}
+	switch (t->insn.mnemonic) {
+	case ZYDIS_MNEMONIC_MOV:
+	case ZYDIS_MNEMONIC_MOVZX:
+	case ZYDIS_MNEMONIC_MOVSX:
+	case ZYDIS_MNEMONIC_MOVSXD:
+	case ZYDIS_MNEMONIC_IMUL: /* with an immediate: the other forms read it */
+		return true;
+	default:
+		return false;
+	}
 }
 
 /* One guest register named twice is one host register too. */
@@ -347,7 +391,8 @@ static void assign_registers(struct translation *t, struct plan *plan)
 			flags_free_rax(t);
 			general->host = HOST_RAX;
 		}
-		asm_load(&t->as, general->host, register_slot(general->guest));
+		if (!is_overwritten(t, plan, general))
+			asm_load(&t->as, general->host, register_slot(general->guest));
 	}
 }
 

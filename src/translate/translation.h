@@ -37,6 +37,9 @@ struct link_plan {
 	bool guarded, far;
 };
 
+/* Conditional branches that a block goes on behind. More would make longer blocks of code that is rarely reached. */
+#define SIDE_LINKS 3
+
 #define MAX_STUBS (BLOCK_MAX_INSNS * 4 + 8)
 
 struct translation {
@@ -75,7 +78,7 @@ struct translation {
 	struct block_insn insns[BLOCK_MAX_INSNS];
 	struct slow_stub stub[MAX_STUBS];
 	unsigned stub_count;
-	struct link_plan link[4];
+	struct link_plan link[SIDE_LINKS + 2];
 	unsigned link_count;
 };
 
