@@ -49,6 +49,9 @@ struct chardev *chardev_open_stdio(int fd_in, int fd_out, const struct chardev_l
 struct chardev *chardev_open_file(const char *path, const struct chardev_loop *loop, struct error *error);
 struct chardev *chardev_open_socket(const char *path, const struct chardev_loop *loop, struct error *error);
 struct chardev *chardev_open_none(struct error *error);
+/* In front of another stream, which it takes over: output is taken at once, however slow the other is, and there is no
+ * input. On failure the other stays the caller's. */
+struct chardev *chardev_open_queue(struct chardev *behind, struct error *error);
 void chardev_close(struct chardev *chardev);
 
 /* Input flows from here on. A stream without a front drops its input. */

@@ -3,14 +3,17 @@
 
 #include <limits.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/engine_switches.h"
 #include "control/runtime.h"
 
 #define MEMORY_MINIMUM (UINT64_C(2) << 20)
 #define FD_MAXIMUM 1023
+#define RTC_FIXED "2026-01-01T00:00:00"
 
-static const char *const engines[] = {"auto", "translate", "kvm", NULL};
+static const char *const clocks[] = {"real", "deterministic", NULL};
 static const char *const displays[] = {"none", "terminal", NULL};
 static const char *const cpu_models[] = {"x86-64", "x86-64-v2", "x86-64-v3", "max", NULL};
 
@@ -47,8 +50,21 @@ const struct option guest_option_table[] = {
      .kind = OPTION_NUMBER, .maximum = 0xffff, FIELD(debug_exit)},
     {"debug-console", "FILE", NULL, "file for what firmware and guest write to ports 0xe9 and 0x402",
      .kind = OPTION_TEXT, FIELD(debug_console)},
-    {"engine", "ENGINE", "auto", "what runs guest code: auto, translate or kvm", .kind = OPTION_CHOICE,
-     .choices = engines, FIELD(engine)},
+    {"engine", "ENGINE[,no-PART...]", "auto",
+     "what runs guest code: auto, translate or kvm; then, with a comma before each, parts of the translating engine "
+     "that it shall do without:" ENGINE_SWITCH_LIST,
+     .kind = OPTION_TEXT, FIELD(engine)},
+    {"clock", "CLOCK", "real",
+     "real: the guest's time is the host's; deterministic: it counts the guest's instructions, and each run is the "
+     "same",
+     .kind = OPTION_CHOICE, .choices = clocks, FIELD(clock)},
+    {"rtc", "TIME", NULL,
+     "where the real-time clock starts, in UTC, such as 2026-01-31T23:59:59 (default: the host's time; " RTC_FIXED
+     " with --clock deterministic)",
+     .kind = OPTION_TEXT, FIELD(rtc)},
+    {"trace-events", "FILE[,exceptions]", NULL,
+     "with --clock deterministic: file for the guest's events and hashes of its state at each", .kind = OPTION_TEXT,
+     FIELD(trace_events)},
     {"verbose", NULL, NULL, "say on stderr what was decided and why", .kind = OPTION_FLAG, FIELD(verbose)},
     {"name-free", NULL, NULL, "", .kind = OPTION_FLAG, .hidden = true, FIELD(name_free)},
     {"ready-fd", "FD", NULL, "", .kind = OPTION_NUMBER, .hidden = true, .maximum = FD_MAXIMUM, FIELD(ready_fd)},
@@ -168,6 +184,22 @@ static bool images_check(const struct guest_options *options, struct error *erro
 	return true;
 }
 
+bool guest_engine_read(const char *text, struct guest_engine *engine, struct error *error)
+{
+	static const char *const names[GUEST_ENGINE_KINDS] = {
+	    [GUEST_ENGINE_AUTO] = "auto", [GUEST_ENGINE_TRANSLATE] = "translate", [GUEST_ENGINE_KVM] = "kvm"};
+	size_t length = strcspn(text, ",");
+	unsigned kind = 0;
+	while (kind < GUEST_ENGINE_KINDS && (strlen(names[kind]) != length || memcmp(names[kind], text, length) != 0))
+		kind++;
+	*engine = (struct guest_engine){.kind = (enum guest_engine_kind)kind};
+	if (kind == GUEST_ENGINE_KINDS)
+		return error_set(error, ERROR_INPUT, "--engine '%.64s': give one of auto, translate, kvm", text);
+	if (kind == GUEST_ENGINE_KVM)
+		return error_set(error, ERROR_INPUT, "the KVM engine is not built yet; use --engine translate");
+	return text[length] == '\0' || engine_switches_read("--engine", text + length + 1, &engine->off, error);
+}
+
 static bool boot_device_read(const char *name, size_t length, enum guest_boot *device)
 {
 	static const char *const names[GUEST_BOOT_KINDS] = {
@@ -203,6 +235,63 @@ bool guest_boot_read(const char *text, struct guest_boot_order *order, struct er
 	}
 }
 
+bool guest_options_deterministic(const struct guest_options *options)
+{
+	return strcmp(options->clock, "deterministic") == 0;
+}
+
+/* The RTC has two digits and a century. */
+bool guest_rtc_read(const struct guest_options *options, bool *given, int64_t *seconds, struct error *error)
+{
+	const char *text = options->rtc;
+	struct tm tm = {0}, copy;
+	if (text == NULL && guest_options_deterministic(options))
+		text = RTC_FIXED;
+	*given = text != NULL;
+	*seconds = 0;
+	if (text == NULL)
+		return true;
+	const char *end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+	copy = tm;
+	*seconds = timegm(&copy);
+	bool real = end != NULL && *end == '\0' && copy.tm_mday == tm.tm_mday && copy.tm_sec == tm.tm_sec;
+	return (real && tm.tm_year >= 70 && tm.tm_year < 200) ||
+	       error_set(error, ERROR_INPUT, "--rtc '%.64s': give a time from 1970 to 2099 such as " RTC_FIXED, text);
+}
+
+struct guest_trace guest_trace_read(const char *text)
+{
+	static const char suffix[] = ",exceptions";
+	struct guest_trace trace = {.path = text, .length = strlen(text)};
+	size_t suffix_length = strlen(suffix);
+	if (trace.length >= suffix_length && strcmp(text + trace.length - suffix_length, suffix) == 0) {
+		trace.length -= suffix_length;
+		trace.exceptions = true;
+	}
+	return trace;
+}
+
+/* Each run the same: nothing may come from outside. */
+static bool clock_check(const struct guest_options *options, struct error *error)
+{
+	bool given;
+	int64_t seconds;
+	if (!guest_rtc_read(options, &given, &seconds, error))
+		return false;
+	if (guest_options_deterministic(options) && guest_options_show_screen(options))
+		return error_set(error, ERROR_INPUT,
+				 "--clock deterministic takes no input, so there is no --display terminal");
+	if (options->trace_events == NULL)
+		return true;
+	if (!guest_options_deterministic(options))
+		return error_set(error, ERROR_INPUT, "--trace-events needs --clock deterministic");
+	struct guest_trace trace = guest_trace_read(options->trace_events);
+	if (trace.length == 0 || trace.length >= PATH_MAX)
+		return error_set(error, ERROR_INPUT, "--trace-events '%.64s': give the name of a file",
+				 options->trace_events);
+	return true;
+}
+
 /* What only a kernel or only firmware looks at. */
 static bool start_check(const struct guest_options *options, struct error *error)
 {
@@ -234,8 +323,9 @@ bool guest_options_check(const struct guest_options *options, struct error *erro
 	if (options->cpus != 1)
 		return error_set(error, ERROR_INPUT, "--cpus %llu: this version runs one virtual processor, give 1",
 				 (unsigned long long)options->cpus);
-	if (strcmp(options->engine, "kvm") == 0)
-		return error_set(error, ERROR_INPUT, "the KVM engine is not built yet; use --engine translate");
-	return start_check(options, error) && images_check(options, error) && memory_check(options->memory, error) &&
-	       serial_check(options, error);
+	struct guest_engine engine;
+	if (!guest_engine_read(options->engine, &engine, error))
+		return false;
+	return clock_check(options, error) && start_check(options, error) && images_check(options, error) &&
+	       memory_check(options->memory, error) && serial_check(options, error);
 }

@@ -26,6 +26,21 @@ struct guest_image {
 	bool read_only;
 };
 
+/* --engine, taken apart. */
+enum guest_engine_kind { GUEST_ENGINE_AUTO, GUEST_ENGINE_TRANSLATE, GUEST_ENGINE_KVM, GUEST_ENGINE_KINDS };
+
+struct guest_engine {
+	enum guest_engine_kind kind;
+	uint32_t off; /* enum engine_switch */
+};
+
+/* --trace-events, taken apart. The path is `length` bytes at `path`. */
+struct guest_trace {
+	const char *path;
+	size_t length;
+	bool exceptions;
+};
+
 struct guest_options {
 	const char *name;
 	uint64_t memory;
@@ -45,6 +60,9 @@ struct guest_options {
 	const char *debug_console; /* NULL: none */
 	uint64_t debug_exit;	   /* OPTION_UNSET: none */
 	const char *engine;
+	const char *clock;
+	const char *rtc;	  /* NULL: the host's time, or a fixed one */
+	const char *trace_events; /* NULL: none */
 	const char *cpu;
 	bool verbose;
 	/* Between nfold and nfold-vm only. */
@@ -60,6 +78,11 @@ extern const struct option guest_option_table[];
 bool guest_options_check(const struct guest_options *options, struct error *error);
 
 struct guest_image guest_image_read(const char *text);
+bool guest_engine_read(const char *text, struct guest_engine *engine, struct error *error);
+struct guest_trace guest_trace_read(const char *text);
+bool guest_options_deterministic(const struct guest_options *options);
+/* When the real-time clock starts: seconds since 1970. *given is false where the host's time is meant. */
+bool guest_rtc_read(const struct guest_options *options, bool *given, int64_t *seconds, struct error *error);
 bool guest_boot_read(const char *text, struct guest_boot_order *order, struct error *error);
 
 /* What the serial port is connected to: the terminal, unless it shows the screen. */

@@ -256,7 +256,7 @@ static void print_wrapped(FILE *to, int column, const char *text)
 void options_print(const struct option *table, FILE *to)
 {
 	for (const struct option *option = table; option->name != NULL; option++) {
-		char help[400];
+		char help[600];
 		if (option->hidden)
 			continue;
 		int column = fprintf(to, "  --%s", option->name);

@@ -197,6 +197,8 @@ struct cpu_pending {
 
 #define CPU_XSAVE_SIZE 4096 /* at least what the host's XSAVE of the components we use needs */
 
+enum cpu_event { CPU_EVENT_INTERRUPT, CPU_EVENT_NMI, CPU_EVENT_EXCEPTION };
+
 /* What the presented CPUID promises; made once per machine by cpu_model_init (cpu/cpuid.h). */
 struct cpu_model;
 
@@ -265,6 +267,9 @@ struct cpu {
 	 */
 	void (*code_write)(void *opaque, uint64_t gpa, uint64_t size);
 	void *engine_opaque;
+	/* NULL, or told of each interrupt and exception before it is delivered, with the vector state parked. */
+	void (*event_watcher)(void *opaque, enum cpu_event event, const struct cpu *cpu, uint8_t vector);
+	void *event_watcher_opaque;
 
 	/* While !fpu_live: standard format. All of x87, SSE and AVX data is valid there whatever XSTATE_BV says;
 	 * who changes a component sets its bit (cpu/fpu.h). */

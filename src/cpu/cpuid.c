@@ -512,6 +512,13 @@ static const char *vendor_of(const struct cpu_host *host)
 	return "GenuineIntel";
 }
 
+void cpu_host_hide_random(struct cpu_host *host)
+{
+	static const enum cpu_feature hidden[] = {CPU_FEATURE_RDRAND, CPU_FEATURE_RDSEED};
+	for (size_t i = 0; i < sizeof hidden / sizeof hidden[0]; i++)
+		host->word[features[hidden[i]].word] &= ~BIT32(features[hidden[i]].bit);
+}
+
 bool cpu_model_build(struct cpu_model *model, const char *name, unsigned vcpu_count, uint64_t tsc_hz,
 		     const struct cpu_host *host, struct error *error)
 {

@@ -92,6 +92,8 @@ struct cpu_model {
 };
 
 void cpu_host_read(struct cpu_host *host);
+/* Takes away what gives other values in each run: RDRAND and RDSEED. */
+void cpu_host_hide_random(struct cpu_host *host);
 
 /* As cpu_model_init() for a host already read. */
 bool cpu_model_build(struct cpu_model *model, const char *name, unsigned vcpu_count, uint64_t tsc_hz,

@@ -52,12 +52,21 @@ static uint64_t event_flags(const struct cpu *cpu, uint8_t vector, enum event_ki
 	return flags | FLAG_RF;
 }
 
+static void event_tell(struct cpu *cpu, enum cpu_event event, uint8_t vector)
+{
+	if (cpu->event_watcher == NULL)
+		return;
+	cpu_fpu_park(cpu);
+	cpu->event_watcher(cpu->event_watcher_opaque, event, cpu, vector);
+}
+
 /* Registers that change when an exception is recognised, before its delivery. */
 static void event_recognise(struct cpu *cpu, const struct gate_event *event, enum event_kind kind)
 {
 	if (kind != EVENT_EXCEPTION)
 		return;
 	ledger_count(cpu->ledger, LEDGER_COUNT_EXCEPTION);
+	event_tell(cpu, CPU_EVENT_EXCEPTION, event->vector);
 	if (event->vector == VECTOR_PF) {
 		ledger_count(cpu->ledger, LEDGER_COUNT_PAGE_FAULT);
 		if ((event->error_code & PF_PRESENT) != 0)
@@ -175,6 +184,7 @@ void cpu_deliver_pending(struct cpu *cpu)
 void cpu_interrupt(struct cpu *cpu, uint8_t vector)
 {
 	ledger_count(cpu->ledger, LEDGER_COUNT_INTERRUPT);
+	event_tell(cpu, CPU_EVENT_INTERRUPT, vector);
 	struct gate_event event = {.vector = vector, .rip = cpu->rip, .flags = cpu_rflags(cpu)};
 	cpu->halted = false;
 	event_deliver(cpu, &event, EVENT_EXTERNAL);
@@ -183,6 +193,7 @@ void cpu_interrupt(struct cpu *cpu, uint8_t vector)
 void cpu_nmi(struct cpu *cpu)
 {
 	ledger_count(cpu->ledger, LEDGER_COUNT_NMI);
+	event_tell(cpu, CPU_EVENT_NMI, VECTOR_NMI);
 	struct gate_event event = {.vector = VECTOR_NMI, .rip = cpu->rip, .flags = cpu_rflags(cpu)};
 	cpu->halted = false;
 	cpu->nmi_blocked = true;

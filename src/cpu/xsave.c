@@ -104,11 +104,32 @@ enum cpu_next cpu_op_fxrstor(struct cpu *cpu, const struct cpu_insn *insn)
 
 /* ---- XSAVE, XSAVEOPT, XSAVEC ---- */
 
+static bool is_zero(const uint8_t *bytes, unsigned size)
+{
+	for (unsigned i = 0; i < size; i += 8)
+		if (load_le(bytes + i, 8) != 0)
+			return false;
+	return true;
+}
+
+/* Which components hold other than their initial values, by these: what the host's XSTATE_BV says may depend on when
+ * the host last switched threads. */
+static uint64_t components_changed(const struct cpu *cpu)
+{
+	const uint8_t *image = cpu->xsave;
+	bool x87 = load_le(image + XSAVE_FCW, 2) != 0x37f || load_le(image + XSAVE_FSW, 2) != 0 ||
+		   image[XSAVE_FTW] != 0 || !is_zero(image + XSAVE_ST, XSAVE_XMM - XSAVE_ST);
+	bool sse = !is_zero(image + XSAVE_XMM, 256), avx = !is_zero(image + XSAVE_AVX, 256);
+	return (x87 ? XSTATE_X87 : 0) | (sse ? XSTATE_SSE : 0) | (avx ? XSTATE_AVX : 0);
+}
+
 /* Which components hold other than their initial values, as far as the host tells. */
 static uint64_t components_in_use(const struct cpu *cpu)
 {
 	if (cpu->host_xstate == 0)
 		return XSTATE_X87 | XSTATE_SSE;
+	if (cpu->clock != NULL && cpu->clock->mode == CLOCK_COUNTED)
+		return components_changed(cpu) & cpu->host_xstate;
 	return load_le(cpu->xsave + XSAVE_BV, 8) & XSTATE_ALL;
 }
 
@@ -218,14 +239,6 @@ struct restore {
 	bool compact;
 	uint8_t image[AREA_SIZE];
 };
-
-static bool is_zero(const uint8_t *bytes, unsigned size)
-{
-	for (unsigned i = 0; i < size; i += 8)
-		if (load_le(bytes + i, 8) != 0)
-			return false;
-	return true;
-}
 
 /* SDM volume 2, XRSTOR: what makes a header invalid. */
 static bool header_is_valid(const struct cpu *cpu, const uint8_t *header)

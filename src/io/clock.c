@@ -71,7 +71,7 @@ void clock_init(struct clock *clock, enum clock_mode mode)
 	memset(clock, 0, sizeof *clock);
 	clock->mode = mode;
 	clock->tsc_hz = CLOCK_SECOND;
-	if (mode == CLOCK_MANUAL)
+	if (mode != CLOCK_REAL)
 		return;
 	clock->tsc_hz = host_tsc_hz();
 	clock->tsc_host_origin = host_tsc();
@@ -79,15 +79,15 @@ void clock_init(struct clock *clock, enum clock_mode mode)
 
 uint64_t clock_tsc(struct clock *clock)
 {
-	if (clock->mode == CLOCK_MANUAL)
-		return clock_scale(clock->now, clock->tsc_hz, CLOCK_SECOND);
+	if (clock->mode != CLOCK_REAL)
+		return clock_scale(clock_now(clock), clock->tsc_hz, CLOCK_SECOND);
 	return clock->paused ? clock->tsc_paused : host_tsc() - clock->tsc_host_origin;
 }
 
 uint64_t clock_now(struct clock *clock)
 {
-	if (clock->mode == CLOCK_MANUAL)
-		return clock->now;
+	if (clock->mode != CLOCK_REAL)
+		return clock->count == NULL ? clock->now : clock->now + clock->count(clock->count_opaque);
 	return clock_scale(clock_tsc(clock), CLOCK_SECOND, clock->tsc_hz);
 }
 
@@ -99,6 +99,30 @@ uint64_t clock_tsc_offset(struct clock *clock)
 uint64_t clock_tsc_to_ns(const struct clock *clock, uint64_t tsc)
 {
 	return clock_scale_up(tsc, CLOCK_SECOND, clock->tsc_hz);
+}
+
+bool clock_skip(struct clock *clock)
+{
+	assert(clock->mode == CLOCK_COUNTED);
+	if (clock->timers == NULL)
+		return false;
+	uint64_t now = clock_now(clock);
+	if (clock->timers->deadline > now)
+		clock->now += clock->timers->deadline - now;
+	return true;
+}
+
+void clock_charge(struct clock *clock, uint64_t nanoseconds)
+{
+	assert(clock->mode == CLOCK_COUNTED);
+	clock->now += nanoseconds;
+}
+
+uint64_t clock_count_at(const struct clock *clock, uint64_t time)
+{
+	if (time == CLOCK_NEVER)
+		return CLOCK_NEVER;
+	return time > clock->now ? time - clock->now : 0;
 }
 
 void clock_pause(struct clock *clock)

@@ -5,7 +5,9 @@
  * All timer devices read this clock and no other. Time is in nanoseconds since the machine was made. While
  * the machine is paused the clock stands still. In mode CLOCK_REAL it follows the host's TSC less the time
  * paused, scaled by a frequency measured once against the host's unslewed clock, so that all the guest's clocks agree
- * with each other for ever; in mode CLOCK_MANUAL (unit tests, deterministic runs) it moves only by clock_advance().
+ * with each other for ever; in mode CLOCK_MANUAL (unit tests) it moves only by clock_advance(). In mode CLOCK_COUNTED
+ * it is a count that the owner keeps, one nanosecond each (instructions of the only vCPU), and what clock_skip() and
+ * clock_charge() added: the same in each run.
  *
  * The guest's TSC is the same clock in other units; a vCPU adds its own offset (IA32_TSC_ADJUST and writes to
  * IA32_TSC). In CLOCK_REAL the engine may read the host's TSC directly with the offset that clock_tsc_offset()
@@ -21,7 +23,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum clock_mode { CLOCK_REAL, CLOCK_MANUAL };
+enum clock_mode { CLOCK_REAL, CLOCK_MANUAL, CLOCK_COUNTED };
 
 struct clock;
 
@@ -37,11 +39,13 @@ struct clock_timer {
 struct clock {
 	enum clock_mode mode;
 	bool paused;
-	uint64_t now;		  /* CLOCK_MANUAL: the time */
+	uint64_t now;		  /* CLOCK_MANUAL: the time; CLOCK_COUNTED: what was skipped */
 	uint64_t tsc_paused;	  /* CLOCK_REAL: the guest TSC, frozen while paused */
 	uint64_t tsc_hz;	  /* frequency of the guest's and the host's TSC */
 	uint64_t tsc_host_origin; /* host TSC at virtual time 0, moved by pauses */
 	struct clock_timer *timers;
+	uint64_t (*count)(void *opaque); /* CLOCK_COUNTED; NULL: 0 */
+	void *count_opaque;
 	void (*rearm)(void *opaque, uint64_t deadline); /* UINT64_MAX: nothing armed */
 	void *rearm_opaque;
 };
@@ -49,10 +53,16 @@ struct clock {
 #define CLOCK_NEVER UINT64_MAX
 #define CLOCK_SECOND UINT64_C(1000000000)
 
-/* Measures the host's TSC frequency once (some milliseconds) in CLOCK_REAL; 1 GHz in CLOCK_MANUAL. */
+/* Measures the host's TSC frequency once (some milliseconds) in CLOCK_REAL; 1 GHz in the other modes. */
 void clock_init(struct clock *clock, enum clock_mode mode);
 uint64_t clock_now(struct clock *clock);
 void clock_advance(struct clock *clock, uint64_t nanoseconds); /* CLOCK_MANUAL: moves and fires in order */
+/* CLOCK_COUNTED, nothing runs until a timer fires: moves to the first deadline. False: no timer is armed. */
+bool clock_skip(struct clock *clock);
+/* CLOCK_COUNTED: lets time pass that the count does not tell of. The owner asks clock_count_at() anew. */
+void clock_charge(struct clock *clock, uint64_t nanoseconds);
+/* CLOCK_COUNTED: the count at which the clock will show the time. */
+uint64_t clock_count_at(const struct clock *clock, uint64_t time);
 void clock_pause(struct clock *clock);
 void clock_resume(struct clock *clock);
 

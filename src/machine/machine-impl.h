@@ -17,6 +17,7 @@
 #include "machine/machine.h"
 #include "machine/media.h"
 #include "machine/pc.h"
+#include "machine/trace.h"
 #include "machine/vcpu.h"
 
 enum machine_request {
@@ -57,10 +58,11 @@ struct machine {
 	unsigned module_count;
 	struct boot_state boot;
 
-	uint32_t requests; /* atomic */
-	bool pause_wanted; /* atomic */
-	uint32_t state;	   /* enum machine_state, atomic */
-	bool looping;	   /* loop_thread is valid; atomic */
+	uint32_t requests;   /* atomic */
+	bool pause_wanted;   /* atomic */
+	uint32_t state;	     /* enum machine_state, atomic */
+	struct trace *trace; /* or NULL */
+	bool looping;	     /* loop_thread is valid; atomic */
 	pthread_t loop_thread;
 	enum machine_end end;
 	int debug_exit_code;
@@ -78,6 +80,8 @@ void machine_guest_debug_exit(void *opaque, uint32_t value);
 void machine_vcpu_shut_down(void *opaque);
 void machine_vcpu_failed(void *opaque, const char *why);
 void machine_on_timer(void *opaque, int fd, uint32_t events);
+void machine_lock_counted(void *opaque);
+bool machine_counted(void *opaque, bool halted);
 void machine_rearm(void *opaque, uint64_t deadline);
 
 #endif

@@ -7,12 +7,19 @@
 #include "cpu/mmu.h"
 #include "machine/machine-impl.h"
 
+/* About what an access to a device on the ISA bus takes. */
+#define DEVICE_ACCESS_NS 1000
+
 /* ---- the virtual clock's deadline on the loop's timer; all with the device lock held ---- */
 
 static void arm(struct machine *machine, uint64_t deadline)
 {
 	uint64_t now = clock_now(&machine->clock);
 	machine->armed = deadline;
+	if (machine->config.deterministic) {
+		engine_run_until(machine->vcpu[0].engine, clock_count_at(&machine->clock, deadline));
+		return;
+	}
 	loop_set_timer(&machine->loop, deadline == CLOCK_NEVER ? LOOP_NEVER : deadline > now ? deadline - now : 0);
 }
 
@@ -20,8 +27,38 @@ static void arm(struct machine *machine, uint64_t deadline)
 void machine_rearm(void *opaque, uint64_t deadline)
 {
 	struct machine *machine = opaque;
-	if (!machine->clock.paused && deadline < machine->armed)
+	bool moved = machine->config.deterministic || (!machine->clock.paused && deadline < machine->armed);
+	if (moved && machine->vcpu_count > 0)
 		arm(machine, deadline);
+}
+
+/*
+ * The device lock as a deterministic machine's vCPU takes it. Each access costs time, as on a PC: a loop that asks a
+ * device until it is ready would otherwise run a thousand times for each time it runs there.
+ */
+void machine_lock_counted(void *opaque)
+{
+	struct machine *machine = opaque;
+	(void)pthread_mutex_lock(&machine->device_mutex);
+	clock_charge(&machine->clock, DEVICE_ACCESS_NS);
+	arm(machine, machine->armed);
+}
+
+/* Of a deterministic machine: timers fire here, on the vCPU's thread, and nowhere else while it runs. */
+bool machine_counted(void *opaque, bool halted)
+{
+	struct machine *machine = opaque;
+	struct clock *clock = &machine->clock;
+	cpu_fpu_park(machine->vcpu[0].cpu);
+	(void)pthread_mutex_lock(&machine->device_mutex);
+	bool good = !clock->paused && (!halted || clock_skip(clock));
+	if (good) {
+		arm(machine, clock_run(clock));
+		if (machine->trace != NULL)
+			trace_timers(machine->trace);
+	}
+	(void)pthread_mutex_unlock(&machine->device_mutex);
+	return good;
 }
 
 void machine_on_timer(void *opaque, int fd, uint32_t events)
@@ -161,11 +198,17 @@ static void reset(struct machine *machine)
 		start_vcpus(machine);
 }
 
+/* A device changes outside of any vCPU's instruction: only while nobody counts them. */
 static void press_power_button(struct machine *machine)
 {
+	bool stop = machine->config.deterministic && machine_state(machine) == MACHINE_RUNNING;
+	if (stop)
+		stop_vcpus(machine);
 	(void)pthread_mutex_lock(&machine->device_mutex);
 	pc_power_button(machine->pc);
 	(void)pthread_mutex_unlock(&machine->device_mutex);
+	if (stop)
+		start_vcpus(machine);
 }
 
 static void serve_pause_state(struct machine *machine)

@@ -53,6 +53,8 @@ static bool check_config(const struct machine_config *config, struct error *erro
 		return error_set(error, ERROR_INPUT,
 				 "the guest's %llu MiB of memory are more than this host has (%llu MiB)",
 				 (unsigned long long)(size >> 20), (unsigned long long)(host >> 20));
+	if (config->deterministic && config->cpus != 1)
+		return error_set(error, ERROR_INPUT, "a deterministic guest has one processor");
 	if (config->cpus < 1 || config->cpus > LEDGER_MAX_VCPUS)
 		return error_set(error, ERROR_INPUT, "a guest can have 1 to %d processors", LEDGER_MAX_VCPUS);
 	if (config->module_count > BOOT_MAX_MODULES)
@@ -180,6 +182,17 @@ static void unwatch_serial(void *opaque, int fd)
 	loop_unwatch(&machine->loop, fd);
 }
 
+/* A deterministic guest does not see how fast its output is read. */
+static bool hide_pace(const struct machine *machine, struct chardev **stream, struct error *error)
+{
+	if (!machine->config.deterministic || *stream == NULL)
+		return *stream != NULL;
+	struct chardev *queue = chardev_open_queue(*stream, error);
+	if (queue != NULL)
+		*stream = queue;
+	return queue != NULL;
+}
+
 static bool open_serial(struct machine *machine, struct error *error)
 {
 	const struct machine_config *config = &machine->config;
@@ -198,12 +211,12 @@ static bool open_serial(struct machine *machine, struct error *error)
 		machine->serial = chardev_open_none(error);
 		break;
 	}
-	if (machine->serial != NULL)
+	if (hide_pace(machine, &machine->serial, error))
 		machine->no_serial = chardev_open_none(error);
 	if (machine->no_serial == NULL || config->debug_console == NULL)
 		return machine->no_serial != NULL;
 	machine->debug_console = chardev_open_file(config->debug_console, &loop, error);
-	return machine->debug_console != NULL;
+	return hide_pace(machine, &machine->debug_console, error);
 }
 
 /* ---- processors and board ---- */
@@ -219,6 +232,7 @@ static bool create_vcpu(struct machine *machine, unsigned index, struct error *e
 			      .lock = lock,
 			      .shut_down = machine_vcpu_shut_down,
 			      .failed = machine_vcpu_failed,
+			      .counted = machine->config.deterministic ? machine_counted : NULL,
 			      .opaque = machine};
 	vcpu->engine = engine_vcpu_create(machine->engine, index, error);
 	if (vcpu->engine == NULL)
@@ -233,7 +247,7 @@ static bool create_vcpu(struct machine *machine, unsigned index, struct error *e
 	cpu->mmio = &machine->vcpu_mmio[index];
 	cpu->ledger = &machine->ledger->vcpu[index];
 	cpu->clock = &machine->clock;
-	cpu->device_lock = lock.lock;
+	cpu->device_lock = machine->config.deterministic ? machine_lock_counted : lock.lock;
 	cpu->device_unlock = lock.unlock;
 	cpu->device_lock_opaque = lock.opaque;
 	return true;
@@ -241,7 +255,8 @@ static bool create_vcpu(struct machine *machine, unsigned index, struct error *e
 
 static bool create_engine(struct machine *machine, struct error *error)
 {
-	const struct engine_options options = {.code_cache_bytes = 0};
+	const struct engine_options options = {.off = machine->config.engine_off,
+					       .counted = machine->config.deterministic};
 	machine->engine = engine_create(&machine->memory, &machine->model, &options, error);
 	for (unsigned i = 0; machine->engine != NULL && i < machine->config.cpus; i++)
 		if (!create_vcpu(machine, i, error))
@@ -281,6 +296,8 @@ static bool create_board(struct machine *machine, struct error *error)
 				   .vga_rom = machine->vga_rom.bytes != NULL ? &machine->vga_rom : NULL,
 				   .firmware = machine->config.kernel == NULL,
 				   .debug_exit_port = machine->config.debug_exit_port,
+				   .rtc_given = machine->config.rtc_given,
+				   .rtc_seconds = machine->config.rtc_seconds,
 				   .power_off = machine_guest_power_off,
 				   .reset = machine_guest_reset,
 				   .a20 = machine_guest_a20,
@@ -304,11 +321,41 @@ static bool create_board(struct machine *machine, struct error *error)
 
 static bool create_clock(struct machine *machine)
 {
-	clock_init(&machine->clock, CLOCK_REAL);
+	clock_init(&machine->clock, machine->config.deterministic ? CLOCK_COUNTED : CLOCK_REAL);
 	clock_pause(&machine->clock); /* until the guest runs */
 	machine->clock.rearm = machine_rearm;
 	machine->clock.rearm_opaque = machine;
 	return true;
+}
+
+static bool create_model(struct machine *machine, struct error *error)
+{
+	const struct machine_config *config = &machine->config;
+	struct cpu_host host;
+	cpu_host_read(&host);
+	if (config->deterministic)
+		cpu_host_hide_random(&host);
+	return cpu_model_build(&machine->model, config->cpu_model, config->cpus, machine->clock.tsc_hz, &host, error);
+}
+
+static uint64_t count_of_vcpu(void *opaque)
+{
+	const struct machine *machine = opaque;
+	return engine_executed(machine->vcpu[0].engine);
+}
+
+static bool create_counting(struct machine *machine, struct error *error)
+{
+	const struct machine_config *config = &machine->config;
+	if (!config->deterministic)
+		return true;
+	machine->clock.count = count_of_vcpu;
+	machine->clock.count_opaque = machine;
+	if (config->trace_path == NULL)
+		return true;
+	machine->trace =
+	    trace_open(config->trace_path, config->trace_exceptions, machine->vcpu[0].cpu, &machine->clock, error);
+	return machine->trace != NULL;
 }
 
 /* Files are opened and checked first: whatever is wrong with them, nothing has been made or overwritten yet. */
@@ -317,10 +364,9 @@ static bool create_parts(struct machine *machine, struct error *error)
 	const struct machine_config *config = &machine->config;
 	return open_images(machine, error) && open_firmware(machine, error) &&
 	       media_open(&machine->media, config, error) && create_memory(machine, error) &&
-	       machine_load(machine, error) && create_clock(machine) &&
-	       cpu_model_init(&machine->model, config->cpu_model, config->cpus, machine->clock.tsc_hz, error) &&
+	       machine_load(machine, error) && create_clock(machine) && create_model(machine, error) &&
 	       (machine->ledger = ledger_create(config->cpus, &machine->ledger_fd, error)) != NULL &&
-	       create_engine(machine, error) &&
+	       create_engine(machine, error) && create_counting(machine, error) &&
 	       loop_init(&machine->loop, &machine->device_mutex, machine_on_timer, machine, error) &&
 	       open_serial(machine, error) && create_board(machine, error);
 }
@@ -355,6 +401,7 @@ void machine_destroy(struct machine *machine)
 {
 	if (machine == NULL)
 		return;
+	trace_close(machine->trace);
 	pc_destroy(machine->pc);
 	chardev_close(machine->debug_console);
 	chardev_close(machine->no_serial);

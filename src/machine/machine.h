@@ -37,6 +37,7 @@ struct machine_config {
 	uint64_t memory_size; /* bytes */
 	unsigned cpus;
 	const char *cpu_model; /* x86-64, x86-64-v2, x86-64-v3, max */
+	uint32_t engine_off;   /* enum engine_switch: parts of the engine that are not used */
 	const char *kernel;    /* bzImage or Multiboot 1 ELF, entered without firmware; NULL: firmware boots */
 	const char *initrd;
 	const char *append;
@@ -60,6 +61,13 @@ struct machine_config {
 
 	enum machine_serial serial;
 	const char *serial_path;
+	/* The clock counts instructions, input is not taken, and nothing comes from the host's clocks: each run is the
+	 * same. One processor only. */
+	bool deterministic;
+	bool rtc_given;
+	int64_t rtc_seconds;	/* since 1970: where the RTC starts, else at the host's time */
+	const char *trace_path; /* a file for the guest's events (trace.h), or NULL; of deterministic runs only */
+	bool trace_exceptions;	/* a line for each of them too */
 	int serial_fd_in, serial_fd_out; /* SERIAL_STDIO */
 	bool no_reboot;
 	int debug_exit_port; /* -1: none */

@@ -170,6 +170,8 @@ static bool wire_timers(struct pc *pc, struct error *error)
 	const struct irq_line timer_irq = isa_line(pc, TIMER_IRQ);
 	struct timespec now;
 	(void)clock_gettime(CLOCK_REALTIME, &now);
+	if (pc->config.rtc_given)
+		now = (struct timespec){.tv_sec = pc->config.rtc_seconds};
 	const struct rtc_config rtc = {.clock = pc->config.clock,
 				       .irq = isa_line(pc, LAYOUT_RTC_IRQ),
 				       .unix_seconds = now.tv_sec,

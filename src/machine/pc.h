@@ -63,6 +63,8 @@ struct pc_config {
 	struct firmware_config firmware_config;
 	bool firmware;	     /* a PC BIOS runs first; otherwise pc_reset() does its part */
 	int debug_exit_port; /* -1: none */
+	bool rtc_given;
+	int64_t rtc_seconds; /* since 1970: where the RTC starts, else at the host's time */
 
 	/* What the guest can do to its machine. Called with the device lock held. */
 	void (*power_off)(void *opaque);

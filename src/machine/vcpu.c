@@ -154,14 +154,24 @@ static bool stop_point(struct vcpu *vcpu)
 	return true;
 }
 
+/* Time that is counted does not pass in a halt: it goes on to where something happens. */
+static void halt(struct vcpu *vcpu)
+{
+	bool counts = vcpu->counted != NULL && !cpu_has_wake_event(vcpu->cpu);
+	if (!counts || !vcpu->counted(vcpu->opaque, true))
+		wait_in_halt(vcpu, true);
+}
+
 static void run_guest(struct vcpu *vcpu)
 {
 	while (stop_point(vcpu)) {
 		enum engine_exit why = ENGINE_HALTED;
-		while (why == ENGINE_HALTED && (requests_of(vcpu) & CPU_REQUEST_STOP) == 0) {
+		while ((why == ENGINE_HALTED || why == ENGINE_COUNTED) && (requests_of(vcpu) & CPU_REQUEST_STOP) == 0) {
 			why = engine_run(vcpu->engine);
 			if (why == ENGINE_HALTED)
-				wait_in_halt(vcpu, true);
+				halt(vcpu);
+			else if (why == ENGINE_COUNTED)
+				(void)vcpu->counted(vcpu->opaque, false);
 		}
 		if (why == ENGINE_SHUTDOWN) {
 			vcpu->shut_down(vcpu->opaque);

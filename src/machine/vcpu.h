@@ -38,6 +38,9 @@ struct vcpu {
 	void (*shut_down)(void *opaque);
 	/* Called on the thread when it cannot start. */
 	void (*failed)(void *opaque, const char *why);
+	/* Called on the thread when the count that the engine was to reach is reached, and when the guest has halted
+	 * and no event is there to end it. False: nothing will come by itself. NULL: nobody counts. */
+	bool (*counted)(void *opaque, bool halted);
 	void *opaque;
 
 	uint32_t wake;	   /* futex: advanced by every request */

@@ -162,7 +162,7 @@ static void emit_segment(struct translation *t, const struct access *access)
 	if (t->code_bytes == 8 ? !base_only : free_access && !base_only)
 		return;
 	if (t->code_bytes != 8 && !free_access) {
-		if (t->careful)
+		if (t->careful || !engine_uses(t->engine, ENGINE_INLINE_LIMITS))
 			call_helper(t, access, t->engine->thunks.segment);
 		else
 			emit_limit(t, access);

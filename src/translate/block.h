@@ -127,7 +127,7 @@ struct code_page {
 
 struct thunks {
 	uint8_t *enter; /* void enter(struct engine_vcpu *, const void *code), C convention */
-	uint8_t *link, *event, *guard, *indirect, *next, *fault;
+	uint8_t *link, *event, *guard, *indirect, *next, *fault, *count;
 	uint8_t *slow, *bounce_begin, *bounce_end, *c_op, *segment, *self_check;
 };
 
@@ -150,11 +150,19 @@ struct engine {
 	struct code_queue queue;
 	struct samples *samples; /* NULL: nobody has asked for a profile */
 	uint64_t sample_until;	 /* host TSC */
+	uint32_t off;		 /* enum engine_switch */
 	bool has_bmi2;
+	bool counted; /* see count.h */
 };
 
 /* Counts what concerns the code cache, which the vCPUs share, in the ledger of each. */
 void engine_count(const struct engine *engine, enum ledger_counter counter);
+
+/* May the engine use it? */
+static inline bool engine_uses(const struct engine *engine, enum engine_switch what)
+{
+	return (engine->off & what) == 0;
+}
 
 uint32_t mode_intern(struct engine *engine, uint32_t bits, uint64_t cs_base, uint32_t cs_limit);
 

@@ -166,7 +166,7 @@ static void emit_indirect(struct translation *t, int32_t stack_change)
 	flags_restore(t);
 	leave_shadow(t);
 	t->ended = true;
-	if (single(t) || !t->engine->has_bmi2) {
+	if (single(t) || !t->engine->has_bmi2 || !engine_uses(t->engine, ENGINE_JUMP_CACHE)) {
 		emit_indirect_exit(t);
 		return;
 	}
@@ -291,7 +291,10 @@ void lower_jcc(struct translation *t)
 {
 	unsigned condition = t->insn.opcode & 15u;
 	flags_restore(t);
-	if (single(t) || t->clear_shadow || t->link_count == SIDE_LINKS || beyond_limit(t, branch_target(t)))
+	/* Blocks that count their instructions run them all. */
+	bool may_go_on = engine_uses(t->engine, ENGINE_SIDE_EXITS) && !t->engine->counted;
+	if (!may_go_on || single(t) || t->clear_shadow || t->link_count == SIDE_LINKS ||
+	    beyond_limit(t, branch_target(t)))
 		two_links(t, asm_jump_if8(&t->as, condition));
 	else
 		emit_side_link(t, condition, branch_target(t));

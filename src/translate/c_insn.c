@@ -286,6 +286,7 @@ struct c_insn *c_record(struct translation *t, enum cpu_op op)
 	record->function = cpu_ops[op];
 	record->rip = t->rip;
 	record->block = t->block;
+	record->insn_index = (uint8_t)t->insn_index;
 	record->ends_trap = clears_trap_flag(op);
 	record->begins_trap = op == CPU_OP_sysret;
 	record->ledger_kind = ledger_kinds[op];
@@ -334,6 +335,7 @@ void lower_raise(struct translation *t, enum cpu_vector vector)
 	record->ledger_kind = LEDGER_KIND_TRANSFER;
 	record->rip = t->rip;
 	record->block = t->block;
+	record->insn_index = (uint8_t)t->insn_index;
 	emit_c_call(t, record);
 	t->ended = true;
 }

@@ -14,6 +14,7 @@
  */
 #include "cpu/cpuid.h"
 #include "cpu/mmu.h"
+#include "translate/count.h"
 #include "translate/helpers.h"
 #include "translate/profile.h"
 #include "translate/translate.h"
@@ -26,6 +27,22 @@ struct turn {
 	bool retry;	   /* the same instruction again: no events in between */
 };
 
+uint64_t engine_executed(const struct engine_vcpu *vcpu)
+{
+	uint64_t end = __atomic_load_n(&vcpu->count_end, __ATOMIC_RELAXED);
+	uint64_t budget = (uint64_t)__atomic_load_n(&vcpu->budget, __ATOMIC_RELAXED);
+	return end - budget - __atomic_load_n(&vcpu->uncounted, __ATOMIC_RELAXED);
+}
+
+void engine_run_until(struct engine_vcpu *vcpu, uint64_t count)
+{
+	uint64_t now = engine_executed(vcpu);
+	if (count > now && count - now > COUNT_FOREVER)
+		count = now + COUNT_FOREVER;
+	vcpu->budget = (int64_t)(count - now) - vcpu->uncounted;
+	vcpu->count_end = count;
+}
+
 void engine_code_write(struct engine_vcpu *vcpu, uint64_t gpa, uint64_t size)
 {
 	struct engine *engine = vcpu->engine;
@@ -36,7 +53,8 @@ void engine_code_write(struct engine_vcpu *vcpu, uint64_t gpa, uint64_t size)
 	blocks_invalidate(engine, gpa, size);
 	struct code_page *page = &engine->pages[number];
 	uint8_t *flags = &engine->memory->page_flags[number];
-	uint32_t window = (uint32_t)(ledger_tsc() >> SELF_CHECK_WINDOW_SHIFT);
+	uint64_t now = engine->counted ? engine_executed(vcpu) : ledger_tsc(); /* the same in each run */
+	uint32_t window = (uint32_t)(now >> SELF_CHECK_WINDOW_SHIFT);
 	if (page->window != window)
 		page->writes = 0;
 	page->window = window;
@@ -268,7 +286,7 @@ static void connect(struct engine *engine, struct turn *turn, struct block *bloc
 	struct link *link = turn->link;
 	turn->link = NULL;
 	if (link == NULL || turn->epoch != engine->flushes || link->source->dead || link->target != block->rip ||
-	    !leads_into_mode(engine, link, block->mode_id))
+	    !leads_into_mode(engine, link, block->mode_id) || !engine_uses(engine, ENGINE_CHAINING))
 		return;
 	link_connect(engine, link, block);
 }
@@ -283,6 +301,8 @@ static bool events_due(const struct cpu *cpu)
 static const uint8_t *jump_cache_find(struct engine_vcpu *vcpu, uint32_t mode)
 {
 	select_mode(vcpu, mode);
+	if (!engine_uses(vcpu->engine, ENGINE_JUMP_CACHE))
+		return NULL;
 	unsigned line = jump_line(vcpu->cpu.rip, vcpu->mode_id);
 	const uint8_t *host = (const uint8_t *)(uintptr_t)vcpu->jump_host[line];
 	return vcpu->jump_key[line] == -vcpu->cpu.rip && host != vcpu->engine->thunks.next ? host : NULL;
@@ -344,6 +364,7 @@ static bool refuses_target(struct engine_vcpu *vcpu)
 	uint64_t before = cpu->gpr[CPU_RSP] - (uint64_t)(int64_t)insn->stack_change;
 	cpu->gpr[CPU_RSP] = (cpu->gpr[CPU_RSP] & ~counts) | (before & counts);
 	cpu->rip = block->rip + insn->guest_offset;
+	vcpu->budget++; /* it did not complete */
 	cpu_fault_code(cpu, VECTOR_GP, 0);
 	return true;
 }
@@ -354,6 +375,7 @@ static bool settle(struct engine_vcpu *vcpu, enum exit_code code, struct turn *t
 	struct cpu *cpu = &vcpu->cpu;
 	struct engine *engine = vcpu->engine;
 	*turn = (struct turn){0};
+	count_give_back(vcpu, vcpu->uncounted);
 	switch (code) {
 	case EXIT_LINK:
 		turn->link = engine->links[vcpu->exit_index];
@@ -368,6 +390,10 @@ static bool settle(struct engine_vcpu *vcpu, enum exit_code code, struct turn *t
 	case EXIT_GUARD:
 		cpu->rip = engine->list[vcpu->exit_index]->rip;
 		turn->retry = true;
+		return false;
+	case EXIT_COUNT:
+		cpu->rip = engine->list[vcpu->exit_index]->rip;
+		count_give_back(vcpu, engine->list[vcpu->exit_index]->insn_count);
 		return false;
 	case EXIT_CAREFUL:
 		turn->careful = true;
@@ -408,6 +434,12 @@ static bool serve_events(struct engine_vcpu *vcpu, const struct turn *turn)
 	if ((__atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST) & CPU_REQUEST_CODE) != 0)
 		engine_drain_code_writes(vcpu->engine, vcpu);
 	return cpu_service_events(cpu);
+}
+
+/* Is the count reached that somebody waits for? */
+static bool count_is_reached(const struct engine_vcpu *vcpu, const struct turn *turn)
+{
+	return vcpu->engine->counted && vcpu->budget <= 0 && !turn->retry;
 }
 
 static enum engine_exit why_not_running(const struct cpu *cpu)
@@ -454,14 +486,22 @@ enum engine_exit engine_run(struct engine_vcpu *vcpu)
 	struct cpu *cpu = &vcpu->cpu;
 	struct turn turn = {0};
 	struct gap gap = {0};
+	enum engine_exit why;
 	if (__atomic_load_n(&vcpu->profile_dozes, __ATOMIC_RELAXED))
 		profile_wake(vcpu);
 	for (;;) {
 		struct block *temporary;
 		__atomic_store_n(&cpu->run, 1, __ATOMIC_SEQ_CST);
-		if (!serve_events(vcpu, &turn))
+		if (count_is_reached(vcpu, &turn)) {
+			why = ENGINE_COUNTED;
 			break;
-		const uint8_t *code = find_code(vcpu, false, &turn, &temporary);
+		}
+		if (!serve_events(vcpu, &turn)) {
+			why = why_not_running(cpu);
+			break;
+		}
+		bool step = vcpu->engine->counted && vcpu->budget < BLOCK_MAX_INSNS; /* the count is near */
+		const uint8_t *code = find_code(vcpu, step, &turn, &temporary);
 		if (code == NULL) {
 			turn = (struct turn){0};
 			ledger_enter(cpu->ledger, LEDGER_EXIT);
@@ -482,7 +522,7 @@ enum engine_exit engine_run(struct engine_vcpu *vcpu)
 	}
 	cpu_fpu_park(cpu);
 	ledger_enter(cpu->ledger, LEDGER_EXIT);
-	return why_not_running(cpu);
+	return why;
 }
 
 enum engine_step engine_step(struct engine_vcpu *vcpu)

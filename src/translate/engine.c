@@ -7,6 +7,7 @@
 #include "cpu/cpuid.h"
 #include "cpu/mmu.h"
 #include "ledger/samples.h"
+#include "translate/count.h"
 #include "translate/helpers.h"
 #include "translate/signals.h"
 #include "translate/thunks.h"
@@ -74,6 +75,14 @@ struct engine *engine_create(struct memory *memory, const struct cpu_model *mode
 	    .self_check = helper_self_check,
 	    .c_op = helper_c_op,
 	};
+	static const struct helpers counted = {
+	    .slow = helper_slow,
+	    .bounce_begin = helper_bounce_begin,
+	    .bounce_end = helper_bounce_end,
+	    .segment = helper_segment,
+	    .self_check = helper_self_check,
+	    .c_op = helper_c_op_counted,
+	};
 	struct engine *engine = calloc(1, sizeof *engine);
 	if (engine == NULL) {
 		error_set(error, ERROR_HOST, "out of memory for the engine");
@@ -83,7 +92,9 @@ struct engine *engine_create(struct memory *memory, const struct cpu_model *mode
 	engine->model = model;
 	engine->mode_count = 1; /* mode 0 is none */
 	__builtin_cpu_init();
-	engine->has_bmi2 = __builtin_cpu_supports("bmi2") && (options == NULL || !options->without_bmi2);
+	engine->off = options != NULL ? options->off : 0;
+	engine->counted = options != NULL && options->counted;
+	engine->has_bmi2 = __builtin_cpu_supports("bmi2") && engine_uses(engine, ENGINE_BMI2);
 	size_t code_bytes =
 	    options != NULL && options->code_cache_bytes != 0 ? options->code_cache_bytes : DEFAULT_CODE_BYTES;
 	if (!make_tables(engine, error) || !code_cache_init(&engine->cache, code_bytes, ARENA_BYTES, error) ||
@@ -91,7 +102,7 @@ struct engine *engine_create(struct memory *memory, const struct cpu_model *mode
 		engine_destroy(engine);
 		return NULL;
 	}
-	thunks_make(engine, &helpers);
+	thunks_make(engine, engine->counted ? &counted : &helpers);
 	memory_set_code_notifier(memory, code_written_by_device, engine);
 	const struct memory_map_notifier regions = {
 	    .leaving = region_leaving, .changed = region_changed, .opaque = engine};
@@ -149,6 +160,7 @@ struct engine_vcpu *engine_vcpu_create(struct engine *engine, unsigned index, st
 	vcpu->allocation_size = bytes;
 	vcpu->engine = engine;
 	vcpu->jump_mask = JUMP_MASK;
+	engine_run_until(vcpu, UINT64_MAX);
 	struct cpu *cpu = &vcpu->cpu;
 	cpu->index = index;
 	cpu->memory = engine->memory;

@@ -11,6 +11,7 @@
 #ifndef NFOLD_TRANSLATE_ENGINE_H
 #define NFOLD_TRANSLATE_ENGINE_H
 
+#include "base/engine_switches.h"
 #include "base/error.h"
 #include "cpu/cpu.h"
 
@@ -20,13 +21,15 @@ struct samples;
 
 struct engine_options {
 	uint64_t code_cache_bytes; /* 0: default */
-	bool without_bmi2;	   /* as on a host that lacks it: for tests */
+	uint32_t off;		   /* enum engine_switch: what shall not be used */
+	bool counted;		   /* instructions are counted: see count.h */
 };
 
 enum engine_exit {
 	ENGINE_HALTED,	 /* HLT: wait until cpu_has_wake_event(), then run again */
 	ENGINE_STOPPED,	 /* CPU_REQUEST_STOP is set */
 	ENGINE_SHUTDOWN, /* triple fault */
+	ENGINE_COUNTED,	 /* the count of engine_run_until() is reached: move it on, then run again */
 };
 
 enum engine_step {
@@ -53,6 +56,15 @@ void engine_vcpu_detach(struct engine_vcpu *vcpu);
 
 /* Runs guest code until one of the exits. Books the ledger's states GUEST, EXIT, TRANSLATE; leaves it in EXIT. */
 enum engine_exit engine_run(struct engine_vcpu *vcpu);
+
+/*
+ * Of an engine with engine_options.counted: how many instructions the vCPU has executed. From any thread; exact on the
+ * vCPU's own, also in device accesses.
+ */
+uint64_t engine_executed(const struct engine_vcpu *vcpu);
+/* engine_run() returns ENGINE_COUNTED when so many have been executed. UINT64_MAX: never. Called on the vCPU's thread,
+ * or while the vCPU does not run. */
+void engine_run_until(struct engine_vcpu *vcpu, uint64_t count);
 
 /* Runs exactly one instruction at cs:rip without serving events. For oracles and debuggers. */
 enum engine_step engine_step(struct engine_vcpu *vcpu);

@@ -11,7 +11,8 @@
 static bool stays_here(const struct translation *t)
 {
 	return (t->mode & (MODE_REAL | MODE_VM86)) != 0 && (t->mode & (MODE_CAREFUL | MODE_STEP)) == 0 &&
-	       !t->sets_shadow && !t->clear_shadow;
+	       !t->sets_shadow && !t->clear_shadow && engine_uses(t->engine, ENGINE_INLINE_FAR) &&
+	       engine_uses(t->engine, ENGINE_INLINE_LIMITS); /* checks must be such as lead to else_begin's C */
 }
 
 static bool push_return(struct translation *t, unsigned bytes)

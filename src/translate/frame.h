@@ -62,6 +62,7 @@ enum exit_code {
 	EXIT_FAULT,    /* cpu.pending is filled; rip is the instruction */
 	EXIT_CAREFUL,  /* rip is an instruction to be run again with bounce buffers */
 	EXIT_RESTART,  /* rip is a REP instruction that was interrupted */
+	EXIT_COUNT,    /* exit_index: a block of more instructions than are left to run */
 };
 #define EXIT_CODES 16 /* above all of them, and below any address of code */
 
@@ -77,6 +78,7 @@ struct c_insn {
 	uint64_t rip;
 	const struct block *block;
 	bool ends_trap;	     /* INT n, SYSCALL and their like: no single-step trap after them */
+	uint8_t insn_index;  /* in its block */
 	bool begins_trap;    /* SYSRET: a trap at once when it has set TF */
 	uint8_t ledger_kind; /* enum ledger_kind */
 	struct cpu_insn insn;
@@ -106,6 +108,7 @@ struct engine_vcpu {
 	uint64_t saved_flags;	/* RAX across a helper */
 	uint32_t exit_code;	/* enum exit_code */
 	uint32_t exit_index;
+	int64_t budget;			      /* instructions until translated code must leave: count.h */
 	uint8_t helper_failed;		      /* the helper asks for exit_code instead of going on */
 	uint8_t code_changed;		      /* translated code was invalidated since the dispatcher last looked */
 	uint8_t trap_suppressed;	      /* the last C instruction is followed by no single-step trap */
@@ -119,6 +122,8 @@ struct engine_vcpu {
 
 	/* C only */
 	struct engine *engine;
+	uint64_t count_end;	     /* the count when `budget` is used up */
+	uint32_t uncounted;	     /* taken off `budget`, but not executed */
 	uint32_t mode_bits, mode_id; /* the last mode seen and its number */
 	uint64_t mode_cs_base, mode_cs_limit;
 	struct mode_memo mode_memo[MODE_MEMO]; /* others seen lately */

@@ -7,14 +7,17 @@
 #include "translate/helpers.h"
 
 #include "cpu/mmu.h"
+#include "translate/count.h"
 #include "translate/thunks.h"
 
-static uint64_t block_insn_rip(const struct engine_vcpu *vcpu, uint64_t return_address, uint32_t descriptor)
+/* Of the instruction in whose middle a helper was called. Until the helper succeeds, it is not executed. */
+static uint64_t block_insn_rip(struct engine_vcpu *vcpu, uint64_t return_address, uint32_t descriptor)
 {
 	const struct block *block = block_at(vcpu->engine, return_address - 1);
 	bug_if(block == NULL);
 	unsigned insn = ACCESS_INSN(descriptor);
 	bug_if(insn >= block->insn_count);
+	vcpu->uncounted = block->insn_count - insn;
 	uint64_t rip = block->rip + block->insns[insn].guest_offset;
 	return (vcpu->cpu.mode & MODE_CODE_MASK) == MODE_CODE64 ? rip : (uint32_t)rip;
 }
@@ -142,6 +145,7 @@ static uint64_t defer_fault(struct engine_vcpu *vcpu, struct bounce *bounce)
 	copy_bytes(vcpu->deferred_state, cpu->xsave, sizeof cpu->xsave);
 	cpu_fpu_unpark(cpu);
 	bounce->deferred = true;
+	vcpu->uncounted = 0;
 	return (uint64_t)(uintptr_t)bounce->data;
 }
 
@@ -156,6 +160,7 @@ static uint64_t raise_deferred(struct engine_vcpu *vcpu)
 	cpu_fpu_park(cpu);
 	copy_bytes(cpu->xsave, vcpu->deferred_state, sizeof cpu->xsave);
 	copy_bytes(&cpu->pending, &vcpu->deferred_fault, sizeof cpu->pending);
+	vcpu->uncounted = 1;
 	return give_up(vcpu, EXIT_FAULT);
 }
 
@@ -189,6 +194,7 @@ uint64_t helper_bounce_begin(struct engine_vcpu *vcpu, uint64_t linear, uint32_t
 		return fault_or_defer(vcpu, bounce, descriptor);
 	uint8_t *host = in_place(vcpu, &page, linear, size, write);
 	if (host != NULL) {
+		vcpu->uncounted = 0;
 		cpu_fpu_unpark(cpu);
 		return (uint64_t)(uintptr_t)host;
 	}
@@ -200,6 +206,7 @@ uint64_t helper_bounce_begin(struct engine_vcpu *vcpu, uint64_t linear, uint32_t
 	if ((descriptor & ACCESS_READ) != 0 && !cpu_read(cpu, linear, data, size, view_of(descriptor)))
 		return give_up(vcpu, EXIT_FAULT);
 	bounce->commit = write;
+	vcpu->uncounted = 0;
 	cpu_fpu_unpark(cpu);
 	return (uint64_t)(uintptr_t)data;
 }
@@ -215,8 +222,10 @@ uint64_t helper_bounce_end(struct engine_vcpu *vcpu, uint64_t address, uint32_t 
 	if (!bounce->commit || suppressed)
 		return address;
 	bounce->commit = false;
+	vcpu->uncounted = 1; /* a careful block is one instruction, and a device may read the clock */
 	if (!cpu_write(cpu, bounce->linear, bounce->data + (bounce->linear & 63), bounce->size, view_of(descriptor)))
 		return give_up(vcpu, EXIT_FAULT);
+	vcpu->uncounted = 0;
 	cpu_fpu_unpark(cpu);
 	return address;
 }
@@ -230,14 +239,17 @@ uint64_t helper_segment(struct engine_vcpu *vcpu, uint64_t offset, uint32_t desc
 	cpu->rip = block_insn_rip(vcpu, return_address, descriptor);
 	if (early_fault(cpu, (uint32_t)(cpu->segment[name].base + offset), descriptor))
 		return give_up(vcpu, EXIT_FAULT);
-	if (cpu_linear(cpu, name, offset, ACCESS_SIZE(descriptor), write ? TLB_WRITE : TLB_READ, &linear))
+	if (cpu_linear(cpu, name, offset, ACCESS_SIZE(descriptor), write ? TLB_WRITE : TLB_READ, &linear)) {
+		vcpu->uncounted = 0;
 		return linear;
+	}
 	if ((descriptor & ACCESS_RESULT_FIRST) == 0)
 		return give_up(vcpu, EXIT_FAULT);
 	if ((vcpu->mode_bits & MODE_CAREFUL) == 0) {
 		cpu->pending.valid = false;
 		return give_up(vcpu, EXIT_CAREFUL);
 	}
+	vcpu->uncounted = 0;
 	vcpu->segment_fault = 1; /* helper_bounce_begin, which is called next, defers it */
 	return linear;
 }
@@ -246,7 +258,7 @@ uint64_t helper_segment(struct engine_vcpu *vcpu, uint64_t offset, uint32_t desc
 static bool self_check_is_over(struct engine *engine, const struct block *block)
 {
 	size_t number = ram_page(engine, block->gpa);
-	if (number == SIZE_MAX)
+	if (number == SIZE_MAX || !engine_uses(engine, ENGINE_RETRACE))
 		return false;
 	struct code_page *page = &engine->pages[number];
 	if (++page->checks < SELF_CHECK_PATIENCE << page->patience)
@@ -342,5 +354,29 @@ uint64_t helper_c_op(struct engine_vcpu *vcpu, const struct c_insn *record)
 	uint64_t begin = ledger_sample_begin(line);
 	uint64_t next = run_c_op(vcpu, record); /* the record may be gone after it */
 	ledger_sample_end(line, kind, begin);
+	return next;
+}
+
+/*
+ * The same where instructions are counted. What the block took for instructions that do not run now is given back by
+ * the dispatcher, or here, where another block follows at once.
+ */
+uint64_t helper_c_op_counted(struct engine_vcpu *vcpu, const struct c_insn *record)
+{
+	unsigned left = record->block->insn_count - record->insn_index;
+	uint64_t rip = next_rip(&vcpu->cpu, record); /* the record may be gone afterwards */
+	vcpu->uncounted = left;
+	uint64_t next = helper_c_op(vcpu, record);
+	if (next == EXIT_FAULT || next == EXIT_RESTART)
+		return next;
+	if (next == 0 && vcpu->budget < 0) { /* something is due within what is left of the block */
+		vcpu->cpu.rip = rip;
+		next = EXIT_NEXT;
+	}
+	vcpu->uncounted = 0;
+	if (next == EXIT_NEXT)
+		vcpu->uncounted = left - 1;
+	else if (next != 0)
+		count_give_back(vcpu, left - 1);
 	return next;
 }

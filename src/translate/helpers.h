@@ -11,6 +11,7 @@ uint64_t helper_bounce_end(struct engine_vcpu *vcpu, uint64_t address, uint32_t 
 uint64_t helper_segment(struct engine_vcpu *vcpu, uint64_t offset, uint32_t descriptor, uint64_t return_address);
 uint64_t helper_self_check(struct engine_vcpu *vcpu, uint64_t address, uint32_t number, uint64_t return_address);
 uint64_t helper_c_op(struct engine_vcpu *vcpu, const struct c_insn *record);
+uint64_t helper_c_op_counted(struct engine_vcpu *vcpu, const struct c_insn *record);
 
 /* Bytes of a page that holds translated code are about to change. */
 void engine_code_write(struct engine_vcpu *vcpu, uint64_t gpa, uint64_t size);

@@ -322,13 +322,15 @@ static bool can_address_slot(const struct translation *t, const struct plan *pla
 	if (!rm->present || !rm->spilled || plan->memory != NULL || t->row->kind == ROW_BIT ||
 	    t->insn.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)
 		return false;
+	if (rm->written && !engine_uses(t->engine, ENGINE_IN_SLOTS))
+		return false;
 	return rm->written ? rm->bytes == 8 && works_on_slot(t->insn.mnemonic) : rm->bytes >= 4;
 }
 
 /* Is the register's old value lost? Writes of 32 bits clear the upper half. */
 static bool is_overwritten(const struct translation *t, const struct plan *plan, const struct general *general)
 {
-	if (general->read || general->bytes < 4)
+	if (general->read || general->bytes < 4 || !engine_uses(t->engine, ENGINE_IN_SLOTS))
 		return false;
 	for (unsigned i = 0; i < ROLE_COUNT; i++) {
 		const struct general *other = &plan->role[i];

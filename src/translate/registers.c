@@ -13,10 +13,17 @@ static struct host_rm register_at(unsigned number, unsigned bytes)
 	return rm_memory(REG_ADDRESS, (int32_t)((PUSHED_REGISTERS - 1 - number) * bytes));
 }
 
+/* C does it from the beginning where a check fails, so each check must be one that leads there. */
+static bool runs_inline(const struct translation *t)
+{
+	return !t->careful && engine_uses(t->engine, ENGINE_INLINE_PUSHA) &&
+	       engine_uses(t->engine, ENGINE_INLINE_LIMITS);
+}
+
 void lower_pusha(struct translation *t)
 {
 	unsigned bytes = operand_bytes(t), total = PUSHED_REGISTERS * bytes;
-	if (t->careful || !else_begin(t, CPU_OP_pusha)) {
+	if (!runs_inline(t) || !else_begin(t, CPU_OP_pusha)) {
 		lower_c(t, CPU_OP_pusha);
 		return;
 	}
@@ -30,7 +37,7 @@ void lower_pusha(struct translation *t)
 void lower_popa(struct translation *t)
 {
 	unsigned bytes = operand_bytes(t), total = PUSHED_REGISTERS * bytes;
-	if (t->careful || !else_begin(t, CPU_OP_popa)) {
+	if (!runs_inline(t) || !else_begin(t, CPU_OP_popa)) {
 		lower_c(t, CPU_OP_popa);
 		return;
 	}
@@ -69,7 +76,7 @@ static void emit_flags_image(struct translation *t)
 /* Virtual-8086 mode: IOPL decides. */
 void lower_pushf(struct translation *t)
 {
-	if ((t->mode & MODE_VM86) != 0) {
+	if ((t->mode & MODE_VM86) != 0 || !engine_uses(t->engine, ENGINE_INLINE_PUSHA)) {
 		lower_c(t, CPU_OP_pushf);
 		return;
 	}

@@ -22,7 +22,8 @@ void emit_load_selector(struct translation *t, unsigned name, unsigned host)
 
 static bool loads_inline(const struct translation *t, unsigned name)
 {
-	return (t->mode & (MODE_REAL | MODE_VM86)) != 0 && !t->careful && name < CPU_SEGMENT_COUNT && name != CPU_CS &&
+	return (t->mode & (MODE_REAL | MODE_VM86)) != 0 && !t->careful &&
+	       engine_uses(t->engine, ENGINE_INLINE_SEGMENTS) && name < CPU_SEGMENT_COUNT && name != CPU_CS &&
 	       name != CPU_SS;
 }
 

@@ -66,7 +66,8 @@ static bool become_guest_exception(struct engine_vcpu *vcpu, ucontext_t *context
 	uint32_t offset = (uint32_t)(pc - (uint64_t)(uintptr_t)engine->cache.run);
 	if (block == NULL || offset < block->entry)
 		return false;
-	const struct block_insn *insn = &block->insns[block_insn_at(block, offset)];
+	unsigned number = block_insn_at(block, offset);
+	const struct block_insn *insn = &block->insns[number];
 	if (!record_exception(&vcpu->cpu, (uint64_t)regs[REG_TRAPNO]))
 		return false;
 	uint64_t rip = block->rip + insn->guest_offset;
@@ -74,6 +75,7 @@ static bool become_guest_exception(struct engine_vcpu *vcpu, ucontext_t *context
 	if (!insn->flags_saved)
 		regs[REG_RAX] = saved_form(regs[REG_EFL]);
 	vcpu->exit_code = EXIT_FAULT;
+	vcpu->uncounted = block->insn_count - number;
 	regs[REG_RIP] = (greg_t)(uintptr_t)engine->thunks.fault;
 	ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_EXIT_SIGNAL);
 	ledger_enter(vcpu->cpu.ledger, LEDGER_EXIT); /* translated code was interrupted: no transition was under way */

@@ -129,7 +129,7 @@ static bool repeats(const struct translation *t)
 
 void lower_string(struct translation *t, enum cpu_op op)
 {
-	if (repeats(t)) {
+	if (repeats(t) || !engine_uses(t->engine, ENGINE_INLINE_STRINGS)) {
 		lower_c(t, op);
 		return;
 	}

@@ -216,6 +216,7 @@ void thunks_make(struct engine *engine, const struct helpers *helpers)
 	thunks->fault = common;
 	thunks->link = make_exit(&as, EXIT_LINK, true, false, common);
 	thunks->event = make_exit(&as, EXIT_EVENT, true, false, common);
+	thunks->count = make_exit(&as, EXIT_COUNT, true, false, common);
 	thunks->guard = make_exit(&as, EXIT_GUARD, true, false, common);
 	thunks->indirect = make_exit(&as, EXIT_INDIRECT, true, true, common);
 	thunks->next = make_exit(&as, EXIT_NEXT, false, true, common);

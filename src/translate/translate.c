@@ -127,6 +127,10 @@ static void begin_insn(struct translation *t, unsigned offset)
 
 static void end_insn(struct translation *t)
 {
+	if (!t->ended && !engine_uses(t->engine, ENGINE_LAZY_FLAGS)) {
+		flags_save(t);
+		flags_restore(t);
+	}
 	if (t->ended || !t->clear_shadow || t->sets_shadow)
 		return;
 	emit_link(t, t->next_rip); /* stores the end of the shadow; serves interrupts that waited for it */
@@ -233,11 +237,15 @@ enum translate_result translate_block(struct engine *engine, const struct transl
 	block->self_check = self_checks(engine, block->gpa) || self_checks(engine, block->gpa2);
 	emit_guard(&t);
 	block->entry = cache_offset_of(&t);
+	if (engine->counted)
+		emit_count(&t);
 	block->guest_length = (uint16_t)translate_insns(&t, bytes, available, page_left);
 	if (!t.ended)
 		emit_link(&t, t.insn_index == 0 ? t.rip : t.next_rip);
 	emit_link_stubs(&t);
 	emit_slow_stubs(&t);
+	if (engine->counted)
+		emit_count_stub(&t);
 	if (t.failed || t.as.full || !keep_tables(&t, bytes))
 		return TRANSLATE_FULL;
 	for (unsigned i = 0; i < t.link_count; i++)

@@ -78,6 +78,7 @@ struct translation {
 	struct block_insn insns[BLOCK_MAX_INSNS];
 	struct slow_stub stub[MAX_STUBS];
 	unsigned stub_count;
+	uint8_t *count_field, *count_jump; /* of emit_count, to be filled */
 	struct link_plan link[SIDE_LINKS + 2];
 	unsigned link_count;
 };
@@ -172,6 +173,8 @@ void emit_far_link(struct translation *t, uint64_t target, uint32_t cs_base);
 void emit_link_stubs(struct translation *t);
 void emit_next(struct translation *t, uint64_t rip); /* to the dispatcher, which goes on at rip */
 void emit_guard(struct translation *t);
+void emit_count(struct translation *t);	     /* count.c: takes the block's instructions off the budget */
+void emit_count_stub(struct translation *t); /* when their number is known */
 void lower_insn(struct translation *t);
 /* Does it work on x87, MMX, SSE or AVX registers? */
 bool lower_is_vector(const struct translation *t);

@@ -35,6 +35,7 @@ struct vm {
 	struct machine_config config;
 	struct firmware firmware;
 	char disk[GUEST_DISKS_MAX][PATH_MAX];
+	char trace[PATH_MAX];
 	char floppy[GUEST_FLOPPIES_MAX][PATH_MAX];
 	struct runtime runtime;
 	struct claim claim;
@@ -138,6 +139,28 @@ static bool set_firmware(struct vm *vm, struct error *error)
 	return true;
 }
 
+static bool set_engine(struct vm *vm, struct error *error)
+{
+	struct guest_engine engine;
+	bool good = guest_engine_read(vm->options.engine, &engine, error);
+	vm->config.engine_off = engine.off;
+	return good;
+}
+
+static bool set_clock(struct vm *vm, struct error *error)
+{
+	const struct guest_options *options = &vm->options;
+	struct machine_config *config = &vm->config;
+	config->deterministic = guest_options_deterministic(options);
+	if (options->trace_events != NULL) {
+		struct guest_trace trace = guest_trace_read(options->trace_events);
+		memcpy(vm->trace, trace.path, trace.length); /* guest_options_check() saw that it fits */
+		config->trace_path = vm->trace;
+		config->trace_exceptions = trace.exceptions;
+	}
+	return guest_rtc_read(options, &config->rtc_given, &config->rtc_seconds, error);
+}
+
 static bool make_config(struct vm *vm, struct error *error)
 {
 	const struct guest_options *options = &vm->options;
@@ -159,7 +182,7 @@ static bool make_config(struct vm *vm, struct error *error)
 		vm->config.module[i] = options->module.item[i];
 	set_serial(&vm->config, guest_options_serial(options));
 	set_images(vm);
-	return set_boot(vm, error) && set_firmware(vm, error);
+	return set_engine(vm, error) && set_clock(vm, error) && set_boot(vm, error) && set_firmware(vm, error);
 }
 
 /* Every way to end the process from outside ends the guest in good order. */

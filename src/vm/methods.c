@@ -147,12 +147,21 @@ static json_t *typed(const struct method_context *context, bool good, unsigned i
 	return json_pack("{s:i}", "waiting", (int)typist_waiting(context->typist));
 }
 
+/* A deterministic guest takes no input: what comes from outside comes at another moment in each run. */
+static bool takes_input(const struct method_context *context, struct method_error *error)
+{
+	if (!context->config->deterministic)
+		return true;
+	(void)method_fail(error, RPC_WRONG_STATE, "it runs with --clock deterministic and takes no input");
+	return false;
+}
+
 static json_t *run_type(struct method_context *context, json_t *params, struct method_error *error)
 {
 	json_t *text = json_object_get(params, "text");
 	struct error host = {0};
 	unsigned interval = typing_interval(params, error);
-	if (interval == 0)
+	if (interval == 0 || !takes_input(context, error))
 		return NULL;
 	if (!json_is_string(text))
 		return method_fail(error, RPC_INVALID_PARAMS, "text must be a string");
@@ -167,7 +176,7 @@ static json_t *run_key(struct method_context *context, json_t *params, struct me
 	size_t count = json_array_size(list);
 	struct error host = {0};
 	unsigned interval = typing_interval(params, error);
-	if (interval == 0)
+	if (interval == 0 || !takes_input(context, error))
 		return NULL;
 	if (count == 0 || count > CHORDS_MAX)
 		return method_fail(error, RPC_INVALID_PARAMS, "chords must be an array of 1 to 64 strings");

@@ -78,6 +78,25 @@ class BadInput(BadInputTest):
         for option, value in (("--cpu", "x86-64-v9"), ("--cpu", ""), ("--engine", "qemu")):
             self.assertIn("give one of", self.refuse_run("--kernel", self.good, option, value))
 
+    def test_engine_parts(self):
+        for parts in ("chaining", "no-", "no-chaining,", ",no-chaining", "no-chaining,no-nothing", "", "NO-CHAINING", "x" * 5000):
+            line = self.refuse_run("--kernel", self.good, f"--engine=translate,{parts}")
+            self.assertIn("no part is called", line, parts)
+            self.assertIn("no-chaining", line, parts)
+
+    def test_clock(self):
+        self.assertIn("give one of real, deterministic", self.refuse_run("--kernel", self.good, "--clock", "none"))
+        for text in ("", "now", "2026-01-01", "2026-02-30T00:00:00", "2026-01-01T00:00:00Z", "1969-12-31T23:59:59", "2100-01-01T00:00:00",
+                     "2026-01-01T24:00:00", "x" * 5000):
+            self.assertIn("--rtc", self.refuse_run("--kernel", self.good, "--rtc", text), text)
+        for words in (["--trace-events", "file"], ["--trace-events", "file", "--clock", "real"]):
+            self.assertIn("needs --clock deterministic", self.refuse_run("--kernel", self.good, *words))
+        for text in ("", ",exceptions", "/" + "x" * 5000):
+            self.assertIn("--trace-events", self.refuse_run("--kernel", self.good, "--clock", "deterministic", "--trace-events", text))
+        missing = self.folder / "none" / "trace"
+        self.assertIn(str(missing), self.refuse_run("--kernel", self.good, "--clock", "deterministic", "--trace-events", missing))
+        self.assertIn("no --display terminal", self.refuse_run("--kernel", self.good, "--clock", "deterministic", "--display", "terminal"))
+
     def test_the_kvm_engine(self):
         line = self.refuse_run("--kernel", self.good, "--engine", "kvm")
         self.assertEqual(line, "nfold: the KVM engine is not built yet; use --engine translate\n")

@@ -32,7 +32,8 @@ class Words(CliTest):
     def test_run_has_the_options_it_should(self):
         self.assertEqual(self.options("run"), {
             "--name", "--memory", "--cpus", "--cpu", "--disk", "--cdrom", "--floppy", "--boot", "--firmware", "--kernel",
-            "--initrd", "--append", "--module", "--display", "--serial", "--no-reboot", "--debug-exit", "--debug-console", "--engine", "--verbose",
+            "--initrd", "--append", "--module", "--display", "--serial", "--no-reboot", "--debug-exit", "--debug-console", "--engine", "--clock", "--rtc",
+            "--trace-events", "--verbose",
             "--help"})
 
     def test_the_manual_page_knows_every_command_option_and_status(self):

@@ -199,8 +199,48 @@ def group_gcc(group):
         group.power_off(guest)
 
 
+def trace_boot(folder, *words):
+    """Boots with a deterministic clock until /init powers off. The trace of its events."""
+    trace = Path(folder) / "trace"
+    init = "rdinit=/bin/busybox -- poweroff -f"
+    words = [nfold_path(), "run", "--name", f"test-repeat-{os.getpid()}", "--memory", "256M", "--kernel", str(GUEST / "vmlinuz"),
+             "--initrd", str(GUEST / "initramfs.cpio.gz"), "--append", f"console=ttyS0 {init}",
+             "--clock", "deterministic", "--trace-events", f"{trace},exceptions", *words]  # fmt: skip
+    result = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=BOOT_SECONDS, check=False)
+    if result.returncode != 0 or b"reboot: Power down" not in result.stdout:
+        raise GuestError(f"the guest ended with status {result.returncode}: {result.stderr!r} {result.stdout[-500:]!r}")
+    return result.stdout, trace.read_text(encoding="ascii").splitlines()
+
+
+def first_difference(one, other):
+    """Of two traces, in words; None when they are the same."""
+    for number, (left, right) in enumerate(zip(one, other, strict=False), 1):
+        if left != right:
+            return f"line {number}:\n{left}\n{right}"
+    return None if len(one) == len(other) else f"{len(one)} and {len(other)} lines"
+
+
+def group_repeat(group):
+    if runner_name() != "nfold":
+        group.skip("only nfold can repeat a run")
+        return
+    with tempfile.TemporaryDirectory(prefix="nfold-repeat-") as folder:
+        output, trace = trace_boot(folder)
+        seen = {kind: sum(f" {kind} " in line for line in trace) for kind in ("interrupt", "exception", "timer", "memory")}
+        text = ", ".join(f"{count} {kind}" for kind, count in seen.items())
+        group.report(f"the events of a boot: {text}", None if min(seen.values()) > 2 else "too few to show anything")
+        again_output, again = trace_boot(folder)
+        group.report("a second boot is the same", first_difference(trace, again))
+        group.report("so is what it prints", None if output == again_output else "the serial output differs")
+        _, other = trace_boot(folder, "--engine", "translate,no-chaining,no-jump-cache,no-lazy-flags,no-inline-strings")
+        group.report("so is one with parts of the engine switched off", first_difference(trace, other))
+        _, later = trace_boot(folder, "--rtc", "2026-01-01T00:00:01")
+        group.report("one a second later is not", None if first_difference(trace, later) else "the traces do not tell them apart")
+
+
 GROUPS = {
     "boot": group_boot,
+    "repeat": group_repeat,
     "cpu": group_cpu,
     "patching": group_patching,
     "compression": group_compression,

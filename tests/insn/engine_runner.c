@@ -79,7 +79,8 @@ static void wire(struct engine_runner *runner)
 							.msr_write = no_msr_write};
 }
 
-struct engine_runner *engine_runner_create(const struct cpu_model *model, struct error *error)
+struct engine_runner *engine_runner_create(const struct cpu_model *model, const struct engine_options *options,
+					   struct error *error)
 {
 	struct engine_runner *runner = calloc(1, sizeof *runner);
 	if (runner == NULL) {
@@ -89,10 +90,9 @@ struct engine_runner *engine_runner_create(const struct cpu_model *model, struct
 	runner->ledger_fd = -1;
 	runner->model = model;
 	runner->paging = -1;
-	struct engine_options options = {.code_cache_bytes = 0};
 	if (!guest_init(&runner->guest, error) ||
 	    (runner->ledger = ledger_create(1, &runner->ledger_fd, error)) == NULL ||
-	    (runner->engine = engine_create(&runner->guest.memory, model, &options, error)) == NULL ||
+	    (runner->engine = engine_create(&runner->guest.memory, model, options, error)) == NULL ||
 	    (runner->vcpu = engine_vcpu_create(runner->engine, 0, error)) == NULL) {
 		engine_runner_destroy(runner);
 		return NULL;

@@ -7,8 +7,10 @@
 #include "guest.h"
 
 struct engine_runner;
+struct engine_options;
 
-struct engine_runner *engine_runner_create(const struct cpu_model *model, struct error *error);
+struct engine_runner *engine_runner_create(const struct cpu_model *model, const struct engine_options *options,
+					   struct error *error);
 void engine_runner_destroy(struct engine_runner *runner);
 struct guest *engine_runner_guest(struct engine_runner *runner);
 

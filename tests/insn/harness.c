@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "cpu/cpu.h"
+#include "translate/engine.h"
 
 /* ---- life ---- */
 
@@ -33,6 +34,7 @@ struct harness *harness_create(const struct harness_options *options, struct err
 		error_set_errno(error, "out of memory");
 		return NULL;
 	}
+	struct engine_options engine = {.off = options->engine_off, .counted = options->counted};
 	harness->seed = options->seed;
 	harness->self = options->self;
 	harness->plant = options->plant;
@@ -40,11 +42,12 @@ struct harness *harness_create(const struct harness_options *options, struct err
 	harness->golden = malloc(LAYOUT_DATA_SIZE);
 	harness->shadow = malloc(LAYOUT_DATA_SIZE);
 	insn_decoder_init(&harness->decoder);
-	bool ok = harness->golden != NULL && harness->shadow != NULL &&
-		  cpu_model_init(&harness->model, options->model, 1, UINT64_C(1000000000), error) &&
-		  form_list_build(&harness->forms, &harness->decoder, &harness->model, error) &&
-		  (options->self || (harness->engine = engine_runner_create(&harness->model, error)) != NULL) &&
-		  (harness->native = native_create(error)) != NULL;
+	bool ok =
+	    harness->golden != NULL && harness->shadow != NULL &&
+	    cpu_model_init(&harness->model, options->model, 1, UINT64_C(1000000000), error) &&
+	    form_list_build(&harness->forms, &harness->decoder, &harness->model, error) &&
+	    (options->self || (harness->engine = engine_runner_create(&harness->model, &engine, error)) != NULL) &&
+	    (harness->native = native_create(error)) != NULL;
 	if (!ok) {
 		harness_destroy(harness);
 		return NULL;

@@ -60,6 +60,8 @@ struct harness_options {
 	enum case_segments segments;
 	unsigned failures_shown_limit;
 	const char *model;
+	uint32_t engine_off; /* enum engine_switch */
+	bool counted;	     /* the engine counts instructions */
 };
 
 struct harness *harness_create(const struct harness_options *options, struct error *error);

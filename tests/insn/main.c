@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/engine_switches.h"
 #include "harness.h"
 #include "report.h"
 #include "run.h"
@@ -33,24 +34,46 @@ static const char usage[] =
     "  --segments          only 16-bit code, and 32-bit code in segments with bases and limits\n"
     "  --plant             turn one bit over in every second result: everything must differ\n"
     "  --model NAME        processor model (default max)\n"
+    "  --engine-options LIST\n"
+    "                      with commas between, what the engine shall do without:" ENGINE_SWITCH_LIST "\n"
+    "  --counted           with an engine that counts instructions\n"
     "  --show N            differences shown in full (default 40)\n"
     "  --no-fork           in one process, for a debugger\n";
 
-static const struct option long_options[] = {
-    {"seed", required_argument, NULL, 's'},    {"cases", required_argument, NULL, 'c'},
-    {"hostile", required_argument, NULL, 'h'}, {"form", required_argument, NULL, 'f'},
-    {"list", no_argument, NULL, 'l'},	       {"report", required_argument, NULL, 'r'},
-    {"replay", required_argument, NULL, 'y'},  {"hostile-case", required_argument, NULL, 'Y'},
-    {"forever", no_argument, NULL, 'e'},       {"self", no_argument, NULL, 'S'},
-    {"flat", no_argument, NULL, 'a'},	       {"segments", no_argument, NULL, 'b'},
-    {"plant", no_argument, NULL, 'P'},	       {"model", required_argument, NULL, 'm'},
-    {"show", required_argument, NULL, 'n'},    {"no-fork", no_argument, NULL, 'F'},
-    {"help", no_argument, NULL, '?'},	       {NULL, 0, NULL, 0}};
+static const struct option long_options[] = {{"seed", required_argument, NULL, 's'},
+					     {"cases", required_argument, NULL, 'c'},
+					     {"hostile", required_argument, NULL, 'h'},
+					     {"form", required_argument, NULL, 'f'},
+					     {"list", no_argument, NULL, 'l'},
+					     {"report", required_argument, NULL, 'r'},
+					     {"replay", required_argument, NULL, 'y'},
+					     {"hostile-case", required_argument, NULL, 'Y'},
+					     {"forever", no_argument, NULL, 'e'},
+					     {"self", no_argument, NULL, 'S'},
+					     {"flat", no_argument, NULL, 'a'},
+					     {"segments", no_argument, NULL, 'b'},
+					     {"plant", no_argument, NULL, 'P'},
+					     {"model", required_argument, NULL, 'm'},
+					     {"engine-options", required_argument, NULL, 'o'},
+					     {"show", required_argument, NULL, 'n'},
+					     {"no-fork", no_argument, NULL, 'F'},
+					     {"counted", no_argument, NULL, 'C'},
+					     {"help", no_argument, NULL, '?'},
+					     {NULL, 0, NULL, 0}};
 
 static void set_cases(struct options *options, unsigned cases)
 {
 	options->plan.register_cases = cases;
 	options->plan.memory_cases = cases;
+}
+
+static bool read_switches(struct harness_options *options, const char *text)
+{
+	struct error error;
+	if (engine_switches_read("--engine-options", text, &options->engine_off, &error))
+		return true;
+	fprintf(stderr, "test-insn: %s\n", error.text);
+	return false;
 }
 
 static bool options_parse(struct options *options, int argc, char **argv)
@@ -104,6 +127,13 @@ static bool options_parse(struct options *options, int argc, char **argv)
 			break;
 		case 'm':
 			options->harness.model = optarg;
+			break;
+		case 'o':
+			if (!read_switches(&options->harness, optarg))
+				return false;
+			break;
+		case 'C':
+			options->harness.counted = true;
 			break;
 		case 'n':
 			options->harness.failures_shown_limit = (unsigned)strtoul(optarg, NULL, 0);

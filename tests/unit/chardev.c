@@ -463,10 +463,90 @@ static void none_takes_everything(void **state)
 	assert_int_equal(f->input_count, 0);
 }
 
+#define LONG_OUTPUT (3u << 20) /* more than a pipe holds */
+
+/* Byte number i of it. */
+static uint8_t long_byte(size_t i)
+{
+	return (uint8_t)(i * 7 + (i >> 8) * 13);
+}
+
+static void queues_take_all_output_at_once(void **state)
+{
+	struct fixture *f = *state;
+	static uint8_t bytes[LONG_OUTPUT], got[LONG_OUTPUT];
+	int in[2], out[2];
+	assert_int_equal(pipe(in) | pipe(out), 0);
+	struct chardev *behind = chardev_open_stdio(in[0], out[1], &f->loop, NULL);
+	assert_non_null(behind);
+	f->chardev = chardev_open_queue(behind, NULL);
+	chardev_attach(f->chardev, &f->front);
+	for (size_t i = 0; i < LONG_OUTPUT; i++)
+		bytes[i] = long_byte(i);
+	for (size_t i = 0; i < LONG_OUTPUT; i += 1 << 18)
+		assert_int_equal(chardev_write(f->chardev, bytes + i, 1 << 18), 1 << 18);
+	for (size_t done = 0; done < LONG_OUTPUT;) {
+		ssize_t count = read(out[0], got + done, LONG_OUTPUT - done);
+		assert_true(count > 0);
+		done += (size_t)count;
+		turn_until_quiet(f);
+	}
+	assert_memory_equal(got, bytes, LONG_OUTPUT);
+	assert_int_equal(f->ready_calls, 0); /* the device never had to wait */
+
+	assert_int_equal(write(in[1], "input", 5), 5);
+	turn_until_quiet(f);
+	chardev_input_ready(f->chardev);
+	assert_int_equal(f->input_count, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		(void)close(in[i]);
+		(void)close(out[i]);
+	}
+	turn_until_quiet(f);
+}
+
+static void queues_are_emptied_when_they_close(void **state)
+{
+	struct fixture *f = *state;
+	int out[2];
+	char text[16];
+	assert_int_equal(pipe(out), 0);
+	struct chardev *queue = chardev_open_queue(chardev_open_stdio(-1, out[1], &f->loop, NULL), NULL);
+	(void)chardev_write(queue, (const uint8_t *)"the end", 7);
+	chardev_close(queue);
+	assert_int_equal(read_all(out[0], text, sizeof text), 7);
+	assert_string_equal(text, "the end");
+	(void)close(out[0]);
+	(void)close(out[1]);
+	f->chardev = chardev_open_none(NULL);
+}
+
+/* A reader that never reads costs no more than the limit. */
+static void queues_forget_what_is_too_much(void **state)
+{
+	struct fixture *f = *state;
+	static uint8_t bytes[1 << 20];
+	size_t kept = 0;
+	int out[2];
+	assert_int_equal(pipe(out), 0);
+	f->chardev = chardev_open_queue(chardev_open_stdio(-1, out[1], &f->loop, NULL), NULL);
+	for (unsigned i = 0; i < 64; i++)
+		assert_int_equal(chardev_write(f->chardev, bytes, sizeof bytes), sizeof bytes);
+	assert_int_equal(fcntl(out[0], F_SETFL, O_NONBLOCK), 0);
+	for (ssize_t count; (count = read(out[0], bytes, sizeof bytes)) > 0; turn_until_quiet(f))
+		kept += (size_t)count;
+	assert_in_range(kept, 15 << 20, 17 << 20);
+	(void)close(out[0]);
+	(void)close(out[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(input_waits_for_room, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(queues_take_all_output_at_once, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(queues_are_emptied_when_they_close, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(queues_forget_what_is_too_much, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(plain_files_and_null_are_read_to_their_end, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(callers_descriptors_stay_blocking, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(full_output_is_refused_and_announced, set_up, tear_down),

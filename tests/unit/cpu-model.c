@@ -127,6 +127,20 @@ static void test_host_lacks(void **state)
 	assert_int_equal(model.xsave_size, 576);
 }
 
+static void test_nothing_random(void **state)
+{
+	static const enum cpu_feature random[] = {CPU_FEATURE_RDRAND, CPU_FEATURE_RDSEED};
+	struct cpu_host host = host_complete("GenuineIntel");
+	(void)state;
+	struct cpu_model before = build("max", &host);
+	expect(&before, random, COUNT(random), true);
+	cpu_host_hide_random(&host);
+	struct cpu_model after = build("max", &host);
+	expect(&after, random, COUNT(random), false);
+	assert_int_equal(leaf_of(&after, 1, 0).ecx, leaf_of(&before, 1, 0).ecx & ~(1u << 30));
+	assert_int_equal(leaf_of(&after, 7, 0).ebx, leaf_of(&before, 7, 0).ebx & ~(1u << 18));
+}
+
 static void test_unknown_name(void **state)
 {
 	struct cpu_model model;
@@ -437,6 +451,7 @@ int main(void)
 	    cmocka_unit_test(test_words),
 	    cmocka_unit_test(test_never_promised),
 	    cmocka_unit_test(test_host_lacks),
+	    cmocka_unit_test(test_nothing_random),
 	    cmocka_unit_test(test_unknown_name),
 	    cmocka_unit_test(test_tsc_ratio),
 	    cmocka_unit_test(test_mitigations),

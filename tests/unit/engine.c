@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The engine as a component: what guests cannot show from inside. Code that devices write, caches and tables that run
- * full, loops that must be left when the machine wants the vCPU, a host without BMI2.
+ * full, loops that must be left when the machine wants the vCPU, parts of the engine switched off.
  */
 #include "translate/engine.h"
 
@@ -248,23 +248,51 @@ static void test_loops_can_be_left(void **state)
 	}
 }
 
-/* Recursion and returns, with and without the forms that need BMI2. */
-static void test_without_bmi2(void **state)
+/* Recursion, returns and strings, with all that can be used and with each part switched off. */
+static void test_switches(void **state)
 {
 	(void)state;
-	/* mov ecx, 1000; f: push ecx; dec ecx; jz done; call f; done: pop ecx; add eax, ecx; ret, entered by a call;
-	 * hlt */
-	static const uint8_t code[] = {0xb9, 0xe8, 0x03, 0,    0,    0x31, 0xc0, 0xe8, 0x01, 0,	   0,	 0,    0xf4,
-				       0x51, 0x49, 0x74, 0x05, 0xe8, 0xf7, 0xff, 0xff, 0xff, 0x59, 0x01, 0xc8, 0xc3};
-	for (unsigned without = 0; without < 2; without++) {
+	/* mov ecx, 1000; xor eax, eax; call f; hlt; f: push ecx; dec ecx; jz done; call f; done: pop ecx;
+	 * add eax, ecx; mov edi, 3000h; stosd; mov esi, 3000h; pusha; lodsd; popa; pushf; popf; ret */
+	static const uint8_t code[] = {0xb9, 0xe8, 0x03, 0,    0,    0x31, 0xc0, 0xe8, 0x01, 0,	   0,
+				       0,    0xf4, 0x51, 0x49, 0x74, 0x05, 0xe8, 0xf7, 0xff, 0xff, 0xff,
+				       0x59, 0x01, 0xc8, 0xbf, 0x00, 0x30, 0,	 0,    0xab, 0xbe, 0x00,
+				       0x30, 0,	   0,	 0x60, 0xad, 0x61, 0x9c, 0x9d, 0xc3};
+	for (unsigned number = 0; number <= ENGINE_SWITCH_COUNT; number++) {
 		struct world world;
-		struct engine_options options = {.without_bmi2 = without != 0};
+		struct engine_options options = {.off = number == ENGINE_SWITCH_COUNT ? 0 : 1u << number};
 		start(&world, &options);
 		put(&world, CODE, code, sizeof code);
 		assert_int_equal(run_to_halt(&world, CODE), 1000 * 1001 / 2);
 		end(&world);
 	}
 }
+
+#ifndef NFOLD_NO_LEDGER
+/* Chaining and the jump cache cannot be told from a guest's results: from the turns of the dispatcher they can. */
+static void test_switches_have_an_effect(void **state)
+{
+	(void)state;
+	/* mov ecx, 1000; again: push 400bh; ret; dec ecx; jnz again; hlt */
+	static const uint8_t code[] = {0xb9, 0xe8, 0x03, 0, 0, 0x68, 0, 0, 0, 0, 0xc3, 0x49, 0x75, 0xf7, 0xf4};
+	static const uint32_t off[] = {0, ENGINE_CHAINING, ENGINE_JUMP_CACHE, ENGINE_CHAINING | ENGINE_JUMP_CACHE};
+	if (!__builtin_cpu_supports("bmi2"))
+		skip();
+	static const unsigned at_least[] = {0, 999, 999, 1999}, at_most[] = {20, 1100, 1100, 2100};
+	for (size_t i = 0; i < sizeof off / sizeof off[0]; i++) {
+		struct world world;
+		struct engine_options options = {.off = off[i]};
+		start(&world, &options);
+		put(&world, CODE, code, sizeof code);
+		put(&world, CODE + 6, &(uint32_t){CODE + 11}, 4);
+		run_to_halt(&world, CODE);
+		uint64_t turns = world.ledger->vcpu[0].count[LEDGER_COUNT_EXIT_DISPATCH];
+		assert_in_range(turns, at_least[i], at_most[i]);
+		end(&world);
+	}
+}
+
+#endif
 
 /* Code that runs from a region which shows something else afterwards, and data that was read there. */
 static void test_regions_move(void **state)
@@ -455,6 +483,87 @@ static void test_profile_before_the_thread(void **state)
 	end(&world);
 }
 
+/* ---- counting ---- */
+
+#define IDT 0x600u
+#define HANDLER 0x2000u
+#define COUNTED_MAX 4000u
+
+/* Loops, calls, strings, C instructions in the middle of blocks, and in each turn an exception whose handler goes on
+ * behind the instruction. */
+static void put_counted_program(struct world *world)
+{
+	/* mov ecx, 100; again: mov edi, 3000h; stosd; call f; cpuid; mov ecx, [3000h]; inc eax; jmp on; f: push ecx;
+	 * pop [3000h]; ret; on: xor edx, edx; ud2; mov esi, 3000h; rep lodsb; pushf; popf; mov ecx, [3000h]; dec ecx;
+	 * jnz again; hlt */
+	static const uint8_t code[] = {0xb9, 100,  0,	 0,    0,    0xbf, 0x00, 0x30, 0,    0,	   0xab, 0xe8,
+				       0x0b, 0,	   0,	 0,    0x0f, 0xa2, 0x8b, 0x0d, 0x00, 0x30, 0,	 0,
+				       0x40, 0xeb, 0x08, 0x51, 0x8f, 0x05, 0x00, 0x30, 0,    0,	   0xc3, 0x31,
+				       0xd2, 0x0f, 0x0b, 0xbe, 0x00, 0x30, 0,	 0,    0xf3, 0xac, 0x9c, 0x9d,
+				       0x8b, 0x0d, 0x00, 0x30, 0,    0,	   0x49, 0x75, 0xcc, 0xf4};
+	/* add dword [esp], 2; iretd */
+	static const uint8_t handler[] = {0x83, 0x04, 0x24, 0x02, 0xcf};
+	static const uint64_t gdt[3] = {0, 0x00cf9b000000ffff, 0x00cf93000000ffff};
+	uint64_t gates[7] = {[VECTOR_UD] = HANDLER | UINT64_C(8) << 16 | UINT64_C(0x8e00) << 32};
+	put(world, CODE, code, sizeof code);
+	put(world, HANDLER, handler, sizeof handler);
+	put(world, IDT, gates, sizeof gates);
+	put(world, 0x500, gdt, sizeof gdt);
+	world->cpu->gdtr = (struct cpu_table){.base = 0x500, .limit = sizeof gdt - 1};
+	world->cpu->idtr = (struct cpu_table){.base = IDT, .limit = sizeof gates - 1};
+}
+
+static uint64_t state_mark(const struct cpu *cpu)
+{
+	uint64_t mark = cpu->rip * 31 + cpu_rflags(cpu);
+	for (unsigned i = 0; i < 16; i++)
+		mark = mark * 1000003 + cpu->gpr[i];
+	return mark;
+}
+
+/* Stops at each multiple of the stride; gives the count at HLT. Marks are taken with a stride of 1 and compared else.
+ */
+static uint64_t run_counted(uint64_t stride, uint32_t off, uint64_t *marks)
+{
+	struct world world;
+	struct engine_options options = {.counted = true, .off = off};
+	start(&world, &options);
+	put_counted_program(&world);
+	uint64_t at = stride;
+	engine_run_until(world.vcpu, at);
+	enum engine_exit why;
+	while ((why = engine_run(world.vcpu)) == ENGINE_COUNTED) {
+		assert_int_equal(engine_executed(world.vcpu), at);
+		assert_true(at < COUNTED_MAX);
+		if (stride == 1)
+			marks[at] = state_mark(world.cpu);
+		assert_int_equal(state_mark(world.cpu), marks[at]);
+		at += stride;
+		engine_run_until(world.vcpu, at);
+	}
+	assert_int_equal(why, ENGINE_HALTED);
+	uint64_t count = engine_executed(world.vcpu);
+	end(&world);
+	return count;
+}
+
+/* Where a run stops depends on the count alone: not on where it stopped before, so not on where blocks begin. */
+static void test_count_is_exact(void **state)
+{
+	(void)state;
+	static const uint64_t strides[] = {2, 3, 7, 48, 49, 50, 131, 1000};
+	static const uint32_t off[] = {0, ENGINE_CHAINING, ENGINE_JUMP_CACHE,
+				       ENGINE_INLINE_STRINGS | ENGINE_LAZY_FLAGS};
+	static uint64_t marks[COUNTED_MAX];
+	/* 1 + 100 turns of 20, two of them the handler's, and HLT; UD2 itself is not executed */
+	uint64_t expected = 1 + 100 * 20 + 1;
+	assert_int_equal(run_counted(1, 0, marks), expected);
+	for (size_t i = 0; i < sizeof strides / sizeof strides[0]; i++)
+		for (size_t k = 0; k < sizeof off / sizeof off[0]; k++)
+			assert_int_equal(run_counted(strides[i], off[k], marks), expected);
+	assert_int_equal(run_counted(UINT64_MAX, 0, marks), expected);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -463,14 +572,18 @@ int main(void)
 	    cmocka_unit_test(test_full_code_cache),
 	    cmocka_unit_test(test_more_modes_than_numbers),
 	    cmocka_unit_test(test_loops_can_be_left),
-	    cmocka_unit_test(test_without_bmi2),
 	    cmocka_unit_test(test_profile_of_code),
 	    cmocka_unit_test(test_profile_of_c),
 	    cmocka_unit_test(test_profile_ends),
 	    cmocka_unit_test(test_profile_across_sleep),
 	    cmocka_unit_test(test_profile_before_the_thread),
+	    cmocka_unit_test(test_switches),
+#ifndef NFOLD_NO_LEDGER
+	    cmocka_unit_test(test_switches_have_an_effect),
+#endif
 	    cmocka_unit_test(test_regions_move),
 	    cmocka_unit_test(test_a20),
+	    cmocka_unit_test(test_count_is_exact),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

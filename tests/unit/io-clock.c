@@ -200,6 +200,47 @@ static void real_clock_stands_still_while_paused(void **state)
 	assert_true(offset - clock_tsc_offset(&clock) >= clock.tsc_hz / 1000 * 29);
 }
 
+static uint64_t read_count(void *opaque)
+{
+	return *(const uint64_t *)opaque;
+}
+
+static void counted_clock_is_the_count_and_what_was_added(void **state)
+{
+	struct clock clock;
+	struct log log = {.clock = &clock};
+	struct tagged a, b;
+	uint64_t count = 0;
+	(void)state;
+	clock_init(&clock, CLOCK_COUNTED);
+	assert_int_equal(clock_now(&clock), 0); /* before there is a count */
+	clock.count = read_count;
+	clock.count_opaque = &count;
+	tagged_init(&a, &log, 'a');
+	tagged_init(&b, &log, 'b');
+	assert_false(clock_skip(&clock)); /* nothing to wait for */
+	clock_timer_set(&a.timer, 100);
+	clock_timer_set(&b.timer, 1000);
+	assert_int_equal(clock_count_at(&clock, 100), 100);
+	count = 99;
+	assert_int_equal(clock_run(&clock), 100);
+	assert_int_equal(log.count, 0);
+	count = 100;
+	assert_int_equal(clock_run(&clock), 1000);
+	assert_int_equal(log.count, 1);
+	clock_charge(&clock, 50);
+	assert_int_equal(clock_now(&clock), 150);
+	assert_int_equal(clock_tsc(&clock), 150);
+	assert_int_equal(clock_count_at(&clock, 1000), 950);
+	assert_true(clock_skip(&clock));
+	assert_int_equal(clock_now(&clock), 1000);
+	assert_int_equal(clock_run(&clock), CLOCK_NEVER);
+	assert_int_equal(log.count, 2);
+	assert_int_equal(log.at[1], 1000);
+	assert_int_equal(clock_count_at(&clock, 10), 0); /* long past */
+	assert_true(clock_count_at(&clock, CLOCK_NEVER) == CLOCK_NEVER);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -208,6 +249,7 @@ int main(void)
 	    cmocka_unit_test(rearm_tells_of_each_new_earliest_deadline),
 	    cmocka_unit_test(pause_stops_time_and_timers),
 	    cmocka_unit_test(tsc_converts_without_loss),
+	    cmocka_unit_test(counted_clock_is_the_count_and_what_was_added),
 	    cmocka_unit_test(real_clock_follows_the_host),
 	    cmocka_unit_test(real_clock_stands_still_while_paused),
 	};

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What can be switched off in the translating engine, so that a bug can be pinned to it. Here and not in the engine,
+ * because the command line knows the names too and nothing else of the engine.
+ */
+#ifndef NFOLD_BASE_ENGINE_SWITCHES_H
+#define NFOLD_BASE_ENGINE_SWITCHES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/* X(bit, name, what it is) */
+/* clang-format off */
+#define ENGINE_SWITCHES(X) \
+	X(CHAINING, "chaining", "blocks jump to each other without the dispatcher") \
+	X(SIDE_EXITS, "side-exits", "blocks go on behind conditional branches") \
+	X(JUMP_CACHE, "jump-cache", "indirect branches find their target without the dispatcher") \
+	X(BMI2, "bmi2", "the host's BMI2 instructions are used, in checks and indirect branches") \
+	X(LAZY_FLAGS, "lazy-flags", "flags are saved only where they would be lost, and restored only where they are read") \
+	X(IN_SLOTS, "in-slots", "guest registers that live in memory are worked on there, and not loaded to be overwritten") \
+	X(INLINE_LIMITS, "inline-limits", "segment limits are checked in translated code") \
+	X(INLINE_SEGMENTS, "inline-segments", "real-mode segment loads run in translated code") \
+	X(INLINE_FAR, "inline-far", "real-mode far branches run in translated code") \
+	X(INLINE_STRINGS, "inline-strings", "string instructions without REP run in translated code") \
+	X(INLINE_PUSHA, "inline-pusha", "PUSHA, POPA and PUSHF run in translated code") \
+	X(RETRACE, "retrace", "pages whose code compares its bytes go back to traced writes when they have calmed down")
+/* clang-format on */
+
+enum engine_switch_number {
+#define X(bit, name, meaning) ENGINE_NUMBER_##bit,
+	ENGINE_SWITCHES(X)
+#undef X
+	    ENGINE_SWITCH_COUNT
+};
+
+enum engine_switch {
+#define X(bit, name, meaning) ENGINE_##bit = 1 << ENGINE_NUMBER_##bit,
+	ENGINE_SWITCHES(X)
+#undef X
+};
+
+/* For help texts: " no-chaining no-jump-cache" and so on. */
+#define ENGINE_SWITCH_LISTED(bit, name, meaning) " no-" name
+#define ENGINE_SWITCH_LIST ENGINE_SWITCHES(ENGINE_SWITCH_LISTED)
+
+/* Reads "no-chaining,no-bmi2": the switches that are off, as bits. An unknown word is refused; `option` is the option's
+ * name, for the message. */
+bool engine_switches_read(const char *option, const char *text, uint32_t *off, struct error *error);
+
+#endif
