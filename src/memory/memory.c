@@ -132,16 +132,22 @@ static void tell_leaving(const struct memory *memory, const struct memory_region
 		memory->map_notifier.leaving(memory->map_notifier.opaque, region->base, region->size);
 }
 
+static bool regions_equal(const struct memory_region *a, const struct memory_region *b)
+{
+	return a->base == b->base && a->size == b->size && a->offset == b->offset && a->read_only == b->read_only &&
+	       a->hides_ram == b->hides_ram && a->ram_offset == b->ram_offset;
+}
+
 void memory_move_region(struct memory *memory, int index, const struct memory_region *region)
 {
 	assert(index >= 0 && (unsigned)index < memory->region_count && region_is_sound(memory, region));
 	struct memory_region *place = &memory->region[index];
-	if (memcmp(place, region, sizeof *place) == 0)
+	if (regions_equal(place, region))
 		return;
 	/* What shows at the new place until now goes too. */
 	tell_leaving(memory, place);
 	tell_leaving(memory, region);
-	memcpy(place, region, sizeof *place);
+	*place = *region;
 	if (memory->map_notifier.changed != NULL)
 		memory->map_notifier.changed(memory->map_notifier.opaque);
 }
