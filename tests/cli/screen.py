@@ -120,6 +120,15 @@ class Text(ScreenTest):
         self.assertFalse((self.folder / "p.png").exists())
 
 
+def open_files(pid):
+    """What a process has open. Descriptors may be closed while they are looked at."""
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            yield os.readlink(f"/proc/{pid}/fd/{fd}")
+        except FileNotFoundError:
+            continue
+
+
 class Picture(ScreenTest):
     def test_a_png_has_the_pixels(self):
         self.start_screen("graphics")
@@ -193,8 +202,7 @@ class Picture(ScreenTest):
             for _ in range(100):
                 connection.send(b'{"jsonrpc":"2.0","method":"screen.pixels"}\n')
             connection.call("guest.status")
-        self.assertFalse([fd for fd in os.listdir(f"/proc/{pid}/fd")
-                          if "nfold-screen" in os.readlink(f"/proc/{pid}/fd/{fd}")])
+        self.assertFalse([name for name in open_files(pid) if "nfold-screen" in name])
         self.assert_runs(process)
 
 
