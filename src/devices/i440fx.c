@@ -11,14 +11,12 @@ static const struct {
     {0x50, 4, 0x00}, /* PMCCFG, DETURBO, DBC */
     {0x57, 1, 0x01}, /* DRAMC */
     {0x58, 1, 0x10}, /* DRAMT */
-    {0x59, 7, 0x00}, /* PAM */
+    {I440FX_PAM_FIRST, I440FX_PAM_LAST - I440FX_PAM_FIRST + 1, 0x00},
     {0x60, 8, 0x00}, /* DRB */
     {0x68, 1, 0x00}, /* FDHC */
     {0x72, 1, 0x02}, /* SMRAM */
 };
 
-#define PAM_FIRST 0x59u
-#define PAM_LAST 0x5fu
 #define PAM_READ 1u
 #define PAM_WRITE 2u
 
@@ -27,16 +25,13 @@ struct i440fx {
 	struct i440fx_shadow shadow;
 };
 
-/* Two segments to a register, low half first; the first register has one, F0000h-FFFFFh, in its high half. */
+/* Two segments to a register, low half first; the first register has one, in its high half. */
 static void i440fx_tell_segment(const struct i440fx *host, unsigned segment)
 {
 	unsigned half = segment + 1;
-	uint8_t bits = host->function.config[PAM_FIRST + half / 2] >> (half % 2 * 4);
-	if (half == 1)
-		host->shadow.set(host->shadow.opaque, 0xf0000, 0x10000, bits & PAM_READ, bits & PAM_WRITE);
-	else
-		host->shadow.set(host->shadow.opaque, 0xc0000 + (segment - 1) * 0x4000, 0x4000, bits & PAM_READ,
-				 bits & PAM_WRITE);
+	uint8_t bits = host->function.config[I440FX_PAM_FIRST + half / 2] >> (half % 2 * 4);
+	struct i440fx_segment at = i440fx_segment(segment);
+	host->shadow.set(host->shadow.opaque, at.base, at.size, bits & PAM_READ, bits & PAM_WRITE);
 }
 
 static void i440fx_tell_shadow(const struct i440fx *host)
@@ -47,7 +42,7 @@ static void i440fx_tell_shadow(const struct i440fx *host)
 
 static void i440fx_written(struct pci_function *function, unsigned offset, unsigned size)
 {
-	if (offset <= PAM_LAST && offset + size > PAM_FIRST)
+	if (offset <= I440FX_PAM_LAST && offset + size > I440FX_PAM_FIRST)
 		i440fx_tell_shadow((const struct i440fx *)(const void *)function);
 }
 

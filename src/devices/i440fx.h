@@ -15,7 +15,22 @@
 
 #include "devices/pci.h"
 
-#define I440FX_SEGMENTS 13u /* 16 KiB each, but the one of 64 KiB at F0000h */
+#define I440FX_PAM_FIRST 0x59u
+#define I440FX_PAM_LAST 0x5fu
+#define I440FX_PAM_RAM 0x33u /* both segments of a register: reads and writes go to RAM */
+
+/* PAM segments. 0 is the 64 KiB at F0000h; the others have 16 KiB each from C0000h on. */
+#define I440FX_SEGMENTS 13u
+
+struct i440fx_segment {
+	uint32_t base, size;
+};
+
+static inline struct i440fx_segment i440fx_segment(unsigned segment)
+{
+	return segment == 0 ? (struct i440fx_segment){0xf0000, 0x10000}
+			    : (struct i440fx_segment){0xc0000 + (segment - 1) * 0x4000, 0x4000};
+}
 
 struct i440fx;
 

@@ -287,7 +287,6 @@ static bool create_board(struct machine *machine, struct error *error)
 				   .lock = device_lock_of(machine),
 				   .sockets = machine->vcpu_count,
 				   .physical_bits = machine->model.physical_bits,
-				   .memory_size = machine->config.memory_size,
 				   .memory = &machine->memory,
 				   .map = &machine->map,
 				   .display = &machine->display,

@@ -2,6 +2,7 @@
 #include "machine/media.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* The CD-ROM drive's place is the secondary master's: disks keep away from it as long as there is another place. */
 #define CDROM_PLACE 2u
@@ -43,10 +44,8 @@ static bool is_iso(struct disk *image)
 		return false;
 	disk_submit(image, &request);
 	disk_drain(image);
-	const uint8_t *name = sector + 1;
-	return request.error == 0 &&
-	       ((name[0] == 'C' && name[1] == 'D' && name[2] == '0' && name[3] == '0' && name[4] == '1') ||
-		(name[0] == 'B' && name[1] == 'E' && name[2] == 'A' && name[3] == '0' && name[4] == '1'));
+	const void *name = sector + 1;
+	return request.error == 0 && (memcmp(name, "CD001", 5) == 0 || memcmp(name, "BEA01", 5) == 0);
 }
 
 static bool open_cdrom(struct media *media, const struct machine_config *config, struct error *error)

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "machine/memory-map.h"
 
+#include <assert.h>
+#include <string.h>
+
 #include "base/bits.h"
 #include "machine/boot.h"
 #include "machine/layout.h"
 
-#define SEGMENT_SIZE 0x4000u
-#define LAST_SEGMENT_BASE 0xf0000u
-#define LAST_SEGMENT_SIZE 0x10000u
+/* As large as the largest segment. */
+#define ONES_SIZE 0x10000u
 /* As far down from 1 MiB as the ROM shows below 1 MiB. */
 #define ROM_WINDOW 0x20000u
 
@@ -41,7 +43,7 @@ static bool add_rom(const struct memory_map *map, struct error *error)
 
 static bool add_movable(struct memory_map *map, struct error *error)
 {
-	for (unsigned i = 0; i < MEMORY_MAP_SEGMENTS; i++) {
+	for (unsigned i = 0; i < I440FX_SEGMENTS; i++) {
 		map->segment[i] = memory_add_movable_region(map->memory, error);
 		if (map->segment[i] < 0)
 			return false;
@@ -50,14 +52,11 @@ static bool add_movable(struct memory_map *map, struct error *error)
 	return map->video >= 0;
 }
 
-/* The ROM's place has no region that could be written to: straight into the backing. */
 static bool fill(struct memory_map *map, struct error *error)
 {
-	for (unsigned i = 0; i < LAST_SEGMENT_SIZE; i++)
-		map->memory->host[map->ones_offset + i] = 0xff;
-	for (unsigned i = 0; i < MEMORY_MAP_SEGMENTS - 1; i++)
-		memory_map_shadow(map, LAYOUT_VGA_END + i * SEGMENT_SIZE, SEGMENT_SIZE, true, true);
-	memory_map_shadow(map, LAST_SEGMENT_BASE, LAST_SEGMENT_SIZE, true, true);
+	memset(map->memory->host + map->ones_offset, 0xff, ONES_SIZE); /* no region shows it yet */
+	for (unsigned i = 0; i < I440FX_SEGMENTS; i++)
+		memory_map_shadow(map, i440fx_segment(i).base, i440fx_segment(i).size, true, true);
 	return map->rom_size == 0 || image_copy(map->config.rom, map->memory, LAYOUT_HIGH_BASE - map->rom_size, error);
 }
 
@@ -68,7 +67,7 @@ bool memory_map_create(struct memory_map *map, struct memory *memory, const stru
 	map->rom_size = config->rom != NULL ? config->rom->size : 0;
 	map->rom_offset = align_up(config->memory_size, PAGE_SIZE);
 	map->ones_offset = map->rom_offset + map->rom_size;
-	map->video_offset = map->ones_offset + LAST_SEGMENT_SIZE;
+	map->video_offset = map->ones_offset + ONES_SIZE;
 	return memory_init(memory, map->video_offset + config->video_size, error) && add_ram(map, error) &&
 	       add_rom(map, error) && add_movable(map, error) && fill(map, error);
 }
@@ -85,7 +84,10 @@ static bool rom_offset_at(const struct memory_map *map, uint32_t base, uint64_t 
 
 void memory_map_shadow(struct memory_map *map, uint32_t base, uint32_t size, bool ram_read, bool ram_write)
 {
-	unsigned index = base == LAST_SEGMENT_BASE ? MEMORY_MAP_SEGMENTS - 1 : (base - LAYOUT_VGA_END) / SEGMENT_SIZE;
+	unsigned index = 0;
+	while (index < I440FX_SEGMENTS && i440fx_segment(index).base != base)
+		index++;
+	assert(index < I440FX_SEGMENTS && i440fx_segment(index).size == size);
 	struct memory_region region = {.base = base, .size = size, .offset = base};
 	if (!ram_read && !rom_offset_at(map, base, &region.offset)) {
 		region.offset = map->ones_offset;

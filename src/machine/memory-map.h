@@ -14,10 +14,10 @@
 #ifndef NFOLD_MACHINE_MEMORY_MAP_H
 #define NFOLD_MACHINE_MEMORY_MAP_H
 
+#include "devices/i440fx.h"
 #include "machine/image.h"
 #include "memory/memory.h"
 
-#define MEMORY_MAP_SEGMENTS 13u
 #define MEMORY_MAP_ROM_MIN (UINT64_C(64) << 10)
 #define MEMORY_MAP_ROM_MAX (UINT64_C(16) << 20)
 
@@ -32,7 +32,7 @@ struct memory_map {
 	struct memory_map_config config;
 	uint64_t rom_size; /* whole pages */
 	uint64_t rom_offset, ones_offset, video_offset;
-	int segment[MEMORY_MAP_SEGMENTS]; /* regions */
+	int segment[I440FX_SEGMENTS]; /* regions */
 	int video;
 };
 

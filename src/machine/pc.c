@@ -468,8 +468,8 @@ static void reset_chips(struct pc *pc)
 /* All of memory is RAM: nothing has to be copied out of a ROM. */
 static void shadow_all(struct pc *pc)
 {
-	for (unsigned offset = 0x59; offset <= 0x5f; offset++)
-		pci_config_write(pc->pci, PCI_DEVFN(HOST_BRIDGE_DEVICE, 0), offset, 1, 0x33);
+	for (unsigned offset = I440FX_PAM_FIRST; offset <= I440FX_PAM_LAST; offset++)
+		pci_config_write(pc->pci, PCI_DEVFN(HOST_BRIDGE_DEVICE, 0), offset, 1, I440FX_PAM_RAM);
 }
 
 /* Both channels decoded, and allowed to master the bus. */

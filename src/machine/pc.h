@@ -50,7 +50,6 @@ struct pc_config {
 	struct pc_socket socket[LEDGER_MAX_VCPUS];
 	unsigned sockets;
 	unsigned physical_bits;
-	uint64_t memory_size;
 	struct memory *memory;
 	struct memory_map *map;
 	struct display *display;

@@ -129,7 +129,6 @@ static void fill_config(struct board *board, struct pc_config *config, const str
 				     .mmio = &board->rig.mmio,
 				     .sockets = SOCKETS,
 				     .physical_bits = 40,
-				     .memory_size = RAM,
 				     .memory = &board->memory,
 				     .map = &board->map,
 				     .display = &board->display,
