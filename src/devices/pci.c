@@ -38,7 +38,8 @@ static void function_update_interrupt(struct pci_function *function)
 {
 	uint64_t command = load_le(&function->config[PCI_COMMAND], 2);
 	uint8_t pin = function->config[PCI_INTERRUPT_PIN];
-	bool asserted = function->interrupt && !(command & PCI_COMMAND_INTX_DISABLE);
+	bool messages = function->msix != NULL && pci_msix_enabled(function->msix);
+	bool asserted = function->interrupt && !messages && !(command & PCI_COMMAND_INTX_DISABLE);
 	uint8_t *status = &function->config[PCI_STATUS];
 	*status = (uint8_t)((*status & ~PCI_STATUS_INTERRUPT) | (function->interrupt ? PCI_STATUS_INTERRUPT : 0));
 	if (asserted == function->asserted || pin == 0 || function->bus == NULL)
@@ -54,6 +55,18 @@ void pci_set_interrupt(struct pci_function *function, bool level)
 {
 	function->interrupt = level;
 	function_update_interrupt(function);
+}
+
+void pci_bus_send_message(const struct pci_function *function, uint64_t address, uint32_t data)
+{
+	const struct pci_msi_sink *sink = &function->bus->config.msi;
+	if (sink->send != NULL)
+		sink->send(sink->opaque, address, data);
+}
+
+bool pci_may_master(const struct pci_function *function)
+{
+	return function->bus != NULL && (load_le(&function->config[PCI_COMMAND], 2) & PCI_COMMAND_MASTER);
 }
 
 /* ---- base address registers ---- */
@@ -168,6 +181,16 @@ void pci_function_init(struct pci_function *function, const struct pci_identity 
 	function->writable[PCI_INTERRUPT_LINE] = 0xff;
 }
 
+/* PCI 2.3, 6.7. */
+void pci_function_add_capability(struct pci_function *function, unsigned offset, uint8_t id, unsigned size)
+{
+	assert(offset >= 0x40 && offset % 4 == 0 && offset + size <= PCI_CONFIG_SIZE);
+	function->config[offset] = id;
+	function->config[offset + 1] = function->config[PCI_CAPABILITIES];
+	function->config[PCI_CAPABILITIES] = (uint8_t)offset;
+	function->config[PCI_STATUS] |= PCI_STATUS_CAPABILITIES;
+}
+
 void pci_function_reset(struct pci_function *function)
 {
 	store_le(&function->config[PCI_COMMAND], 0, 2);
@@ -221,9 +244,11 @@ void pci_bus_detach(struct pci_function *function)
 
 uint32_t pci_config_read(struct pci_bus *bus, unsigned devfn, unsigned offset, unsigned size)
 {
-	const struct pci_function *function = bus->function[devfn % (PCI_DEVICES * PCI_FUNCTIONS)];
+	struct pci_function *function = bus->function[devfn % (PCI_DEVICES * PCI_FUNCTIONS)];
 	if (function == NULL || offset + size > PCI_CONFIG_SIZE)
 		return (uint32_t)size_mask(size);
+	if (function->config_reading != NULL)
+		function->config_reading(function, offset, size);
 	return (uint32_t)load_le(&function->config[offset], size);
 }
 
@@ -250,8 +275,11 @@ void pci_config_write(struct pci_bus *bus, unsigned devfn, unsigned offset, unsi
 	if (touches(offset, size, PCI_COMMAND, 2) || touches(offset, size, PCI_BAR0, 4 * PCI_BARS) ||
 	    touches(offset, size, PCI_ROM_ADDRESS, 4))
 		bus_remap(bus, function);
-	if (touches(offset, size, PCI_COMMAND, 2))
+	bool messages = function->msix != NULL && touches(offset, size, function->msix->capability + 2, 2);
+	if (touches(offset, size, PCI_COMMAND, 2) || messages)
 		function_update_interrupt(function);
+	if (function->msix != NULL && (touches(offset, size, PCI_COMMAND, 2) || messages))
+		pci_msix_update(function->msix);
 	if (function->config_written != NULL)
 		function->config_written(function, offset, size);
 }

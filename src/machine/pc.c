@@ -107,6 +107,13 @@ static void broadcast_eoi(void *opaque, uint8_t vector)
 	ioapic_eoi(pc->ioapic, vector);
 }
 
+/* A message to where no local APIC is changes nothing. */
+static void send_message(void *opaque, uint64_t address, uint32_t data)
+{
+	const struct pc *pc = opaque;
+	(void)lapic_bus_msi(pc->apic_bus, address, data);
+}
+
 /* PAM registers, and the framebuffer's BAR. */
 static void shadow_segment(void *opaque, uint32_t base, uint32_t size, bool ram_read, bool ram_write)
 {
@@ -188,7 +195,8 @@ static bool wire_timers(struct pc *pc, struct error *error)
 static bool wire_pci(struct pc *pc, struct error *error)
 {
 	const struct pc_config *config = &pc->config;
-	struct pci_bus_config bus = {.ports = config->ports, .mmio = config->mmio};
+	struct pci_bus_config bus = {
+	    .ports = config->ports, .mmio = config->mmio, .msi = {.send = send_message, .opaque = pc}};
 	for (int i = 0; i < (int)PCI_PINS; i++)
 		bus.pirq[i] = (struct irq_line){.set = pci_irq, .opaque = pc, .input = i};
 	pc->pci = pci_bus_create(&bus, error);
