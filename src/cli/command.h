@@ -27,16 +27,18 @@ struct command {
 	const char *description;
 	const struct option *options;		     /* NULL: none but --help */
 	int (*run)(const struct command_call *call); /* returns the exit status */
+	const struct command *const *subcommands;    /* ended by NULL; then there is no `run` and no option */
 };
 
 extern const struct command command_explain, command_help, command_key, command_kill, command_list, command_pause,
-    command_reset, command_resume, command_run, command_screen, command_stats, command_stop, command_type,
+    command_plan, command_reset, command_resume, command_run, command_screen, command_stats, command_stop, command_type,
     command_version;
 
 /* All commands in the order of --help, ended by NULL. */
 extern const struct command *const command_table[];
 
-const struct command *command_find(const char *name);
+/* By the last word of its name, in a table ended by NULL. NULL: there is none. */
+const struct command *command_find(const struct command *const *table, const char *name);
 void command_print_help(const struct command *command);
 void command_print_list(void);
 

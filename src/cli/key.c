@@ -17,7 +17,7 @@ const struct command command_key = {
     .name = "key",
     .arguments = "NAME CHORD...",
     .argument_min = 2,
-    .argument_max = ARGUMENTS_MAX,
+    .argument_max = 33, /* as many chords as one call takes */
     .summary = "press keys of a guest's keyboard",
     .description =
 	"Presses keys of a guest's keyboard one after the other. A CHORD is a key, or several that are held\n"

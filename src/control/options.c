@@ -163,6 +163,31 @@ static const struct option *option_find(const struct parser *parser, const char 
 	return NULL;
 }
 
+static bool unknown_option(const struct parser *parser, const char *word)
+{
+	return error_set(parser->error, ERROR_INPUT, "unknown option '%.64s': '%s --help' lists the options", word,
+			 parser->program);
+}
+
+/* The option's value is the next word. */
+static bool parse_next(struct parser *parser, const struct option *option)
+{
+	if (parser->next == parser->argc)
+		return error_set(parser->error, ERROR_INPUT, "--%s needs a value: --%s %s", option->name, option->name,
+				 option->value);
+	return set_value(parser, option, parser->argv[parser->next++]);
+}
+
+/* `word` begins with "-" and a letter. */
+static bool parse_letter(struct parser *parser, const char *word)
+{
+	for (const struct option *option = parser->table; option->name != NULL; option++)
+		if (option->letter != 0 && option->letter == word[1] && word[2] == '\0')
+			return option->kind == OPTION_FLAG ? set_value(parser, option, NULL)
+							   : parse_next(parser, option);
+	return unknown_option(parser, word);
+}
+
 /* `word` begins with "--". */
 static bool parse_option(struct parser *parser, const char *word)
 {
@@ -171,8 +196,7 @@ static bool parse_option(struct parser *parser, const char *word)
 	size_t length = equals != NULL ? (size_t)(equals - name) : strlen(name);
 	const struct option *option = option_find(parser, name, length);
 	if (option == NULL)
-		return error_set(parser->error, ERROR_INPUT, "unknown option '%.64s': '%s --help' lists the options",
-				 word, parser->program);
+		return unknown_option(parser, word);
 	if (option->kind == OPTION_FLAG) {
 		if (equals != NULL)
 			return error_set(parser->error, ERROR_INPUT, "--%s takes no value", option->name);
@@ -180,10 +204,7 @@ static bool parse_option(struct parser *parser, const char *word)
 	}
 	if (equals != NULL)
 		return set_value(parser, option, equals + 1);
-	if (parser->next == parser->argc)
-		return error_set(parser->error, ERROR_INPUT, "--%s needs a value: --%s %s", option->name, option->name,
-				 option->value);
-	return set_value(parser, option, parser->argv[parser->next++]);
+	return parse_next(parser, option);
 }
 
 static bool add_argument(const struct parser *parser, struct option_rest *rest, const char *word)
@@ -222,8 +243,7 @@ bool options_parse(const struct option *table, enum option_author author, const 
 		} else if (word[1] == '-') {
 			good = parse_option(&parser, word);
 		} else {
-			good = error_set(error, ERROR_INPUT, "unknown option '%.64s': '%s --help' lists the options",
-					 word, program);
+			good = parse_letter(&parser, word);
 		}
 		if (!good)
 			return false;
@@ -260,6 +280,8 @@ void options_print(const struct option *table, FILE *to)
 		if (option->hidden)
 			continue;
 		int column = fprintf(to, "  --%s", option->name);
+		if (option->letter != 0)
+			column += fprintf(to, ", -%c", option->letter);
 		if (option->value != NULL)
 			column += fprintf(to, " %s", option->value);
 		(void)snprintf(help, sizeof help, "%s%s%s%s", option->help,

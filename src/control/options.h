@@ -43,9 +43,10 @@ struct option {
 	size_t offset;		    /* of the field in the struct of values */
 	enum option_kind kind;
 	bool hidden; /* not for people: left out of --help */
+	char letter; /* -o VALUE means the same; 0: none */
 };
 
-#define ARGUMENTS_MAX 33
+#define ARGUMENTS_MAX 4096
 
 /* What was on the command line beside the options. */
 struct option_rest {

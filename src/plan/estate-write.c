@@ -12,6 +12,7 @@
 
 #include "plan/estate-format.h"
 #include "plan/grid.h"
+#include "plan/text.h"
 
 struct estate_writer {
 	char *path, *part; /* the file's name at the end, and until then */
@@ -160,13 +161,15 @@ static bool add_column(struct estate_writer *writer, struct estate_file_column *
 bool estate_writer_add(struct estate_writer *writer, const struct estate_server *server,
 		       const float *const column[ESTATE_SERIES_COUNT], struct error *error)
 {
+	const char *source = server->source != NULL ? server->source : "";
+	assert(text_is_clean(server->name, strlen(server->name)) && text_is_clean(source, strlen(source)));
 	if (!grid_valid(&server->grid))
 		return error_set(error, ERROR_INPUT, "%s: its times or its interval are impossible", server->name);
 	struct estate_file_record *record = add_record(writer);
 	if (record == NULL)
 		return error_set(error, ERROR_HOST, "%s: out of memory", writer->path);
 	record->name = add_string(writer, server->name);
-	record->source = add_string(writer, server->source != NULL ? server->source : "");
+	record->source = add_string(writer, source);
 	if (record->name == UINT64_MAX || record->source == UINT64_MAX)
 		return error_set(error, ERROR_HOST, "%s: out of memory", writer->path);
 	record->memory = server->memory;

@@ -16,6 +16,7 @@
 
 #include "plan/estate-format.h"
 #include "plan/grid.h"
+#include "plan/text.h"
 
 #define RECORDS_MAX (UINT64_C(1) << 24)
 #define STRINGS_MAX (UINT64_C(1) << 32)
@@ -74,7 +75,7 @@ const char *const estate_note_key[ESTATE_NOTE_COUNT] = {
     [ESTATE_DISORDER] = "disorder",
     [ESTATE_MISSING] = "missing",
     [ESTATE_IMPOSSIBLE] = "impossible",
-    [ESTATE_CLIPPED] = "clipped",
+    [ESTATE_ABOVE] = "above",
     [ESTATE_WRAP] = "wrap",
     [ESTATE_RESET] = "reset",
     [ESTATE_CLOCK_STEP] = "clock_step",
@@ -93,7 +94,7 @@ const char *const estate_note_text[ESTATE_NOTE_COUNT] = {
     [ESTATE_DISORDER] = "samples out of order, sorted",
     [ESTATE_MISSING] = "values missing in rows that have others",
     [ESTATE_IMPOSSIBLE] = "impossible values dropped",
-    [ESTATE_CLIPPED] = "processor shares above 100 % taken as 100 %",
+    [ESTATE_ABOVE] = "processor shares above 100 %, kept",
     [ESTATE_WRAP] = "counters wrapped, made up for",
     [ESTATE_RESET] = "counters reset, a sample lost each",
     [ESTATE_CLOCK_STEP] = "clock steps of daylight saving time, undone",
@@ -196,7 +197,8 @@ static bool column_good(const struct estate *estate, const struct estate_file_re
 {
 	if (column->present == 0)
 		return true;
-	return column->present <= record->count && column->offset >= sizeof(struct estate_file_header) &&
+	return isfinite(column->minimum) && isfinite(column->mean) && isfinite(column->maximum) &&
+	       column->present <= record->count && column->offset >= sizeof(struct estate_file_header) &&
 	       column->offset % ESTATE_ALIGN == 0 && column->offset <= estate->table_offset &&
 	       record->count <= (estate->table_offset - column->offset) / sizeof(float);
 }
@@ -222,6 +224,9 @@ static bool load_server(struct estate *estate, size_t index, struct error *error
 	    .grid = {.start = record->start, .count = record->count, .interval = record->interval},
 	};
 	memcpy(server->note, record->note, sizeof server->note);
+	if (!text_is_clean(server->name, strlen(server->name)) ||
+	    !text_is_clean(server->source, strlen(server->source)))
+		return damaged(estate, "a name", error);
 	if (!grid_valid(&server->grid) || (index > 0 && strcmp(server[-1].name, server->name) >= 0))
 		return damaged(estate, "a server", error);
 	for (unsigned i = 0; i < ESTATE_SERIES_COUNT; i++) {

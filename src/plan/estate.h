@@ -90,7 +90,7 @@ struct estate_summary {
 };
 
 struct estate_server {
-	const char *name, *source; /* UTF-8; unique; where it was imported from */
+	const char *name, *source; /* UTF-8 without control characters; unique; where it was imported from */
 	uint32_t cpus;		   /* 0: unknown */
 	double mhz;		   /* clock of one; 0: unknown */
 	double rating;		   /* benchmark result of the whole server; 0: unknown */

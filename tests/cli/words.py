@@ -14,18 +14,28 @@ class Words(CliTest):
     def commands(self):
         return re.findall(r"^  (\w+) +\S", self.succeed("--help"), re.MULTILINE)
 
+    def all_commands(self):
+        """Also those below others: "plan show"."""
+        names = []
+        for command in self.commands():
+            text = self.succeed(command, "--help")
+            below = text[text.find("\nCommands:\n"):text.find("\nOptions:\n")] if "\nCommands:\n" in text else ""
+            names += [command] + [f"{command} {name}" for name in re.findall(r"^  (\w+) +\S", below, re.MULTILINE)]
+        return names
+
     def options(self, command):
-        return set(re.findall(r"^  (--[\w-]+)", self.succeed(command, "--help"), re.MULTILINE))
+        return set(re.findall(r"^  (--[\w-]+)", self.succeed(*command.split(), "--help"), re.MULTILINE))
 
     def test_help(self):
         self.assertEqual(self.commands(), ["run", "list", "pause", "resume", "reset", "stop", "kill", "screen", "type",
-                                           "key", "stats", "explain", "version", "help"])
+                                           "key", "stats", "explain", "plan", "version", "help"])
+        self.assertIn("plan show", self.all_commands())
         self.assertEqual(self.succeed("--help"), self.succeed("help"))
         self.assertEqual(self.succeed("-h"), self.succeed("help"))
-        for command in self.commands():
-            text = self.succeed(command, "--help")
+        for command in self.all_commands():
+            text = self.succeed(*command.split(), "--help")
             self.assertTrue(text.startswith(f"Usage: nfold {command} "), text)
-            self.assertEqual(text, self.succeed("help", command))
+            self.assertEqual(text, self.succeed("help", *command.split()))
             self.assertIn("--help", self.options(command))
             self.assertLessEqual(max(map(len, text.splitlines())), 100, text)
 
@@ -38,7 +48,7 @@ class Words(CliTest):
 
     def test_the_manual_page_knows_every_command_option_and_status(self):
         page = (ROOT / "man" / "nfold.1").read_text(encoding="utf-8").replace("\\-", "-")
-        for command in self.commands():
+        for command in self.all_commands():
             self.assertIn(f".SS nfold {command}", page)
             for option in self.options(command):
                 self.assertRegex(page, re.escape(option) + r"\b")
@@ -53,7 +63,7 @@ class Words(CliTest):
     def test_usage_errors(self):
         for words in ([], ["explode"], ["--explode"], [""], ["list", "x"], ["pause"], ["pause", "a", "b"], ["kill"], ["stats"], ["explain"],
                       ["stats", "--xml", "a"], ["stop", "--timeout", "x", "a"], ["stop", "--timeout=86401", "a"],
-                      ["stop", "--timeout"], ["version", "x"], ["help", "explode"], ["help", "a", "b"], ["run", "x"],
+                      ["stop", "--timeout"], ["version", "x"], ["help", "explode"], ["help", "a", "b"], ["help", "list", "b"], ["help", "plan", "b"], ["help", "plan", "show", "x"], ["plan"], ["plan", "x"], ["plan", "show"], ["run", "x"],
                       ["run", "--kernel", "k", "x"], ["screen"], ["screen", "a", "b"], ["screen", "a", "--png"], ["type"],
                       ["type", "a"], ["type", "--interval=0", "a", "b"], ["type", "--interval=1001", "a", "b"], ["type", "a", "b", "c"], ["key"], ["key", "a"], ["list", "\n\x1b[2J"], ["\n\x1b[2J"]):
             line = self.refuse(STATUS_INPUT, *words)

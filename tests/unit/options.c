@@ -30,7 +30,7 @@ static const char *const colours[] = {"red", "green", NULL};
 
 static const struct option table[] = {
     {"flag", NULL, NULL, "a flag", .kind = OPTION_FLAG, FIELD(flag)},
-    {"text", "TEXT", NULL, "a text", .kind = OPTION_TEXT, FIELD(text)},
+    {"text", "TEXT", NULL, "a text", .kind = OPTION_TEXT, .letter = 't', FIELD(text)},
     {"choice", "COLOUR", "red", "a choice", .kind = OPTION_CHOICE, .choices = colours, FIELD(choice)},
     {"number", "N", NULL, "a number", .kind = OPTION_NUMBER, .minimum = 3, .maximum = 300, FIELD(number)},
     {"size", "SIZE", "4K", "a size", .kind = OPTION_SIZE, FIELD(size)},
@@ -108,6 +108,33 @@ static void takes_words_as_values_whatever_they_look_like(void **state)
 	assert_string_equal(rest.argument[1], "-");
 }
 
+static void letters_stand_for_options(void **state)
+{
+	struct values values;
+	struct option_rest rest;
+	(void)state;
+	assert_true(parse("a -t b c", &values, &rest, NULL));
+	assert_string_equal(values.text, "b");
+	assert_int_equal(rest.count, 2);
+}
+
+static void refuses_too_many_arguments(void **state)
+{
+	char word[] = "x";
+	char *words[ARGUMENTS_MAX + 1];
+	struct values values;
+	struct option_rest rest;
+	struct error error = {0};
+	(void)state;
+	for (int i = 0; i <= ARGUMENTS_MAX; i++)
+		words[i] = word;
+	assert_true(options_parse(table, OPTIONS_FROM_PERSON, "prog", ARGUMENTS_MAX, words, &values, &rest, &error));
+	assert_int_equal(rest.count, ARGUMENTS_MAX);
+	assert_false(
+	    options_parse(table, OPTIONS_FROM_PERSON, "prog", ARGUMENTS_MAX + 1, words, &values, &rest, &error));
+	assert_non_null(strstr(error.text, "too many arguments"));
+}
+
 static void refuses_bad_words(void **state)
 {
 	static const struct {
@@ -144,8 +171,8 @@ static void refuses_bad_words(void **state)
 	    {"--size -1", "give a size"},
 	    {"--size 17179869184G", "give a size"},
 	    {"--size 18446744073709551616", "give a size"},
-	    {"1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34",
-	     "too many arguments"},
+	    {"-xt", "unknown option '-xt'"},
+	    {"-t", "needs a value"},
 	    {"--short a --short b --short c", "at most 2 times"},
 	    {"--list 1 --list 2 --list 3 --list 4 --list 5 --list 6 --list 7 --list 8 --list 9 --list 10 --list 11 "
 	     "--list 12 "
@@ -273,6 +300,8 @@ int main(void)
 	    cmocka_unit_test(fills_in_defaults),
 	    cmocka_unit_test(takes_words_as_values_whatever_they_look_like),
 	    cmocka_unit_test(refuses_bad_words),
+	    cmocka_unit_test(letters_stand_for_options),
+	    cmocka_unit_test(refuses_too_many_arguments),
 	    cmocka_unit_test(help_wins),
 	    cmocka_unit_test(help_names_every_option_but_hidden_ones),
 	    cmocka_unit_test(guest_options_are_judged),

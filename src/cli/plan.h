@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+/* The commands below `nfold plan`. */
+#ifndef NFOLD_CLI_PLAN_H
+#define NFOLD_CLI_PLAN_H
+
+#include "cli/command.h"
+
+extern const struct command command_plan_show;
+
+#endif
