@@ -19,7 +19,8 @@
 
 /* What is measured, in the order of the file. */
 enum estate_series {
-	ESTATE_CPU,	       /* share of the server's processors in use, 0 to 1; it holds the next two */
+	ESTATE_CPU, /* share of the server's processors in use, 0 to 1, or more with a faster clock; it holds the next
+		       two */
 	ESTATE_KERNEL,	       /* share of the processors in kernel mode, interrupts included */
 	ESTATE_INTERRUPT,      /* share of the processors in interrupt handlers */
 	ESTATE_MEMORY,	       /* bytes in use: what the server could not give to another program */
@@ -57,7 +58,7 @@ enum estate_note {
 	ESTATE_DISORDER,   /* samples that came after a later one; sorted */
 	ESTATE_MISSING,	   /* values that were empty in a row that has others */
 	ESTATE_IMPOSSIBLE, /* values dropped: negative, not finite, or beyond what can be */
-	ESTATE_CLIPPED,	   /* processor shares above 1 by rounding or turbo clocks, taken as 1 */
+	ESTATE_ABOVE,	   /* processor shares above 1, by rounding or a faster clock; kept */
 	ESTATE_WRAP,	   /* counters that passed their end and began again; made up for */
 	ESTATE_RESET,	   /* counters that began again from 0; one sample lost each */
 	ESTATE_CLOCK_STEP, /* changes of the clock by an hour between rows, taken for daylight saving time and undone */
