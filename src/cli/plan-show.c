@@ -243,9 +243,8 @@ const struct command command_plan_show = {
     .argument_min = 1,
     .argument_max = 1,
     .summary = "show what is in an estate",
-    .description =
-	"Shows the servers of an estate: what is known of each, when it was measured, what the import met, and the\n"
-	"mean, percentiles and peak of each series. Percentiles are of the slots that have a value.",
+    .description = "Shows the servers of an estate: what is known of each, when it was measured, what the import met,\n"
+		   "and the mean, percentiles and peak of each series. Percentiles are of the slots that have a value.",
     .options = show_options,
     .run = show_run,
 };
