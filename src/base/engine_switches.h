@@ -25,7 +25,8 @@
 	X(INLINE_FAR, "inline-far", "real-mode far branches run in translated code") \
 	X(INLINE_STRINGS, "inline-strings", "string instructions without REP run in translated code") \
 	X(INLINE_PUSHA, "inline-pusha", "PUSHA, POPA and PUSHF run in translated code") \
-	X(RETRACE, "retrace", "pages whose code compares its bytes go back to traced writes when they have calmed down")
+	X(RETRACE, "retrace", "pages whose code compares its bytes go back to traced writes when they have calmed down") \
+	X(SPACES, "spaces", "the TLB keeps what it had of other address spaces, where the guest uses PCIDs")
 /* clang-format on */
 
 enum engine_switch_number {

@@ -12,7 +12,6 @@
 
 #define CR0_WRITABLE (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
 #define CR3_NO_FLUSH BIT64(63)
-#define CR3_PCID 0xfffu
 
 static bool paging_is_pae(uint64_t cr0, uint64_t cr4, uint64_t efer)
 {
@@ -82,12 +81,9 @@ bool control_set_cr3(struct cpu *cpu, uint64_t value)
 	if (paging_is_pae(cpu->cr0, cpu->cr4, cpu->efer) && !mmu_load_pdpte(cpu, value))
 		return false;
 	ledger_count(cpu->ledger, LEDGER_COUNT_CR3_LOAD);
-	/* The TLB holds entries of one PCID only: those of another are lost even if software would have kept them. */
-	if (!keep || value != cpu->cr3) {
-		cpu->cr3 = value;
-		ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH_CR3);
-		mmu_flush_all(cpu, false);
-	}
+	if (keep && value == cpu->cr3)
+		return true;
+	mmu_load_space(cpu, value, keep);
 	return true;
 }
 
@@ -99,7 +95,7 @@ static bool cr4_is_consistent(const struct cpu *cpu, uint64_t value)
 		return false;
 	if (cpu_long_mode(cpu) && !(value & CR4_PAE))
 		return false;
-	return !(set & CR4_PCIDE) || (cpu_long_mode(cpu) && (cpu->cr3 & CR3_PCID) == 0);
+	return !(set & CR4_PCIDE) || (cpu_long_mode(cpu) && (cpu->cr3 & TLB_PCID_MASK) == 0);
 }
 
 static bool set_cr4(struct cpu *cpu, uint64_t value)
@@ -235,12 +231,33 @@ enum cpu_next cpu_op_invlpg(struct cpu *cpu, const struct cpu_insn *insn)
 
 enum invpcid_type { INVPCID_ADDRESS, INVPCID_CONTEXT, INVPCID_ALL_GLOBAL, INVPCID_ALL };
 
+/* Volume 2, INVPCID. Entries of PCIDs that are not current are in the TLB's lists. */
+static void invalidate(struct cpu *cpu, enum invpcid_type type, unsigned pcid, uint64_t linear)
+{
+	bool current = pcid == ((cpu->cr4 & CR4_PCIDE) ? cpu->cr3 & TLB_PCID_MASK : 0);
+
+	if (type == INVPCID_ADDRESS) {
+		if (current)
+			mmu_flush_page(cpu, linear);
+		else
+			tlb_space_drop_page(&cpu->tlb, pcid, linear);
+		return;
+	}
+	if (type != INVPCID_CONTEXT)
+		tlb_space_drop(&cpu->tlb, TLB_EVERY_PCID);
+	else if (!current)
+		tlb_space_drop(&cpu->tlb, pcid);
+	if (type == INVPCID_CONTEXT && !current)
+		return;
+	ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH_INVPCID);
+	mmu_flush_all(cpu, type == INVPCID_ALL_GLOBAL);
+}
+
 enum cpu_next cpu_op_invpcid(struct cpu *cpu, const struct cpu_insn *insn)
 {
 	uint64_t type = cpu_register(cpu, insn, insn->reg, op_system_size(cpu));
 	bool enabled = (cpu->cr4 & CR4_PCIDE) != 0;
 	uint64_t linear, descriptor[2];
-	bool current;
 
 	if (!op_privileged(cpu))
 		return CPU_FAULT;
@@ -254,13 +271,7 @@ enum cpu_next cpu_op_invpcid(struct cpu *cpu, const struct cpu_insn *insn)
 	if (type == INVPCID_ADDRESS && !address_is_canonical(descriptor[1]))
 		return op_gp(cpu);
 
-	current = descriptor[0] == (enabled ? cpu->cr3 & CR3_PCID : 0);
-	if (type == INVPCID_ALL_GLOBAL || type == INVPCID_ALL || (type == INVPCID_CONTEXT && current)) {
-		ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH_INVPCID);
-		mmu_flush_all(cpu, type == INVPCID_ALL_GLOBAL);
-	} else if (type == INVPCID_ADDRESS && current) {
-		mmu_flush_page(cpu, descriptor[1]);
-	}
+	invalidate(cpu, (enum invpcid_type)type, (unsigned)descriptor[0], descriptor[1]);
 	return op_exit(cpu, insn);
 }
 

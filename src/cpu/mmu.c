@@ -377,6 +377,23 @@ void mmu_flush_all(struct cpu *cpu, bool global)
 	cpu->flush_all(cpu->engine_opaque, global);
 }
 
+void mmu_load_space(struct cpu *cpu, uint64_t cr3, bool keep)
+{
+	uint64_t before = cpu->cr3;
+	cpu->cr3 = cr3;
+	if (keep && cpu->tlb.keeps_spaces) {
+		ledger_count(cpu->ledger, LEDGER_COUNT_TLB_SWITCH);
+	} else {
+		ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH);
+		ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH_CR3);
+	}
+	if ((cpu->cr4 & CR4_PCIDE) && cr3 != before)
+		tlb_switch_space(&cpu->tlb, before, cr3, keep);
+	else
+		tlb_flush(&cpu->tlb, false);
+	cpu->flush_all(cpu->engine_opaque, false);
+}
+
 void mmu_set_a20(struct cpu *cpu, bool on)
 {
 	uint64_t masked = on ? 0 : BIT64(20);

@@ -64,6 +64,8 @@ bool cpu_linear(struct cpu *cpu, enum cpu_segment_name segment, uint64_t offset,
 
 /* After CR0, CR3, CR4 or EFER changed: flushes as the manual says. */
 void mmu_flush_all(struct cpu *cpu, bool global);
+/* Sets CR3, checked before. `keep`: bit 63 of the operand, with PCIDs on: what the TLB has of the PCID stays. */
+void mmu_load_space(struct cpu *cpu, uint64_t cr3, bool keep);
 /* Address line 20: while it is off, bit 20 of every physical address that the processor puts out is 0. Called by the
  * vCPU's own thread, or while the vCPU is parked. */
 void mmu_set_a20(struct cpu *cpu, bool on);

@@ -30,7 +30,7 @@
 #include "base/error.h"
 
 #define LEDGER_MAGIC UINT64_C(0x726567646c66646e) /* "ndfldger" */
-#define LEDGER_VERSION 3u
+#define LEDGER_VERSION 4u
 #define LEDGER_MAX_VCPUS 8
 
 /* A prime, so that no loop of the guest keeps step with the samples. */
@@ -92,6 +92,7 @@ enum ledger_state {
 	X(TLB_FLUSH_MODE, "tlb_flush_mode", "of them: CR0, CR4 or EFER changed")                                       \
 	X(TLB_FLUSH_WATCH, "tlb_flush_watch", "of them: data breakpoints changed")                                     \
 	X(TLB_FLUSH_MAP, "tlb_flush_map", "of them: physical memory moved, or A20 changed")                            \
+	X(TLB_SWITCH, "tlb_switch", "loads of CR3 that kept the TLB's entries of both address spaces")                 \
 	X(TLB_FLUSH_PAGE, "tlb_flush_page", "single-page flushes")                                                     \
 	X(CR3_LOAD, "cr3_load", "address space switches")                                                              \
 	X(MSR_READ, "msr_read", "RDMSR")                                                                               \

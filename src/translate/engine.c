@@ -170,6 +170,7 @@ struct engine_vcpu *engine_vcpu_create(struct engine *engine, unsigned index, st
 	cpu->code_write = hook_code_write;
 	cpu->engine_opaque = vcpu;
 	tlb_init(&cpu->tlb);
+	cpu->tlb.keeps_spaces = engine_uses(engine, ENGINE_SPACES);
 	jump_cache_clear(engine, vcpu);
 	engine->vcpu[index] = vcpu;
 	return vcpu;

@@ -165,7 +165,7 @@ uint64_t paging_map(struct fixture *fixture, enum paging paging, uint64_t linear
 	unsigned size = paging == PAGING_32 ? 4 : 8;
 	unsigned width = paging == PAGING_32 ? 10 : 9;
 	unsigned level = paging == PAGING_32 ? 22 : paging == PAGING_PAE ? 30 : 39;
-	uint64_t table = fixture->cpu->cr3;
+	uint64_t table = fixture->cpu->cr3 & ~UINT64_C(0xfff);
 	for (;; level -= width) {
 		uint64_t index = linear >> level & (BIT64(width) - 1);
 		if (paging == PAGING_PAE && level == 30)

@@ -409,6 +409,190 @@ static void test_dirty_first(void **state)
 	assert_int_equal(entry->write_tag, 0x10000);
 }
 
+/* ---- PCIDs ---- */
+
+/* A page that reads 5, and was seen so under PCID 1; its entry in memory now names one that reads 6. */
+static void spaces_start(struct fixture *fixture)
+{
+	struct cpu *cpu = fixture->cpu;
+	put(fixture, 0x5000, 8, 5);
+	put(fixture, 0x6000, 8, 6);
+	paging_start(fixture, PAGING_LONG);
+	cpu->cr4 |= CR4_PCIDE;
+	cpu->tlb.keeps_spaces = true;
+	uint64_t leaf = paging_map(fixture, PAGING_LONG, 0x10000, 0x5000, PTE_W, 12);
+	mmu_load_space(cpu, cpu->cr3 | 1, false);
+	assert_int_equal(read8(fixture, 0x10000), 5);
+	put(fixture, leaf, 8, 0x6000 | PTE_P | PTE_W);
+}
+
+static void load_pcid(struct fixture *fixture, unsigned pcid, bool keep)
+{
+	mmu_load_space(fixture->cpu, (fixture->cpu->cr3 & ~UINT64_C(0xfff)) | pcid, keep);
+}
+
+static uint64_t read_under(struct fixture *fixture, unsigned pcid)
+{
+	load_pcid(fixture, pcid, true);
+	return read8(fixture, 0x10000);
+}
+
+static void test_space_is_kept(void **state)
+{
+	struct fixture *fixture = *state;
+	spaces_start(fixture);
+	assert_int_equal(read_under(fixture, 2), 6);
+	assert_int_equal(read_under(fixture, 1), 5); /* stale by right: this is what keeping means */
+	assert_int_equal(read_under(fixture, 2), 6);
+	load_pcid(fixture, 1, false);
+	assert_int_equal(read8(fixture, 0x10000), 6);
+}
+
+static void test_space_not_kept_when_off(void **state)
+{
+	struct fixture *fixture = *state;
+	spaces_start(fixture);
+	fixture->cpu->tlb.keeps_spaces = false;
+	assert_int_equal(read_under(fixture, 2), 6);
+	assert_int_equal(read_under(fixture, 1), 6);
+}
+
+enum { DROP_PCID, DROP_OTHER, DROP_EVERY, DROP_PAGE, DROP_OTHER_PAGE, DROP_ALL, DROP_CURRENT, DROP_ROOT, DROP_COUNT };
+
+/* What is done under PCID 2, and what PCID 1 reads afterwards. */
+static void test_space_is_dropped(void **state)
+{
+	static const unsigned expected[DROP_COUNT] = {
+	    [DROP_PCID] = 6,	   [DROP_OTHER] = 5, [DROP_EVERY] = 6,	 [DROP_PAGE] = 6,
+	    [DROP_OTHER_PAGE] = 5, [DROP_ALL] = 6,   [DROP_CURRENT] = 5, [DROP_ROOT] = 6,
+	};
+	(void)state;
+	for (unsigned how = 0; how < DROP_COUNT; how++) {
+		struct fixture *fixture = fixture_new();
+		struct cpu *cpu = fixture->cpu;
+		uint64_t root;
+		spaces_start(fixture);
+		root = cpu->cr3 & ~UINT64_C(0xfff);
+		load_pcid(fixture, 2, true);
+		if (how == DROP_PCID || how == DROP_OTHER)
+			tlb_space_drop(&cpu->tlb, how == DROP_PCID ? 1 : 3);
+		else if (how == DROP_EVERY)
+			tlb_space_drop(&cpu->tlb, TLB_EVERY_PCID);
+		else if (how == DROP_PAGE || how == DROP_OTHER_PAGE)
+			tlb_space_drop_page(&cpu->tlb, 1, how == DROP_PAGE ? 0x10fff : 0x11000);
+		else if (how == DROP_ALL || how == DROP_CURRENT)
+			mmu_flush_all(cpu, how == DROP_ALL);
+		else /* the PCID comes with another root, and is not flushed; then the first root again */
+			mmu_load_space(cpu, (root + 0x1000) | 1, true);
+		mmu_load_space(cpu, root | 1, true);
+		assert_int_equal(read8(fixture, 0x10000), expected[how]);
+		fixture_free(fixture);
+	}
+}
+
+/* A list has room for the newest entries; the least recent of too many lists goes. */
+static void test_spaces_are_bounded(void **state)
+{
+	struct fixture *fixture = *state;
+	const unsigned pages = TLB_SPACE_ENTRIES + 100;
+	uint64_t leaf[TLB_SPACE_ENTRIES + 100], stale = 0;
+	spaces_start(fixture);
+	for (unsigned i = 0; i < pages; i++) {
+		leaf[i] = paging_map(fixture, PAGING_LONG, 0x20000 + i * 0x1000, 0x5000, PTE_W, 12);
+		assert_int_equal(read8(fixture, 0x20000 + i * 0x1000), 5);
+		put(fixture, leaf[i], 8, 0x6000 | PTE_P | PTE_W);
+	}
+	load_pcid(fixture, 2, true);
+	load_pcid(fixture, 1, true);
+	for (unsigned i = 0; i < pages; i++)
+		stale += read8(fixture, 0x20000 + i * 0x1000) == 5;
+	assert_int_equal(stale, TLB_SPACE_ENTRIES);
+	assert_int_equal(read8(fixture, 0x20000), 6);
+
+	mmu_flush_all(fixture->cpu, true);
+	put(fixture, leaf[0], 8, 0x5000 | PTE_P | PTE_W);
+	for (unsigned pcid = 10; pcid < 10 + TLB_SPACES + 3; pcid++) {
+		load_pcid(fixture, pcid, true);
+		assert_int_equal(read8(fixture, 0x20000), 5);
+	}
+	load_pcid(fixture, 1, true);
+	put(fixture, leaf[0], 8, 0x6000 | PTE_P | PTE_W);
+	for (unsigned pcid = 10 + TLB_SPACES + 3; pcid-- > 10;) {
+		load_pcid(fixture, pcid, true);
+		assert_int_equal(read8(fixture, 0x20000), pcid >= 13 ? 5 : 6);
+		load_pcid(fixture, 1, false);
+	}
+}
+
+/* A large page goes as a whole; a global one belongs to no PCID; code has entries of its own. */
+static void test_space_kinds_of_pages(void **state)
+{
+	struct fixture *fixture = *state;
+	struct cpu *cpu = fixture->cpu;
+	struct tlb *tlb = &cpu->tlb;
+	unsigned index = TLB_FETCH_INDEX(0x10000);
+	spaces_start(fixture);
+	put(fixture, 0x205000, 8, 7);
+	put(fixture, 0x405000, 8, 8);
+	uint64_t large = paging_map(fixture, PAGING_LONG, 0x7f0000200000, 0x200000, PTE_W, 21);
+	uint64_t global = paging_map(fixture, PAGING_LONG, 0x11000, 0x5000, PTE_W | PTE_G, 12);
+	assert_int_equal(read8(fixture, 0x7f0000205000), 7);
+	assert_int_equal(read8(fixture, 0x11000), 5);
+	assert_true(translate(fixture, 0x10000, TLB_FETCH, TLB_VIEW_SUPERVISOR, NULL));
+	put(fixture, large, 8, 0x400000 | PTE_P | PTE_W | PTE_PS);
+	put(fixture, global, 8, 0x6000 | PTE_P | PTE_W | PTE_G);
+	load_pcid(fixture, 2, true);
+	assert_int_equal(tlb->fetch[1][index], 0);
+	assert_int_equal(read8(fixture, 0x11000), 5);
+	mmu_flush_page(cpu, 0x11000);
+	load_pcid(fixture, 1, true);
+	assert_int_equal(read8(fixture, 0x11000), 6);
+	assert_int_equal(tlb->fetch[1][index], tlb_fetch_word(0x10000, 0x6000));
+	assert_int_equal(read8(fixture, 0x7f0000205000), 7);
+	load_pcid(fixture, 2, true);
+	tlb_space_drop_page(tlb, 1, 0x7f00003ff000);
+	tlb_space_drop_page(tlb, 1, 0x10000);
+	load_pcid(fixture, 1, true);
+	assert_int_equal(read8(fixture, 0x7f0000205000), 8);
+	assert_int_equal(tlb->fetch[1][index], 0);
+}
+
+/* A page of a space that is kept gets translated code: stores to it must be seen from then on. */
+static void test_space_revoke_write(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tlb_entry *entry = &fixture->cpu->tlb.entry[TLB_VIEW_SUPERVISOR_AC][TLB_INDEX(0x10000)];
+	spaces_start(fixture);
+	assert_true(cpu_write_value(fixture->cpu, 0x10000, 4, TLB_VIEW_SUPERVISOR_AC, 5));
+	assert_int_equal(entry->write_tag, 0x10000);
+	load_pcid(fixture, 2, true);
+	tlb_revoke_write(&fixture->cpu->tlb, 0x6000);
+	load_pcid(fixture, 1, true);
+	assert_int_equal(entry->read_tag, 0x10000);
+	assert_int_not_equal(entry->write_tag, 0x10000);
+}
+
+/* What was filled is flushed, also when it was more than the log can name. */
+static void test_flush_beyond_log(void **state)
+{
+	struct fixture *fixture = *state;
+	spaces_start(fixture);
+	uint64_t first = paging_map(fixture, PAGING_LONG, 0x400000, 0x5000, PTE_W, 12), last = 0;
+	for (unsigned i = 1; i < 2 * TLB_LOG_SIZE; i++) { /* two for a line: each replaces another */
+		last = paging_map(fixture, PAGING_LONG, 0x400000 + i * 0x1000, 0x5000, PTE_W, 12);
+		read8(fixture, 0x400000 + i * 0x1000);
+		mmu_flush_page(fixture->cpu, 0x400000 + (i - 1) * 0x1000);
+	}
+	read8(fixture, 0x400000);
+	assert_true(fixture->cpu->tlb.log.count > TLB_LOG_SIZE);
+	put(fixture, first, 8, 0x6000 | PTE_P | PTE_W);
+	put(fixture, last, 8, 0x6000 | PTE_P | PTE_W);
+	load_pcid(fixture, 2, true);
+	assert_int_equal(read8(fixture, 0x400000), 6);
+	load_pcid(fixture, 1, true);
+	assert_int_equal(read8(fixture, 0x400000 + (2 * TLB_LOG_SIZE - 1) * 0x1000), 6);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -417,6 +601,13 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_a20_masks_walks_and_results, setup, teardown),
 	    cmocka_unit_test(test_page_sizes),
 	    TEST(test_unpaged),
+	    TEST(test_space_is_kept),
+	    TEST(test_space_not_kept_when_off),
+	    cmocka_unit_test(test_space_is_dropped),
+	    TEST(test_spaces_are_bounded),
+	    TEST(test_space_kinds_of_pages),
+	    TEST(test_space_revoke_write),
+	    TEST(test_flush_beyond_log),
 	    cmocka_unit_test(test_accessed_and_dirty),
 	    TEST(test_fault_leaves_leaf),
 	    cmocka_unit_test(test_rights),
