@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "control/guest_options.h"
 
+#include <arpa/inet.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -65,6 +67,11 @@ const struct option guest_option_table[] = {
     {"trace-events", "FILE[,exceptions]", NULL,
      "with --clock deterministic: file for the guest's events and hashes of its state at each", .kind = OPTION_TEXT,
      FIELD(trace_events)},
+    {"gdb", "[ADDRESS:]PORT[,wait][,i386]", NULL,
+     "let gdb attach on this TCP port (of 127.0.0.1 unless an address is given) or on unix:PATH; wait: the guest "
+     "starts "
+     "when gdb lets it; i386: the registers of a 32-bit processor",
+     .kind = OPTION_TEXT, FIELD(gdb)},
     {"verbose", NULL, NULL, "say on stderr what was decided and why", .kind = OPTION_FLAG, FIELD(verbose)},
     {"name-free", NULL, NULL, "", .kind = OPTION_FLAG, .hidden = true, FIELD(name_free)},
     {"ready-fd", "FD", NULL, "", .kind = OPTION_NUMBER, .hidden = true, .maximum = FD_MAXIMUM, FIELD(ready_fd)},
@@ -271,6 +278,52 @@ struct guest_trace guest_trace_read(const char *text)
 	return trace;
 }
 
+/* [ADDRESS:]PORT, `length` bytes at `text`. */
+static bool read_port(const char *text, size_t length, struct guest_gdb *gdb)
+{
+	char buffer[32], *end;
+	struct in_addr address;
+	if (length == 0 || length >= sizeof buffer)
+		return false;
+	memcpy(buffer, text, length);
+	buffer[length] = '\0';
+	char *colon = strchr(buffer, ':'), *digits = colon == NULL ? buffer : colon + 1;
+	if (colon != NULL)
+		*colon = '\0';
+	if (inet_pton(AF_INET, colon == NULL ? "127.0.0.1" : buffer, &address) != 1 ||
+	    strspn(digits, "0123456789") == 0)
+		return false;
+	unsigned long port = strtoul(digits, &end, 10);
+	gdb->address = ntohl(address.s_addr);
+	gdb->port = (uint16_t)port;
+	return *end == '\0' && port > 0 && port <= UINT16_MAX;
+}
+
+bool guest_gdb_read(const char *text, struct guest_gdb *gdb, struct error *error)
+{
+	static const char unix_prefix[] = "unix:", wait[] = ",wait", i386[] = ",i386";
+	size_t length = strlen(text), prefix = sizeof unix_prefix - 1;
+	*gdb = (struct guest_gdb){0};
+	for (bool more = true; more;) {
+		bool waits = !gdb->wait && length > sizeof wait - 1 &&
+			     memcmp(text + length - (sizeof wait - 1), wait, sizeof wait - 1) == 0;
+		bool small = !waits && !gdb->i386 && length > sizeof i386 - 1 &&
+			     memcmp(text + length - (sizeof i386 - 1), i386, sizeof i386 - 1) == 0;
+		gdb->wait = gdb->wait || waits;
+		gdb->i386 = gdb->i386 || small;
+		more = waits || small;
+		length -= waits ? sizeof wait - 1 : small ? sizeof i386 - 1 : 0;
+	}
+	if (length > prefix && memcmp(text, unix_prefix, prefix) == 0) {
+		gdb->path = text + prefix;
+		gdb->path_length = length - prefix;
+		return true;
+	}
+	return read_port(text, length, gdb) ||
+	       error_set(error, ERROR_INPUT, "--gdb '%.64s': give a port from 1 to 65535, ADDRESS:PORT or unix:PATH",
+			 text);
+}
+
 /* Each run the same: nothing may come from outside. */
 static bool clock_check(const struct guest_options *options, struct error *error)
 {
@@ -324,7 +377,9 @@ bool guest_options_check(const struct guest_options *options, struct error *erro
 		return error_set(error, ERROR_INPUT, "--cpus %llu: this version runs one virtual processor, give 1",
 				 (unsigned long long)options->cpus);
 	struct guest_engine engine;
-	if (!guest_engine_read(options->engine, &engine, error))
+	struct guest_gdb gdb;
+	if (!guest_engine_read(options->engine, &engine, error) ||
+	    (options->gdb != NULL && !guest_gdb_read(options->gdb, &gdb, error)))
 		return false;
 	return clock_check(options, error) && start_check(options, error) && images_check(options, error) &&
 	       memory_check(options->memory, error) && serial_check(options, error);

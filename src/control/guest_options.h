@@ -41,6 +41,16 @@ struct guest_trace {
 	bool exceptions;
 };
 
+/* --gdb, taken apart. */
+struct guest_gdb {
+	const char *path; /* of a Unix socket: path_length bytes; 0: none, TCP */
+	size_t path_length;
+	uint32_t address; /* IPv4, in the host's order */
+	uint16_t port;
+	bool wait; /* the guest starts when gdb lets it */
+	bool i386; /* gdb is told of a 32-bit processor */
+};
+
 struct guest_options {
 	const char *name;
 	uint64_t memory;
@@ -63,6 +73,7 @@ struct guest_options {
 	const char *clock;
 	const char *rtc;	  /* NULL: the host's time, or a fixed one */
 	const char *trace_events; /* NULL: none */
+	const char *gdb;	  /* NULL: none */
 	const char *cpu;
 	bool verbose;
 	/* Between nfold and nfold-vm only. */
@@ -80,6 +91,7 @@ bool guest_options_check(const struct guest_options *options, struct error *erro
 struct guest_image guest_image_read(const char *text);
 bool guest_engine_read(const char *text, struct guest_engine *engine, struct error *error);
 struct guest_trace guest_trace_read(const char *text);
+bool guest_gdb_read(const char *text, struct guest_gdb *gdb, struct error *error);
 bool guest_options_deterministic(const struct guest_options *options);
 /* When the real-time clock starts: seconds since 1970. *given is false where the host's time is meant. */
 bool guest_rtc_read(const struct guest_options *options, bool *given, int64_t *seconds, struct error *error);

@@ -107,8 +107,8 @@ static void hidden_ram_write(struct cpu *cpu, uint64_t gpa, const uint8_t *from,
 		copy_small(to, from, size);
 }
 
-/* Records data breakpoints that an access touches. */
-static void watch_check(struct cpu *cpu, uint64_t linear, unsigned size, enum tlb_access access)
+/* Records the guest's data breakpoints that an access touches. */
+static void own_watch_check(struct cpu *cpu, uint64_t linear, unsigned size, enum tlb_access access)
 {
 	uint64_t dr7 = cpu->dr[7];
 	for (unsigned i = 0; i < 4; i++) {
@@ -123,6 +123,29 @@ static void watch_check(struct cpu *cpu, uint64_t linear, unsigned size, enum tl
 			cpu->debug_dr6 |= BIT64(i);
 		}
 	}
+}
+
+/* The same for a debugger's. Something is written by one kind only, but what is read may be written as well: CMPXCHG.
+ */
+static void debugger_check(struct cpu *cpu, uint64_t linear, unsigned size, enum tlb_access access)
+{
+	struct cpu_debug *debug = &cpu->debug;
+	if (debug->debugger == NULL || debug->stop != DEBUGGER_RUNS)
+		return;
+	const struct debugger_point *point =
+	    debugger_watch_find(debug->debugger, linear, size, access == TLB_READ, access == TLB_WRITE);
+	if (point == NULL)
+		return;
+	debug->stop = DEBUGGER_WATCHED;
+	debug->linear = point->linear;
+	debug->kind = point->kind;
+	cpu->debug_trap = true; /* the instruction ends, and then its vCPU looks */
+}
+
+static void watch_check(struct cpu *cpu, uint64_t linear, unsigned size, enum tlb_access access)
+{
+	own_watch_check(cpu, linear, size, access);
+	debugger_check(cpu, linear, size, access);
 }
 
 /* The address that follows the page of an access. Outside 64-bit mode 32-bit addresses wrap. */

@@ -40,6 +40,7 @@
 #include <stdint.h>
 
 #include "base/bits.h"
+#include "cpu/debugger.h"
 #include "cpu/tlb.h"
 #include "io/bus.h"
 #include "io/clock.h"
@@ -236,7 +237,8 @@ struct cpu {
 	bool halted, nmi_blocked, wait_for_sipi, shutdown; /* shutdown: triple fault */
 	bool debug_trap; /* a single-step or data breakpoint trap is due after the current instruction (bits in
 			    debug_dr6) */
-	uint64_t debug_dr6;
+	uint64_t debug_dr6; /* 0 with debug_trap: the trap is the debugger's, and no #DB follows */
+	struct cpu_debug debug;
 	struct cpu_pending pending;
 	/* x87 error pointers as the guest loaded them; those that the host's FPU records are its own and never shown
 	 * (cpu/x87.h). */

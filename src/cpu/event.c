@@ -48,6 +48,10 @@ static bool serve_one(struct cpu *cpu, uint32_t requests)
 	    cpu->interrupt_shadow != 0 && !cpu->halted; /* HLT was the instruction that the shadow of STI covers */
 	if (shadow && cpu->interrupt_shadow == CPU_SHADOW_SS)
 		return false;
+	if (cpu->debug_trap && cpu->debug_dr6 == 0) {
+		cpu->debug_trap = false; /* only the debugger's, who has seen it */
+		return true;
+	}
 	if (cpu->debug_trap) {
 		uint64_t bits = cpu->debug_dr6;
 		cpu_fault(cpu, VECTOR_DB);

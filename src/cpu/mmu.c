@@ -255,9 +255,13 @@ static __attribute__((noinline)) bool page_fault(struct cpu *cpu, uint64_t linea
 	return cpu_fault_page(cpu, linear, code);
 }
 
-/* Does an enabled data breakpoint lie on the page? */
+/* Does an enabled data breakpoint, or a debugger's watchpoint, lie on the page? */
 static inline bool page_is_watched(const struct cpu *cpu, uint64_t linear)
 {
+	const struct debugger *debugger = cpu->debug.debugger;
+	if (debugger != NULL &&
+	    debugger_watch_find(debugger, align_down(linear, PAGE_SIZE), PAGE_SIZE, true, true) != NULL)
+		return true;
 	if (!(cpu->dr[7] & 0xff))
 		return false;
 	for (unsigned i = 0; i < 4; i++) {

@@ -30,6 +30,7 @@ enum machine_request {
 	REQUEST_DEBUG_EXIT = 64,
 	REQUEST_KILL = 128,
 	REQUEST_FAIL = 256,
+	REQUEST_DEBUG = 512, /* a vCPU met a point of the debugger */
 };
 
 struct machine {
@@ -58,11 +59,13 @@ struct machine {
 	unsigned module_count;
 	struct boot_state boot;
 
-	uint32_t requests;   /* atomic */
-	bool pause_wanted;   /* atomic */
-	uint32_t state;	     /* enum machine_state, atomic */
-	struct trace *trace; /* or NULL */
-	bool looping;	     /* loop_thread is valid; atomic */
+	uint32_t requests;		       /* atomic */
+	bool pause_wanted;		       /* atomic */
+	uint32_t state;			       /* enum machine_state, atomic */
+	struct trace *trace;		       /* or NULL */
+	machine_debug_function *debug_stopped; /* or NULL */
+	void *debug_opaque;
+	bool looping; /* loop_thread is valid; atomic */
 	pthread_t loop_thread;
 	enum machine_end end;
 	int debug_exit_code;
@@ -78,6 +81,7 @@ void machine_guest_reset(void *opaque);
 void machine_guest_a20(void *opaque, bool on);
 void machine_guest_debug_exit(void *opaque, uint32_t value);
 void machine_vcpu_shut_down(void *opaque);
+void machine_vcpu_debugged(void *opaque, unsigned index);
 void machine_vcpu_failed(void *opaque, const char *why);
 void machine_on_timer(void *opaque, int fd, uint32_t events);
 void machine_lock_counted(void *opaque);

@@ -117,6 +117,15 @@ void machine_vcpu_shut_down(void *opaque)
 	post_from_guest(opaque, REQUEST_TRIPLE_FAULT);
 }
 
+/* The others stop too. What each has met stays in its debug.stop. */
+void machine_vcpu_debugged(void *opaque, unsigned index)
+{
+	struct machine *machine = opaque;
+	(void)index;
+	__atomic_store_n(&machine->pause_wanted, true, __ATOMIC_SEQ_CST);
+	post_from_guest(machine, REQUEST_DEBUG | REQUEST_PAUSE_STATE);
+}
+
 void machine_vcpu_failed(void *opaque, const char *why)
 {
 	struct machine *machine = opaque;
@@ -246,6 +255,8 @@ static void serve_requests(struct machine *machine)
 		press_power_button(machine);
 	if ((bits & REQUEST_PAUSE_STATE) != 0 && machine_state(machine) != MACHINE_ENDED)
 		serve_pause_state(machine);
+	if ((bits & REQUEST_DEBUG) != 0 && machine->debug_stopped != NULL && machine_state(machine) == MACHINE_PAUSED)
+		machine->debug_stopped(machine->debug_opaque);
 }
 
 /* ---- what callers see ---- */
@@ -298,6 +309,28 @@ int machine_debug_exit_code(const struct machine *machine)
 const char *machine_failure(const struct machine *machine)
 {
 	return machine->failure;
+}
+
+void machine_on_debug(struct machine *machine, machine_debug_function *stopped, void *opaque)
+{
+	machine->debug_stopped = stopped;
+	machine->debug_opaque = opaque;
+}
+
+void machine_set_debugger(struct machine *machine, const struct debugger *debugger)
+{
+	bug_if(__atomic_load_n(&machine->looping, __ATOMIC_SEQ_CST) && machine_state(machine) == MACHINE_RUNNING);
+	engine_debugger_changed(machine->engine, debugger);
+}
+
+unsigned machine_cpu_count(const struct machine *machine)
+{
+	return machine->vcpu_count;
+}
+
+struct cpu *machine_cpu(struct machine *machine, unsigned index)
+{
+	return machine->vcpu[index].cpu;
 }
 
 bool machine_watch(struct machine *machine, int fd, uint32_t epoll_events, machine_watch_function *function,

@@ -231,6 +231,7 @@ static bool create_vcpu(struct machine *machine, unsigned index, struct error *e
 			      .ledger_thread = {.schedstat = -1, .stat = -1},
 			      .lock = lock,
 			      .shut_down = machine_vcpu_shut_down,
+			      .debugged = machine_vcpu_debugged,
 			      .failed = machine_vcpu_failed,
 			      .counted = machine->config.deterministic ? machine_counted : NULL,
 			      .opaque = machine};

@@ -22,6 +22,8 @@
 #define MACHINE_MAX_DISKS 4
 #define MACHINE_MAX_FLOPPIES 2
 
+struct cpu;
+struct debugger;
 struct display;
 struct ps2keyboard;
 struct samples;
@@ -120,6 +122,17 @@ bool machine_sample(struct machine *machine, unsigned milliseconds, struct error
 const struct samples *machine_samples(const struct machine *machine);
 /* Where the first vCPU goes at SYSCALL (LSTAR): by its symbol one finds where a kernel lies. */
 uint64_t machine_syscall_entry(const struct machine *machine);
+
+/*
+ * Debugging, on the event loop's thread. Before machine_run() and while the machine is paused its vCPUs may be read and written (cpu/cpu.h), and
+ * the debugger's points (cpu/debugger.h) set: NULL ends debugging. When a vCPU meets one the machine is paused, and
+ * `stopped` is called; each vCPU that has its debug.stop set has met one.
+ */
+typedef void machine_debug_function(void *opaque);
+void machine_on_debug(struct machine *machine, machine_debug_function *stopped, void *opaque);
+void machine_set_debugger(struct machine *machine, const struct debugger *debugger);
+unsigned machine_cpu_count(const struct machine *machine);
+struct cpu *machine_cpu(struct machine *machine, unsigned index);
 
 struct ledger *machine_ledger(const struct machine *machine);
 int machine_ledger_fd(const struct machine *machine);

@@ -173,6 +173,8 @@ static void run_guest(struct vcpu *vcpu)
 			else if (why == ENGINE_COUNTED)
 				(void)vcpu->counted(vcpu->opaque, false);
 		}
+		if (why == ENGINE_DEBUG)
+			vcpu->debugged(vcpu->opaque, vcpu->index);
 		if (why == ENGINE_SHUTDOWN) {
 			vcpu->shut_down(vcpu->opaque);
 			wait_in_halt(vcpu, false);

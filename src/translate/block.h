@@ -148,9 +148,10 @@ struct engine {
 	struct engine_vcpu *vcpu[LEDGER_MAX_VCPUS];
 	uint64_t flushes;
 	struct code_queue queue;
-	struct samples *samples; /* NULL: nobody has asked for a profile */
-	uint64_t sample_until;	 /* host TSC */
-	uint32_t off;		 /* enum engine_switch */
+	struct samples *samples;	 /* NULL: nobody has asked for a profile */
+	uint64_t sample_until;		 /* host TSC */
+	uint32_t off;			 /* enum engine_switch */
+	const struct debugger *debugger; /* NULL: nobody debugs */
 	bool has_bmi2;
 	bool counted; /* see count.h */
 };

@@ -15,6 +15,7 @@
 #include "cpu/cpuid.h"
 #include "cpu/mmu.h"
 #include "translate/count.h"
+#include "translate/debug.h"
 #include "translate/helpers.h"
 #include "translate/profile.h"
 #include "translate/translate.h"
@@ -76,8 +77,8 @@ static uint32_t wanted_mode(const struct cpu *cpu, const struct turn *turn, bool
 	uint32_t mode = cpu->mode & ~MODE_ENGINE_MASK;
 	if (turn->careful || (mode & MODE_ALIGN) != 0)
 		mode |= MODE_CAREFUL;
-	if (step || cpu->interrupt_shadow != 0 || (mode & (MODE_TF | MODE_DEBUG)) != 0 ||
-	    (cpu->flags_system & FLAG_RF) != 0)
+	if (step || cpu->debug.step || cpu->debug.pass || cpu->interrupt_shadow != 0 ||
+	    (mode & (MODE_TF | MODE_DEBUG)) != 0 || (cpu->flags_system & FLAG_RF) != 0)
 		mode |= MODE_STEP;
 	return mode;
 }
@@ -433,6 +434,8 @@ static bool serve_events(struct engine_vcpu *vcpu, const struct turn *turn)
 	ledger_enter(cpu->ledger, LEDGER_EXIT);
 	if ((__atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST) & CPU_REQUEST_CODE) != 0)
 		engine_drain_code_writes(vcpu->engine, vcpu);
+	if (debug_holds_events(cpu))
+		return true;
 	return cpu_service_events(cpu);
 }
 
@@ -496,6 +499,10 @@ enum engine_exit engine_run(struct engine_vcpu *vcpu)
 			why = ENGINE_COUNTED;
 			break;
 		}
+		if (cpu->debug.debugger != NULL && !turn.retry && debug_stops(vcpu)) {
+			why = ENGINE_DEBUG;
+			break;
+		}
 		if (!serve_events(vcpu, &turn)) {
 			why = why_not_running(cpu);
 			break;
@@ -506,6 +513,7 @@ enum engine_exit engine_run(struct engine_vcpu *vcpu)
 			turn = (struct turn){0};
 			ledger_enter(cpu->ledger, LEDGER_EXIT);
 			cpu_deliver_pending(cpu);
+			debug_turned(vcpu, true, false);
 			continue;
 		}
 		bool trap_flag = (cpu->mode & MODE_TF) != 0;
@@ -513,10 +521,13 @@ enum engine_exit engine_run(struct engine_vcpu *vcpu)
 		gap_end(vcpu, &gap);
 		enum exit_code exit_code = enter(vcpu, code);
 		gap_begin(vcpu, exit_code, &gap);
-		if (settle(vcpu, exit_code, &turn))
+		bool complete = settle(vcpu, exit_code, &turn), faulted = !complete && cpu->pending.valid;
+		if (complete)
 			trap_after(vcpu, trap_flag);
-		else if (cpu->pending.valid)
+		else if (faulted)
 			cpu_deliver_pending(cpu);
+		if (cpu->debug.debugger != NULL)
+			debug_turned(vcpu, complete || faulted, exit_code == EXIT_RESTART);
 		if (temporary != NULL)
 			block_discard(vcpu->engine, temporary);
 	}

@@ -184,6 +184,18 @@ void engine_vcpu_destroy(struct engine_vcpu *vcpu)
 	munmap(vcpu->allocation, vcpu->allocation_size);
 }
 
+void engine_debugger_changed(struct engine *engine, const struct debugger *debugger)
+{
+	engine->debugger = debugger;
+	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
+		if (engine->vcpu[i] == NULL)
+			continue;
+		engine->vcpu[i]->cpu.debug.debugger = debugger;
+		mmu_flush_all(&engine->vcpu[i]->cpu, true); /* pages that are watched now, or no longer */
+	}
+	blocks_flush(engine);
+}
+
 struct cpu *engine_vcpu_cpu(struct engine_vcpu *vcpu)
 {
 	return &vcpu->cpu;

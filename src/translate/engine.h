@@ -29,6 +29,7 @@ enum engine_exit {
 	ENGINE_HALTED,	 /* HLT: wait until cpu_has_wake_event(), then run again */
 	ENGINE_STOPPED,	 /* CPU_REQUEST_STOP is set */
 	ENGINE_SHUTDOWN, /* triple fault */
+	ENGINE_DEBUG,	 /* cpu->debug.stop says why */
 	ENGINE_COUNTED,	 /* the count of engine_run_until() is reached: move it on, then run again */
 };
 
@@ -76,6 +77,9 @@ enum engine_step engine_step(struct engine_vcpu *vcpu);
 bool engine_sample(struct engine *engine, unsigned milliseconds, uint64_t tsc_hz, struct error *error);
 /* What was sampled, or NULL: nobody has asked. Lives as long as the engine. */
 const struct samples *engine_samples(const struct engine *engine);
+
+/* The debugger's points, or who debugs at all (NULL: nobody), are different from now on. The vCPUs do not run. */
+void engine_debugger_changed(struct engine *engine, const struct debugger *debugger);
 
 /* Bytes the engine holds beyond guest RAM: cache, tables, vCPU frames. */
 uint64_t engine_memory_used(const struct engine *engine);

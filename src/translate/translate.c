@@ -2,6 +2,7 @@
 /* One block: decode, lower, lay out, publish. Runs with the guest's vector state parked. */
 #include <string.h>
 
+#include "translate/debug.h"
 #include "translate/translate.h"
 #include "translate/translation.h"
 
@@ -142,7 +143,7 @@ static bool must_stop(const struct translation *t, unsigned offset, unsigned pag
 		return true;
 	if ((t->mode & (MODE_STEP | MODE_CAREFUL)) != 0)
 		return true;
-	if (t->block->self_check && t->writes_memory)
+	if ((t->block->self_check && t->writes_memory) || translation_breaks_at(t, t->next_rip))
 		return true;
 	return t->insn_index == BLOCK_MAX_INSNS || offset >= page_left || t->stub_count + 4 > MAX_STUBS ||
 	       t->as.end - t->as.next < WORST_CASE_BYTES;
@@ -239,7 +240,12 @@ enum translate_result translate_block(struct engine *engine, const struct transl
 	block->entry = cache_offset_of(&t);
 	if (engine->counted)
 		emit_count(&t);
-	block->guest_length = (uint16_t)translate_insns(&t, bytes, available, page_left);
+	if (translation_breaks_at(&t, t.rip)) {
+		emit_next(&t, t.rip);
+		block->guest_length = (uint16_t)t.examined;
+	} else {
+		block->guest_length = (uint16_t)translate_insns(&t, bytes, available, page_left);
+	}
 	if (!t.ended)
 		emit_link(&t, t.insn_index == 0 ? t.rip : t.next_rip);
 	emit_link_stubs(&t);

@@ -25,6 +25,7 @@
 #include "control/signals.h"
 #include "kvm/probe.h"
 #include "vm/firmware.h"
+#include "vm/gdb.h"
 #include "vm/server.h"
 #include "vm/typist.h"
 
@@ -42,6 +43,7 @@ struct vm {
 	struct server *server;
 	struct machine *machine;
 	struct method_context context;
+	struct gdb *gdb; /* or NULL */
 	int signals; /* a signalfd */
 	struct termios terminal;
 	bool terminal_saved;
@@ -274,6 +276,16 @@ static bool join_loop(struct vm *vm, struct error *error)
 	       server_start(vm->server, vm->machine, &vm->context, error);
 }
 
+static bool open_gdb(struct vm *vm, struct error *error)
+{
+	struct guest_gdb options;
+	if (vm->options.gdb == NULL)
+		return true;
+	if (guest_gdb_read(vm->options.gdb, &options, error))
+		vm->gdb = gdb_create(&options, vm->machine, error);
+	return vm->gdb != NULL;
+}
+
 /* From here on the parent passes input on and puts its terminal into raw mode. */
 static void tell_parent(const struct vm *vm)
 {
@@ -315,12 +327,13 @@ static int run_machine(struct vm *vm)
 	vm->machine = machine_create(&vm->config, &error);
 	if (vm->machine == NULL)
 		return (int)report_error(&error);
-	if (join_loop(vm, &error)) {
+	if (join_loop(vm, &error) && open_gdb(vm, &error)) {
 		tell_parent(vm);
 		status = end_status(vm, machine_run(vm->machine));
 	} else {
 		status = (int)report_error(&error);
 	}
+	gdb_destroy(vm->gdb);
 	server_destroy(vm->server);
 	vm->server = NULL;
 	typist_destroy(vm->context.typist);

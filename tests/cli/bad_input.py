@@ -84,6 +84,12 @@ class BadInput(BadInputTest):
             self.assertIn("no part is called", line, parts)
             self.assertIn("no-chaining", line, parts)
 
+    def test_gdb(self):
+        for text in ("", "0", "65536", "-1", "1234x", "localhost:1", "1.2.3:4", ":", "wait", "1234,never", "unix:", "1234,wait,wait"):
+            self.assertIn("--gdb", self.refuse_run("--kernel", self.good, "--gdb", text))
+        self.assertIn("/nowhere/", self.refuse_run("--kernel", self.good, "--gdb", "unix:/nowhere/socket"))
+        self.assertIn("too long", self.refuse_run("--kernel", self.good, "--gdb", "unix:" + "x" * 200))
+
     def test_clock(self):
         self.assertIn("give one of real, deterministic", self.refuse_run("--kernel", self.good, "--clock", "none"))
         for text in ("", "now", "2026-01-01", "2026-02-30T00:00:00", "2026-01-01T00:00:00Z", "1969-12-31T23:59:59", "2100-01-01T00:00:00",

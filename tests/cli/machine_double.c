@@ -268,6 +268,33 @@ enum machine_state machine_state(struct machine *machine)
 	return (enum machine_state)atomic_load(&machine->state);
 }
 
+/* No processors to be debugged. */
+void machine_on_debug(struct machine *machine, machine_debug_function *stopped, void *opaque)
+{
+	(void)machine;
+	(void)stopped;
+	(void)opaque;
+}
+
+void machine_set_debugger(struct machine *machine, const struct debugger *debugger)
+{
+	(void)machine;
+	(void)debugger;
+}
+
+unsigned machine_cpu_count(const struct machine *machine)
+{
+	(void)machine;
+	return 0;
+}
+
+struct cpu *machine_cpu(struct machine *machine, unsigned index)
+{
+	(void)machine;
+	(void)index;
+	return NULL;
+}
+
 void machine_lock(struct machine *machine)
 {
 	(void)pthread_mutex_lock(&machine->lock);

@@ -43,7 +43,7 @@ class Words(CliTest):
         self.assertEqual(self.options("run"), {
             "--name", "--memory", "--cpus", "--cpu", "--disk", "--cdrom", "--floppy", "--boot", "--firmware", "--kernel",
             "--initrd", "--append", "--module", "--display", "--serial", "--no-reboot", "--debug-exit", "--debug-console", "--engine", "--clock", "--rtc",
-            "--trace-events", "--verbose",
+            "--trace-events", "--gdb", "--verbose",
             "--help"})
 
     def test_the_manual_page_knows_every_command_option_and_status(self):

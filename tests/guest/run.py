@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 
 import checks
+import debug
 import systems
 from group import BOOT_SECONDS, Group, boot, check_dmesg, without_kernel_lines
 from guest import GUEST, Guest, GuestError, command_line, nfold_path, resident_beyond_ram, runner_name
@@ -27,11 +28,11 @@ MIB = 1 << 20
 OVERHEAD_LIMIT = 64 * MIB
 
 
-def start(image, memory_mib=512, cpu="max", append="", name=None):
+def start(image, memory_mib=512, cpu="max", append="", name=None, options=()):
     words = command_line(
         runner_name(), GUEST / "vmlinuz", GUEST / f"{image}.cpio.gz", f"console=ttyS0 {append}".strip(), memory_mib, cpu, name
     )
-    return Guest(words)
+    return Guest([*words, *options])
 
 
 def check_vulnerabilities(group, guest):
@@ -159,6 +160,10 @@ def group_sqlite(group):
         group.power_off(guest)
 
 
+def group_gdb(group):
+    debug.run(group, boot, start)
+
+
 def group_perl(group):
     with start("programs") as guest:
         boot(group, guest)
@@ -249,6 +254,7 @@ GROUPS = {
     "perl": group_perl,
     "python": group_python,
     "gcc": group_gcc,
+    "gdb": group_gdb,
 }
 
 

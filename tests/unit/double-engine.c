@@ -90,6 +90,12 @@ void engine_vcpu_detach(struct engine_vcpu *vcpu)
 	(void)vcpu;
 }
 
+void engine_debugger_changed(struct engine *engine, const struct debugger *debugger)
+{
+	(void)engine;
+	(void)debugger;
+}
+
 bool engine_sample(struct engine *engine, unsigned milliseconds, uint64_t tsc_hz, struct error *error)
 {
 	(void)engine;
