@@ -223,7 +223,8 @@ static bool listen_unix(struct gdb *gdb, const struct guest_gdb *options, struct
 	bool bound = gdb->listener >= 0 && bind(gdb->listener, (struct sockaddr *)&address, sizeof address) == 0;
 	(void)umask(before);
 	if (!bound)
-		return error_set_errno(error, "--gdb: cannot make the socket '%s'", address.sun_path);
+		return error_set(error, ERROR_INPUT, "--gdb: cannot make the socket '%s': %s", address.sun_path,
+				 strerror(errno));
 	memcpy(gdb->path, address.sun_path, sizeof gdb->path);
 	return true;
 }
@@ -237,7 +238,8 @@ static bool listen_tcp(struct gdb *gdb, const struct guest_gdb *options, struct 
 	if (gdb->listener >= 0)
 		(void)setsockopt(gdb->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 	if (gdb->listener < 0 || bind(gdb->listener, (struct sockaddr *)&address, sizeof address) != 0)
-		return error_set_errno(error, "--gdb: cannot listen on port %u", options->port);
+		return error_set(error, ERROR_INPUT, "--gdb: cannot listen on port %u: %s", options->port,
+				 strerror(errno));
 	return true;
 }
 
