@@ -97,7 +97,7 @@ void emit_effective_address(struct translation *t, const ZydisDecodedOperand *op
 		asm_op(&t->as, 0, false, 0x0fb7, REG_ADDRESS, rm_register(REG_ADDRESS)); /* movzx r12d, r12w */
 }
 
-static bool segment_is_flat(const struct translation *t, unsigned segment)
+bool segment_is_flat(const struct translation *t, unsigned segment)
 {
 	static const uint32_t flat[CPU_SEGMENT_COUNT] = {
 	    [CPU_ES] = MODE_FLAT_ES, [CPU_CS] = MODE_FLAT_CS, [CPU_SS] = MODE_FLAT_SS,
@@ -143,14 +143,13 @@ static void emit_limit(struct translation *t, const struct access *access)
 	flags_save(t);
 	asm_lea(as, REG_INDEX, rm_memory(REG_ADDRESS, access->size - 1), 8);
 	asm_op(as, 0, true, 0x3b, REG_INDEX, rm_frame(reach));
-	struct slow_stub *stub = &t->stub[t->stub_count++];
-	stub->jump = asm_jump_if32(as, 15);
+	uint8_t *jump = asm_jump_if32(as, 15);
 	asm_op(as, 0, false, 0x03, REG_ADDRESS, rm_frame(segment_base_field(access->segment)));
-	stub->resume = as->next;
-	stub->thunk = t->engine->thunks.segment;
-	stub->record = t->record;
-	stub->descriptor = descriptor_of(t, access);
-	stub->tag = 0;
+	t->stub[t->stub_count++] = (struct slow_stub){.jump = jump,
+						      .resume = as->next,
+						      .thunk = t->engine->thunks.segment,
+						      .record = t->record,
+						      .descriptor = descriptor_of(t, access)};
 	flags_clobbered(t);
 }
 
@@ -186,27 +185,42 @@ static void emit_index(struct translation *t)
 	asm_group_immediate(&t->as, false, 4, rm_register(REG_INDEX), (TLB_SIZE - 1) << ENTRY_SHIFT);
 }
 
-static void emit_check(struct translation *t, const struct access *access)
+/* R12: linear address -> host address. The offset into the page may be up to `limit`. */
+struct lookup emit_lookup(struct translation *t, int32_t tag, int32_t limit)
+{
+	int32_t host = (int32_t)(FRAME(cpu.tlb.entry) + (size_t)t->view * sizeof(struct tlb_entry[TLB_SIZE]) +
+				 offsetof(struct tlb_entry, host));
+	struct assembler *as = &t->as;
+	struct lookup lookup;
+	emit_index(t);
+	asm_op(as, 0, true, 0x2b, REG_ADDRESS, rm_indexed(HOST_RSP, REG_INDEX, 1, tag));
+	lookup.tag_field = as->displacement;
+	asm_group_immediate(as, true, 7, rm_register(REG_ADDRESS), limit);
+	lookup.size_field = as->next - 4;
+	lookup.jump = asm_jump_if32(as, 7);
+	asm_op(as, 0, true, 0x03, REG_ADDRESS, rm_indexed(HOST_RSP, REG_INDEX, 1, host));
+	return lookup;
+}
+
+struct slow_stub *emit_check(struct translation *t, const struct access *access)
 {
 	int32_t entry = (int32_t)(FRAME(cpu.tlb.entry) + (size_t)t->view * sizeof(struct tlb_entry[TLB_SIZE]));
 	int32_t tag = entry + (int32_t)(access->write ? offsetof(struct tlb_entry, write_tag)
 						      : offsetof(struct tlb_entry, read_tag));
-	int32_t host = entry + (int32_t)offsetof(struct tlb_entry, host);
-	struct assembler *as = &t->as;
 	bug_if(t->stub_count == MAX_STUBS || access->size == 0 || access->size > 64);
 	flags_save(t);
-	emit_index(t);
-	asm_op(as, 0, true, 0x2b, REG_ADDRESS, rm_indexed(HOST_RSP, REG_INDEX, 1, tag));
-	asm_group_immediate(as, true, 7, rm_register(REG_ADDRESS), (int32_t)(PAGE_SIZE - access->size));
+	struct lookup lookup = emit_lookup(t, tag, (int32_t)(PAGE_SIZE - access->size));
 	struct slow_stub *stub = &t->stub[t->stub_count++];
-	stub->jump = asm_jump_if32(as, 7);
-	asm_op(as, 0, true, 0x03, REG_ADDRESS, rm_indexed(HOST_RSP, REG_INDEX, 1, host));
-	stub->resume = as->next;
-	stub->thunk = t->engine->thunks.slow;
-	stub->record = t->record;
-	stub->descriptor = descriptor_of(t, access);
-	stub->tag = tag;
+	*stub = (struct slow_stub){.jump = lookup.jump,
+				   .resume = t->as.next,
+				   .thunk = t->engine->thunks.slow,
+				   .record = t->record,
+				   .descriptor = descriptor_of(t, access),
+				   .tag = tag,
+				   .tag_field = lookup.tag_field,
+				   .size_field = lookup.size_field};
 	flags_clobbered(t);
+	return stub;
 }
 
 void emit_access(struct translation *t, const struct access *access)
@@ -215,7 +229,7 @@ void emit_access(struct translation *t, const struct access *access)
 	if (t->careful)
 		call_helper(t, access, t->engine->thunks.bounce_begin);
 	else
-		emit_check(t, access);
+		(void)emit_check(t, access);
 	t->writes_memory |= access->write;
 }
 
@@ -236,6 +250,10 @@ void emit_slow_stubs(struct translation *t)
 			asm_jump_to(&t->as, stub->resume + t->as.run_offset);
 			continue;
 		}
+		if (stub->followed) {
+			emit_shared_stub(t, stub);
+			continue;
+		}
 		if (stub->tag != 0)
 			asm_op(&t->as, 0, true, 0x03, REG_ADDRESS, rm_indexed(HOST_RSP, REG_INDEX, 1, stub->tag));
 		asm_mov_immediate(&t->as, REG_INDEX, stub->descriptor);
@@ -248,6 +266,7 @@ bool else_begin(struct translation *t, enum cpu_op op)
 {
 	t->record = c_record(t, op);
 	t->record_stubs = t->stub_count;
+	sharing_end(t);
 	return t->record != NULL;
 }
 

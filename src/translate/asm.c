@@ -52,7 +52,8 @@ static void memory_operand(struct assembler *as, unsigned reg, const struct host
 		return;
 	}
 	/* Base RBP and R13 have no form without a displacement. */
-	unsigned mod = memory->displacement == 0 && (memory->base & 7) != 5	     ? 0
+	unsigned mod = memory->wide						     ? 2
+		       : memory->displacement == 0 && (memory->base & 7) != 5	     ? 0
 		       : memory->displacement >= -128 && memory->displacement <= 127 ? 1
 										     : 2;
 	if (has_index || (memory->base & 7) == 4) {
@@ -64,12 +65,15 @@ static void memory_operand(struct assembler *as, unsigned reg, const struct host
 	}
 	if (mod == 1)
 		asm_byte(as, (uint8_t)memory->displacement);
-	else if (mod == 2)
+	if (mod == 2) {
+		as->displacement = as->next;
 		asm_word32(as, (uint32_t)memory->displacement);
+	}
 }
 
 void asm_modrm(struct assembler *as, unsigned reg, struct host_rm rm)
 {
+	as->r12_used += reg == HOST_R12 || (!rm.is_memory && rm.reg == HOST_R12);
 	if (rm.is_memory)
 		memory_operand(as, reg, &rm.memory);
 	else
@@ -146,6 +150,7 @@ void asm_store32_immediate(struct assembler *as, struct host_rm to, uint32_t val
 
 void asm_mov_immediate(struct assembler *as, unsigned to, uint64_t value)
 {
+	as->r12_used += to == HOST_R12;
 	if (value <= UINT32_MAX) {
 		if (to >= 8)
 			asm_byte(as, 0x41);
@@ -204,6 +209,12 @@ static void relative32(struct assembler *as, unsigned opcode, const uint8_t *run
 	asm_word32(as, (uint32_t)(int32_t)distance);
 }
 
+void asm_align_field(struct assembler *as, unsigned opcode_bytes)
+{
+	while (!as->full && ((uintptr_t)(as->next + opcode_bytes) & 7) > 4)
+		asm_byte(as, 0x90);
+}
+
 void asm_jump_to(struct assembler *as, const uint8_t *run_address)
 {
 	relative32(as, 0xe9, run_address);
@@ -211,6 +222,7 @@ void asm_jump_to(struct assembler *as, const uint8_t *run_address)
 
 void asm_call_to(struct assembler *as, const uint8_t *run_address)
 {
+	as->r12_used++;
 	relative32(as, 0xe8, run_address);
 }
 

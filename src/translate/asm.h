@@ -37,12 +37,15 @@ struct host_memory {
 	uint8_t base, index; /* enum host_register; HOST_NONE: absent */
 	uint8_t scale;	     /* 1, 2, 4, 8 */
 	int32_t displacement;
+	bool wide; /* the displacement has 32 bits whatever it is: it is patched later */
 };
 
 struct assembler {
 	uint8_t *start, *next, *end; /* in the writable mapping */
 	ptrdiff_t run_offset;	     /* executable address - writable address */
 	bool full;
+	uint8_t *displacement; /* field of the last memory operand that has 32 bits of it */
+	uint32_t r12_used;     /* how often an instruction has named R12 as a register: it may have changed it */
 };
 
 /* The operand of ModRM.rm: a register or memory. */
@@ -105,6 +108,8 @@ void asm_lea(struct assembler *as, unsigned to, struct host_rm from, unsigned by
 /* group: 0 add, 1 or, 4 and, 5 sub, 7 cmp */
 void asm_group_immediate(struct assembler *as, bool w, unsigned group, struct host_rm rm, int32_t value);
 
+/* Before a jump whose rel32 follows `opcode_bytes`: patching it is one atomic store when it lies within 8 bytes. */
+void asm_align_field(struct assembler *as, unsigned opcode_bytes);
 /* Writable address of a rel32 field to be filled by asm_patch32. */
 uint8_t *asm_jump32(struct assembler *as);
 uint8_t *asm_jump_if32(struct assembler *as, unsigned condition); /* condition: low nibble of Jcc */

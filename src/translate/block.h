@@ -40,6 +40,8 @@
 #define MODE_CAREFUL BIT32(28) /* memory operands go through bounce buffers; one instruction */
 #define MODE_STEP BIT32(29)    /* one instruction, then back to the dispatcher */
 
+#define MODE_OWN_CHECKS BIT32(30) /* no access shares its check with others: see share.c */
+
 #define BLOCK_MAX_INSNS 48
 #define BLOCK_MAX_BYTES (BLOCK_MAX_INSNS * 15) /* of guest code */
 #define NO_PAGE UINT64_MAX
@@ -67,6 +69,7 @@ struct link {
 	uint32_t field;	      /* offset in the code cache */
 	uint32_t stub;	      /* offset of the way to the dispatcher */
 	bool guarded;	      /* goes to the guarded entry */
+	bool own_checks;      /* goes to a block of MODE_OWN_CHECKS */
 	bool far;	      /* into the code segment with this base, in a mode that is else the same */
 	uint32_t cs_base;
 };

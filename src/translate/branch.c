@@ -38,13 +38,6 @@ static uint64_t linear_of(const struct translation *t, uint64_t rip)
 	return t->code_bytes == 8 ? rip : (uint32_t)(t->cs_base + rip);
 }
 
-/* Before a jump whose rel32 follows `opcode_bytes`: patching it is one atomic store when it lies within 8 bytes. */
-static void align_field(struct assembler *as, unsigned opcode_bytes)
-{
-	while (!as->full && ((uintptr_t)(as->next + opcode_bytes) & 7) > 4)
-		asm_byte(as, 0x90);
-}
-
 static void emit_planned(struct translation *t, const struct link_plan *plan)
 {
 	struct link_plan *link = &t->link[t->link_count++];
@@ -58,7 +51,7 @@ static void emit_planned(struct translation *t, const struct link_plan *plan)
 		asm_load32(&t->as, REG_INDEX, rm_frame(FRAME(cpu.run)));
 		link->event_field = asm_jrcxz(&t->as);
 	}
-	align_field(&t->as, 1);
+	asm_align_field(&t->as, 1);
 	link->field = asm_jump32(&t->as);
 	t->ended = true;
 }
@@ -79,14 +72,14 @@ static void emit_side_link(struct translation *t, unsigned condition, uint64_t t
 	struct link_plan *link = &t->link[t->link_count++];
 	*link = (struct link_plan){.target = target, .guarded = leaves_page(t, target)};
 	if (target > t->rip) {
-		align_field(as, 2);
+		asm_align_field(as, 2);
 		link->field = asm_jump_if32(as, condition);
 		return;
 	}
 	uint8_t *not_taken = asm_jump_if8(as, condition ^ 1);
 	asm_load32(as, REG_INDEX, rm_frame(FRAME(cpu.run)));
 	uint8_t *event = asm_jrcxz(as);
-	align_field(as, 1);
+	asm_align_field(as, 1);
 	link->field = asm_jump32(as);
 	asm_patch8_here(as, event);
 	asm_mov_immediate(as, REG_INDEX, number);
@@ -116,39 +109,45 @@ static uint32_t cache_offset(const struct translation *t, const uint8_t *write_a
 	return (uint32_t)(write_address - t->engine->cache.write);
 }
 
-void emit_link_stubs(struct translation *t)
+static void emit_link_stub(struct translation *t, unsigned i)
 {
 	struct engine *engine = t->engine;
-	t->block->link_count = (uint8_t)t->link_count;
-	if (t->link_count == 0)
-		return;
-	t->block->links = code_cache_allocate(&engine->cache, t->link_count * sizeof(struct link));
-	if (t->block->links == NULL) {
-		t->failed = true;
-		return;
-	}
-	for (unsigned i = 0; i < t->link_count; i++) {
-		const struct link_plan *plan = &t->link[i];
-		uint32_t number = engine->link_count + i;
-		if (plan->event_field != NULL)
-			asm_patch8_here(&t->as, plan->event_field);
-		if (plan->event_field32 != NULL)
-			asm_patch32_here(&t->as, plan->event_field32);
-		if (plan->event_field != NULL || plan->event_field32 != NULL) {
-			asm_mov_immediate(&t->as, REG_INDEX, number);
-			asm_jump_to(&t->as, engine->thunks.event);
-		}
-		asm_patch32_here(&t->as, plan->field);
-		t->block->links[i] = (struct link){.target = plan->target,
-						   .source = t->block,
-						   .field = cache_offset(t, plan->field),
-						   .stub = cache_offset(t, t->as.next),
-						   .guarded = plan->guarded,
-						   .far = plan->far,
-						   .cs_base = plan->cs_base};
+	const struct link_plan *plan = &t->link[i];
+	uint32_t number = engine->link_count + i;
+	if (plan->event_field != NULL)
+		asm_patch8_here(&t->as, plan->event_field);
+	if (plan->event_field32 != NULL)
+		asm_patch32_here(&t->as, plan->event_field32);
+	if (plan->event_field != NULL || plan->event_field32 != NULL) {
 		asm_mov_immediate(&t->as, REG_INDEX, number);
-		asm_jump_to(&t->as, engine->thunks.link);
+		asm_jump_to(&t->as, engine->thunks.event);
 	}
+	asm_patch32_here(&t->as, plan->field);
+	t->block->links[i] = (struct link){.target = plan->target,
+					   .source = t->block,
+					   .field = cache_offset(t, plan->field),
+					   .stub = cache_offset(t, t->as.next),
+					   .guarded = plan->guarded,
+					   .own_checks = plan->own_checks,
+					   .far = plan->far,
+					   .cs_base = plan->cs_base};
+	asm_mov_immediate(&t->as, REG_INDEX, number);
+	asm_jump_to(&t->as, engine->thunks.link);
+}
+
+void emit_link_stubs(struct translation *t)
+{
+	while (t->block->link_count < t->link_count)
+		emit_link_stub(t, t->block->link_count++);
+}
+
+bool links_allocate(struct translation *t, unsigned more)
+{
+	unsigned count = t->link_count + more;
+	if (count == 0)
+		return true;
+	t->block->links = code_cache_allocate(&t->engine->cache, count * sizeof(struct link));
+	return t->block->links != NULL;
 }
 
 /* R12 is the next guest PC; says which instruction asked for it. */
@@ -176,8 +175,8 @@ static void emit_indirect(struct translation *t, int32_t stack_change)
 	for (size_t i = 0; i < sizeof pext; i++)
 		asm_byte(as, pext[i]);
 	asm_modrm(as, REG_INDEX, rm_frame(FRAME(jump_mask)));
-	asm_load(as, HOST_RAX, rm_indexed(HOST_RSP, REG_INDEX, 8, (int32_t)FRAME(jump_host[t->mode_id])));
-	asm_load(as, REG_INDEX, rm_indexed(HOST_RSP, REG_INDEX, 8, (int32_t)FRAME(jump_key[t->mode_id])));
+	asm_load(as, HOST_RAX, rm_indexed(HOST_RSP, REG_INDEX, 8, (int32_t)FRAME(jump_host[t->jump_mode_id])));
+	asm_load(as, REG_INDEX, rm_indexed(HOST_RSP, REG_INDEX, 8, (int32_t)FRAME(jump_key[t->jump_mode_id])));
 	asm_lea(as, REG_INDEX, rm_indexed(REG_INDEX, REG_ADDRESS, 1, 0), 8);
 	uint8_t *hit = asm_jrcxz(as);
 	asm_patch8_here(as, event);

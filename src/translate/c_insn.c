@@ -271,6 +271,7 @@ static const uint8_t ledger_kinds[CPU_OP_COUNT] = {
 void emit_c_call(struct translation *t, struct c_insn *record)
 {
 	flags_save(t);
+	sharing_end(t);
 	asm_mov_immediate(&t->as, HOST_RCX, (uint64_t)(uintptr_t)record);
 	asm_call_to(&t->as, t->engine->thunks.c_op);
 	t->flags = FLAGS_BOTH; /* the thunk leaves them in EFLAGS and in RAX */

@@ -24,6 +24,8 @@
 struct turn {
 	struct link *link; /* to be connected to the block that is found next */
 	uint64_t epoch;	   /* engine->flushes when it was seen: a flush drops all links */
+	uint64_t own_rip;  /* with own_checks: where */
+	bool own_checks;   /* a check that others share failed: each access makes its own */
 	bool careful;	   /* run the instruction with bounce buffers */
 	bool retry;	   /* the same instruction again: no events in between */
 };
@@ -80,6 +82,8 @@ static uint32_t wanted_mode(const struct cpu *cpu, const struct turn *turn, bool
 	if (step || cpu->debug.step || cpu->debug.pass || cpu->interrupt_shadow != 0 ||
 	    (mode & (MODE_TF | MODE_DEBUG)) != 0 || (cpu->flags_system & FLAG_RF) != 0)
 		mode |= MODE_STEP;
+	if (turn->own_checks && cpu->rip == turn->own_rip)
+		mode |= MODE_OWN_CHECKS;
 	return mode;
 }
 
@@ -112,6 +116,20 @@ static void select_mode(struct engine_vcpu *vcpu, uint32_t mode)
 	vcpu->mode_bits = mode;
 	vcpu->mode_cs_base = base;
 	vcpu->mode_cs_limit = limit;
+}
+
+/* The number of the same mode without MODE_OWN_CHECKS. */
+static uint32_t select_modes(struct engine_vcpu *vcpu, uint32_t mode)
+{
+	uint32_t epoch, number;
+	do { /* a new mode may make all others be forgotten */
+		epoch = vcpu->engine->mode_epoch;
+		select_mode(vcpu, mode & ~MODE_OWN_CHECKS);
+		number = vcpu->mode_id;
+		if ((mode & MODE_OWN_CHECKS) != 0)
+			select_mode(vcpu, mode);
+	} while (epoch != vcpu->engine->mode_epoch);
+	return number;
 }
 
 struct fetch {
@@ -235,7 +253,7 @@ static bool find_block(struct engine_vcpu *vcpu, uint32_t mode, struct block **r
 		return false;
 	if (page.host == NULL)
 		mode |= MODE_STEP;
-	select_mode(vcpu, mode);
+	uint32_t jump_mode_id = select_modes(vcpu, mode);
 	*result = find_existing(vcpu, page.gpa, &fault);
 	if (*result != NULL)
 		return true;
@@ -244,6 +262,7 @@ static bool find_block(struct engine_vcpu *vcpu, uint32_t mode, struct block **r
 	unsigned left = PAGE_SIZE - (unsigned)(linear & PAGE_MASK);
 	fetch.request = (struct translate_request){.mode = mode,
 						   .mode_id = vcpu->mode_id,
+						   .jump_mode_id = jump_mode_id,
 						   .rip = cpu->rip,
 						   .linear = linear,
 						   .key = &vcpu->engine->modes[vcpu->mode_id],
@@ -277,9 +296,10 @@ static enum exit_code enter(struct engine_vcpu *vcpu, const uint8_t *code)
 static bool leads_into_mode(const struct engine *engine, const struct link *link, uint32_t mode_id)
 {
 	const struct mode_key *source = &engine->modes[link->source->mode_id], *mode = &engine->modes[mode_id];
-	if (!link->far)
-		return link->source->mode_id == mode_id;
-	return source->bits == mode->bits && source->cs_limit == mode->cs_limit && link->cs_base == mode->cs_base;
+	if (!link->far && link->source->mode_id == mode_id)
+		return true;
+	return ((source->bits ^ mode->bits) & ~MODE_OWN_CHECKS) == 0 && source->cs_limit == mode->cs_limit &&
+	       (link->far ? link->cs_base : source->cs_base) == mode->cs_base;
 }
 
 static void connect(struct engine *engine, struct turn *turn, struct block *block)
@@ -339,7 +359,7 @@ static const uint8_t *find_code(struct engine_vcpu *vcpu, bool step, struct turn
 	connect(engine, turn, block);
 	if (is_temporary) {
 		*temporary = block;
-	} else {
+	} else if ((mode & MODE_OWN_CHECKS) == 0) {
 		unsigned line = jump_line(block->rip, block->mode_id);
 		vcpu->jump_key[line] = -block->rip;
 		vcpu->jump_host[line] = (uint64_t)(uintptr_t)(engine->cache.run + block->guarded_entry);
@@ -381,6 +401,8 @@ static bool settle(struct engine_vcpu *vcpu, enum exit_code code, struct turn *t
 	case EXIT_LINK:
 		turn->link = engine->links[vcpu->exit_index];
 		turn->epoch = engine->flushes;
+		turn->own_checks = turn->link->own_checks;
+		turn->own_rip = turn->link->target;
 		cpu->rip = turn->link->target;
 		ledger_count(cpu->ledger, LEDGER_COUNT_EXIT_DISPATCH);
 		return true;

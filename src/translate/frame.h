@@ -52,6 +52,8 @@
 #define JUMP_CACHE_SIZE (1u << JUMP_CACHE_BITS)
 #define JUMP_CACHE_LINES (JUMP_CACHE_SIZE + MODE_MAX)
 
+#define SHARE_SLOTS 4
+
 /* Why translated code came back. */
 enum exit_code {
 	EXIT_LINK = 1, /* exit_index: a link without a target yet; EFLAGS state saved */
@@ -113,6 +115,7 @@ struct engine_vcpu {
 	uint8_t code_changed;		      /* translated code was invalidated since the dispatcher last looked */
 	uint8_t trap_suppressed;	      /* the last C instruction is followed by no single-step trap */
 	uint8_t segment_fault;		      /* pending, and to be deferred: ACCESS_RESULT_FIRST */
+	uint64_t kept[SHARE_SLOTS];	      /* host addresses that several accesses of a block share */
 	uint64_t jump_mask;		      /* for PEXT: the bits of a guest PC that select a jump cache line */
 	uint64_t jump_key[JUMP_CACHE_LINES];  /* -rip */
 	uint64_t jump_host[JUMP_CACHE_LINES]; /* the block's guarded entry, or thunks.next: empty */

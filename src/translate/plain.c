@@ -20,6 +20,7 @@ struct general {
 struct plan {
 	struct general role[ROLE_COUNT];
 	const ZydisDecodedOperand *memory;
+	struct host_rm place;			 /* of memory, after its check */
 	bool rax, rax_written, rcx, rcx_written; /* implicit */
 	bool byte_register;			 /* needs REX for SPL and its like */
 	bool high_byte;
@@ -141,8 +142,10 @@ static void emit_legacy(struct translation *t, unsigned reg, struct host_rm rm, 
 		break;
 	}
 	unsigned opcode = canonical_opcode(t);
-	if (opcode_reg != NO_ROLE)
+	if (opcode_reg != NO_ROLE) {
 		opcode = (opcode & ~7u) | (opcode_reg & 7);
+		t->as.r12_used += opcode_reg == HOST_R12;
+	}
 	asm_byte(&t->as, opcode);
 	if (has_modrm)
 		asm_modrm(&t->as, reg, rm);
@@ -170,6 +173,7 @@ static void emit_vex(struct translation *t, unsigned reg, struct host_rm rm, uns
 	unsigned rex = asm_rex_bits(reg, rm);
 	unsigned map = vex->size == 2 ? 1 : vex->m_mmmm;
 	/* Outside 64-bit mode VEX.W does not widen general registers; on the host it would. */
+	t->as.r12_used += vvvv == HOST_R12;
 	bool w = vex->size == 3 && vex->W != 0 && (t->code_bytes == 8 || !widens_general(t));
 	asm_byte(&t->as, 0xc4);
 	asm_byte(&t->as, ((rex & 4) ? 0 : 0x80u) | ((rex & 2) ? 0 : 0x40u) | ((rex & 1) ? 0 : 0x20u) | map);
@@ -275,11 +279,25 @@ static bool count_may_be_zero(const struct translation *t)
 	}
 }
 
+/* AF is undefined after these, and every processor clears it: nothing of the old flags is left. */
+static bool overwrites_flags(const struct translation *t)
+{
+	switch (t->insn.mnemonic) {
+	case ZYDIS_MNEMONIC_AND:
+	case ZYDIS_MNEMONIC_OR:
+	case ZYDIS_MNEMONIC_XOR:
+	case ZYDIS_MNEMONIC_TEST:
+		return engine_uses(t->engine, ENGINE_LOGIC_FLAGS);
+	default:
+		return false;
+	}
+}
+
 /* Must the guest's flags be in EFLAGS before the instruction? */
 static bool needs_flags(const struct translation *t)
 {
 	const ZydisAccessedFlags *flags = t->insn.cpu_flags;
-	if (flags == NULL)
+	if (flags == NULL || overwrites_flags(t))
 		return false;
 	unsigned written = arithmetic(flags->modified | flags->set_0 | flags->set_1 | flags->undefined);
 	if (arithmetic(flags->tested) != 0 || count_may_be_zero(t))
@@ -449,7 +467,7 @@ static void emit_operation(struct translation *t, const struct plan *plan)
 	if (plan->role[ROLE_REG].present)
 		reg = plan->role[ROLE_REG].host;
 	if (plan->memory != NULL) {
-		rm = rm_memory(REG_ADDRESS, 0);
+		rm = plan->place;
 	} else if (plan->direct_slot) {
 		rm = register_slot(plan->role[ROLE_RM].guest);
 	} else if (plan->role[ROLE_RM].present) {
@@ -479,8 +497,7 @@ void lower_plain(struct translation *t)
 		access_demands(t, &access);
 		if (t->insn.mnemonic == ZYDIS_MNEMONIC_MOVSXD && t->insn.operand_width == 16)
 			access.size = 2; /* Intel: MOVSXD r16, r/m16; the upper half would be thrown away */
-		emit_effective_address(t, plan.memory, 0);
-		emit_access(t, &access);
+		plan.place = emit_operand_access(t, plan.memory, &access);
 	}
 	if (needs_flags(t) || plan.rax)
 		flags_restore(t);
@@ -488,6 +505,8 @@ void lower_plain(struct translation *t)
 	assign_registers(t, &plan);
 	note_fault_point(t);
 	emit_operation(t, &plan);
+	if (plan.memory != NULL)
+		note_place(t);
 	if (writes_flags(t))
 		t->flags = FLAGS_HOST;
 	write_back(t, &plan);

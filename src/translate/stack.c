@@ -66,18 +66,29 @@ void register_write_sized(struct translation *t, unsigned guest, unsigned host, 
 	register_write(t, guest, host);
 }
 
+/* The check of an access to guest RSP + bias: where it is then. */
+static struct host_rm emit_stack_top(struct translation *t, const struct access *access, int32_t bias)
+{
+	struct host_rm place;
+	if (emit_stack_shared(t, access, bias, &place))
+		return place;
+	emit_stack_address(t, bias);
+	emit_access(t, access);
+	return rm_memory(REG_ADDRESS, 0);
+}
+
 /* Stores a host register that the check leaves alone, or, with HOST_NONE, what lies in the scratch slot. */
 static void emit_push_value(struct translation *t, unsigned value, unsigned guest, unsigned bytes)
 {
 	struct access access = stack_access(bytes, true, 1);
-	emit_stack_address(t, -(int32_t)bytes);
-	emit_access(t, &access);
+	struct host_rm top = emit_stack_top(t, &access, -(int32_t)bytes);
 	if (value == HOST_NONE) {
 		value = REG_INDEX;
 		asm_load(&t->as, value, guest == CPU_NO_REGISTER ? VALUE_SLOT : register_slot(guest));
 	}
 	note_fault_point(t);
-	emit_store_sized(t, rm_memory(REG_ADDRESS, 0), value, bytes);
+	emit_store_sized(t, top, value, bytes);
+	note_place(t);
 	emit_commit(t, &access);
 }
 
@@ -115,10 +126,10 @@ void emit_push_store(struct translation *t, uint64_t value, unsigned bytes)
 		return;
 	}
 	struct access access = stack_access(bytes, true, 1);
-	emit_stack_address(t, -(int32_t)bytes);
-	emit_access(t, &access);
+	struct host_rm top = emit_stack_top(t, &access, -(int32_t)bytes);
 	note_fault_point(t);
-	asm_op(&t->as, bytes == 2 ? 0x66 : 0, bytes == 8, 0xc7, 0, rm_memory(REG_ADDRESS, 0));
+	asm_op(&t->as, bytes == 2 ? 0x66 : 0, bytes == 8, 0xc7, 0, top);
+	note_place(t);
 	if (bytes == 2) {
 		asm_byte(&t->as, value & 0xff);
 		asm_byte(&t->as, value >> 8 & 0xff);
@@ -137,10 +148,10 @@ void emit_push_immediate(struct translation *t, uint64_t value, unsigned bytes)
 void emit_pop_to(struct translation *t, unsigned host, unsigned bytes)
 {
 	struct access access = stack_access(bytes, false, 0);
-	emit_stack_address(t, 0);
-	emit_access(t, &access);
+	struct host_rm top = emit_stack_top(t, &access, 0);
 	note_fault_point(t);
-	emit_load_sized(t, host, rm_memory(REG_ADDRESS, 0), bytes);
+	emit_load_sized(t, host, top, bytes);
+	note_place(t);
 }
 
 void emit_save_value(struct translation *t, unsigned host)
@@ -156,10 +167,10 @@ void emit_load_value(struct translation *t, unsigned host)
 void emit_load_operand(struct translation *t, const ZydisDecodedOperand *operand, unsigned host)
 {
 	struct access access = access_of(operand);
-	emit_effective_address(t, operand, 0);
-	emit_access(t, &access);
+	struct host_rm place = emit_operand_access(t, operand, &access);
 	note_fault_point(t);
-	emit_load_sized(t, host, rm_memory(REG_ADDRESS, 0), access.size);
+	emit_load_sized(t, host, place, access.size);
+	note_place(t);
 }
 
 void lower_push(struct translation *t)

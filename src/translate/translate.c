@@ -42,6 +42,7 @@ static void translation_init(struct translation *t, struct engine *engine, uint3
 	memset(t, 0, offsetof(struct translation, insns));
 	t->stub_count = 0;
 	t->link_count = 0;
+	t->member_count = 0;
 	t->engine = engine;
 	t->model = engine->model;
 	t->mode = mode;
@@ -55,6 +56,7 @@ static void translation_init(struct translation *t, struct engine *engine, uint3
 	t->rip = rip;
 	t->flags = FLAGS_HOST;
 	t->as = code_cache_reserve(&engine->cache);
+	t->shares = sharing_begin(t);
 	decoder_init(t);
 }
 
@@ -167,6 +169,7 @@ static unsigned translate_insns(struct translation *t, const uint8_t *bytes, uns
 			lower_raise(t, (enum cpu_vector)exception);
 		else
 			lower_insn(t);
+		sharing_step(t);
 		end_insn(t);
 		end = offset + t->examined;
 		offset += t->insn.length;
@@ -203,8 +206,22 @@ static bool self_checks(const struct engine *engine, uint64_t gpa)
 
 static bool lists_full(const struct engine *engine)
 {
-	return engine->block_count >= BLOCK_LIST_MAX || engine->link_count + 8 >= LINK_LIST_MAX ||
+	return engine->block_count >= BLOCK_LIST_MAX || engine->link_count + 32 >= LINK_LIST_MAX ||
 	       engine->cache.size - engine->cache.used < 8 * WORST_CASE_BYTES;
+}
+
+/* What lies behind the main part: links first, which polls reach by 8 bits. */
+static void emit_ways_out(struct translation *t)
+{
+	if (!links_allocate(t, sharing_finish(t))) {
+		t->failed = true;
+		return;
+	}
+	emit_link_stubs(t);
+	emit_slow_stubs(t);
+	emit_link_stubs(t);
+	if (t->engine->counted)
+		emit_count_stub(t);
 }
 
 enum translate_result translate_block(struct engine *engine, const struct translate_request *request,
@@ -214,6 +231,7 @@ enum translate_result translate_block(struct engine *engine, const struct transl
 	if (lists_full(engine))
 		return TRANSLATE_FULL;
 	translation_init(&t, engine, request->mode, request->mode_id, request->key, request->rip);
+	t.jump_mode_id = request->jump_mode_id;
 	t.block = code_cache_allocate(&engine->cache, sizeof *t.block);
 	if (t.block == NULL)
 		return TRANSLATE_FULL;
@@ -248,10 +266,7 @@ enum translate_result translate_block(struct engine *engine, const struct transl
 	}
 	if (!t.ended)
 		emit_link(&t, t.insn_index == 0 ? t.rip : t.next_rip);
-	emit_link_stubs(&t);
-	emit_slow_stubs(&t);
-	if (engine->counted)
-		emit_count_stub(&t);
+	emit_ways_out(&t);
 	if (t.failed || t.as.full || !keep_tables(&t, bytes))
 		return TRANSLATE_FULL;
 	for (unsigned i = 0; i < t.link_count; i++)

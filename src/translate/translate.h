@@ -8,6 +8,7 @@
 struct translate_request {
 	uint32_t mode; /* MODE_* with the engine's bits */
 	uint32_t mode_id;
+	uint32_t jump_mode_id; /* the same without MODE_OWN_CHECKS: whose lines of the jump cache are used */
 	const struct mode_key *key;
 	uint64_t rip, linear;
 	uint64_t gpa;	      /* of the first byte */

@@ -26,6 +26,39 @@ struct slow_stub {
 	const struct c_insn *record; /* or C does the whole instruction instead */
 	uint32_t descriptor;
 	int32_t tag; /* frame offset of the tag that was subtracted, or 0 */
+
+	/* Of a check that others may share: share.c */
+	bool shares, followed; /* it may be shared, it is */
+	bool write, write_too; /* it checks for writing; it must do so for those that follow */
+	bool kept;	       /* R12 is stored in the slot */
+	uint8_t base, index, scale;
+	int32_t low, high; /* the range of all accesses, as displacements from base + index * scale */
+	int32_t own;	   /* that of the first */
+	int32_t bias;	   /* what displacements count from, if not from the base */
+	uint64_t rip;
+	uint8_t *place_field, *size_field, *tag_field, *keep_field;
+	struct host_rm slot;
+};
+
+/* The fields of a lookup in the TLB that may be filled later. */
+struct lookup {
+	uint8_t *jump, *tag_field, *size_field;
+};
+
+/* A check that the next accesses may share. Its R12 is kept in the slot of the same number. */
+struct share {
+	bool live;
+	uint8_t view;
+	uint8_t link_count; /* when it was emitted: no branch leaves the block in between */
+	unsigned stub;
+	uint32_t r12_used; /* when R12 was last its address */
+};
+
+/* An access whose displacement depends on the range of its check. */
+struct member {
+	uint8_t *field;
+	uint16_t stub;
+	int32_t displacement;
 };
 
 struct link_plan {
@@ -34,11 +67,15 @@ struct link_plan {
 	uint8_t *event_field32; /* rel32 of the jump behind a poll of all requests, or NULL */
 	uint64_t target;
 	uint32_t cs_base; /* of a far one */
-	bool guarded, far;
+	bool guarded, far, own_checks;
 };
 
 /* Conditional branches that a block goes on behind. More would make longer blocks of code that is rarely reached. */
 #define SIDE_LINKS 3
+
+/* Checks of a block that may be shared, and accesses that share them. */
+#define SHARE_LINKS 24
+#define MAX_MEMBERS (BLOCK_MAX_INSNS * 2)
 
 #define MAX_STUBS (BLOCK_MAX_INSNS * 4 + 8)
 
@@ -47,7 +84,7 @@ struct translation {
 	struct assembler as;
 	const struct cpu_model *model;
 	uint32_t mode; /* enum-like MODE_* bits, the engine's included */
-	uint32_t mode_id;
+	uint32_t mode_id, jump_mode_id;
 	uint64_t cs_base;
 	uint32_t cs_limit;
 	unsigned code_bytes;  /* 2, 4, 8 */
@@ -75,12 +112,21 @@ struct translation {
 	bool failed;		     /* the arena is full */
 	const struct c_insn *record; /* between else_begin and else_end */
 	unsigned record_stubs;	     /* the first that belongs to it */
+
+	/* Shared checks: share.c */
+	bool shares, member_pending;
+	int32_t stack_delta; /* of RSP since the block's begin, as far as it is known */
+	struct share share[SHARE_SLOTS];
+	unsigned share_next, share_links;
+
 	struct block_insn insns[BLOCK_MAX_INSNS];
 	struct slow_stub stub[MAX_STUBS];
 	unsigned stub_count;
 	uint8_t *count_field, *count_jump; /* of emit_count, to be filled */
-	struct link_plan link[SIDE_LINKS + 2];
+	struct link_plan link[SIDE_LINKS + 2 + SHARE_LINKS];
 	unsigned link_count;
+	struct member member[MAX_MEMBERS];
+	unsigned member_count;
 };
 
 /* ---- flags (flags.c) ---- */
@@ -120,6 +166,9 @@ struct access {
 void emit_effective_address(struct translation *t, const ZydisDecodedOperand *operand, int32_t rsp_bias);
 /* R12: offset -> host address. Flags end up saved. Uses RCX. */
 void emit_access(struct translation *t, const struct access *access);
+bool segment_is_flat(const struct translation *t, unsigned segment);
+struct lookup emit_lookup(struct translation *t, int32_t tag, int32_t limit);
+struct slow_stub *emit_check(struct translation *t, const struct access *access);
 /* After the operation, where the operand was written. R12 must still be what emit_access left. */
 void emit_commit(struct translation *t, const struct access *access);
 struct access access_of(const ZydisDecodedOperand *operand);
@@ -134,6 +183,21 @@ void emit_else(struct translation *t, uint8_t *jump32);
 void else_end(struct translation *t);
 /* The next host instruction may raise a host signal that becomes a guest fault of this instruction. */
 void note_fault_point(struct translation *t);
+
+/* ---- accesses that share a check (share.c) ---- */
+bool sharing_begin(const struct translation *t);
+/* What follows in the block makes checks of its own: C may change mappings. */
+void sharing_end(struct translation *t);
+/* Address and check of a memory operand: where it is then. note_place() must follow the instruction that goes there. */
+struct host_rm emit_operand_access(struct translation *t, const ZydisDecodedOperand *operand,
+				   const struct access *access);
+/* The same at guest RSP + bias. False: nothing was emitted, it cannot be shared. */
+bool emit_stack_shared(struct translation *t, const struct access *access, int32_t bias, struct host_rm *rm);
+void note_place(struct translation *t);
+void sharing_step(struct translation *t); /* behind each instruction: which registers has it changed? */
+/* When all ranges are known. The number of links that emit_shared_stub will add. */
+unsigned sharing_finish(struct translation *t);
+void emit_shared_stub(struct translation *t, const struct slow_stub *stub);
 
 /* ---- instructions ---- */
 void lower_plain(struct translation *t); /* plain.c */
@@ -170,6 +234,9 @@ void lower_jcxz(struct translation *t);
 void emit_link(struct translation *t, uint64_t target);
 /* To another code segment of real or virtual-8086 mode. */
 void emit_far_link(struct translation *t, uint64_t target, uint32_t cs_base);
+/* Room for the links that are planned, and more. False: the arena is full. */
+bool links_allocate(struct translation *t, unsigned more);
+/* The ways to the dispatcher of all links that have none yet. */
 void emit_link_stubs(struct translation *t);
 void emit_next(struct translation *t, uint64_t rip); /* to the dispatcher, which goes on at rip */
 void emit_guard(struct translation *t);
