@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "plan/text.h"
 
+#include <iconv.h>
+#include <stdint.h>
+#include <string.h>
+
 /* Unicode 15, table 3-7: the ranges of the first byte and of the second; later ones are 80 to BF. */
 static const struct {
 	unsigned char first, last, low, high, length;
@@ -36,5 +40,79 @@ bool text_is_clean(const char *text, size_t length)
 			return false;
 		at += step;
 	}
+	return true;
+}
+
+/* Bytes that Windows-1252 does not have become '?'. */
+static bool convert(const char *text, size_t length, char *to, size_t size)
+{
+	iconv_t iconv_handle = iconv_open("UTF-8", "WINDOWS-1252");
+	if (iconv_handle == (iconv_t)-1)
+		return false;
+	char *in = (char *)(uintptr_t)text;
+	size_t left = size - 1;
+	while (length > 0 && left > 0) {
+		if (iconv(iconv_handle, &in, &length, &to, &left) != (size_t)-1)
+			break;
+		if (length == 0 || left < 4)
+			break;
+		*to++ = '?';
+		left--;
+		in++;
+		length--;
+	}
+	*to = '\0';
+	(void)iconv_close(iconv_handle);
+	return length == 0;
+}
+
+/* Both encodings of control characters become '?', in place. */
+static void mask_controls(char *text)
+{
+	char *to = text;
+	for (const char *from = text; *from != '\0'; from++) {
+		unsigned char byte = (unsigned char)*from;
+		if (byte == 0xc2 && (unsigned char)from[1] >= 0x80 && (unsigned char)from[1] < 0xa0)
+			byte = (unsigned char)*++from;
+		else if (byte >= 0x20 && byte != 0x7f) {
+			*to++ = *from;
+			continue;
+		}
+		*to++ = '?';
+	}
+	*to = '\0';
+}
+
+static bool is_utf8(const char *text, size_t length)
+{
+	for (size_t at = 0; at < length;) {
+		const unsigned char *byte = (const unsigned char *)text + at;
+		bool control = byte[0] < 0x20 || byte[0] == 0x7f;
+		bool wide_control = length - at >= 2 && byte[0] == 0xc2 && byte[1] >= 0x80 && byte[1] < 0xa0;
+		size_t step = control ? 1 : wide_control ? 2 : character_length(byte, length - at);
+		if (step == 0)
+			return false;
+		at += step;
+	}
+	return true;
+}
+
+bool text_clean(const char *text, size_t length, char *clean, size_t size)
+{
+	while (length > 0 && (text[0] == ' ' || text[0] == '\t')) {
+		text++;
+		length--;
+	}
+	while (length > 0 && (text[length - 1] == ' ' || text[length - 1] == '\t'))
+		length--;
+	if (length == 0 || length >= size || memchr(text, '\0', length) != NULL)
+		return false;
+	if (is_utf8(text, length)) {
+		memcpy(clean, text, length);
+		clean[length] = '\0';
+	} else if (!convert(text, length, clean, size)) {
+		return false;
+	}
+	mask_controls(clean);
 	return true;
 }

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+#include "plan/parse.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static bool lose_line(struct parse *parse, const struct error *error)
+{
+	if (parse->bad++ == 0)
+		(void)snprintf(parse->first_bad, sizeof parse->first_bad, "%s", error->text);
+	return true;
+}
+
+bool parse_bad(struct parse *parse, uint64_t line, size_t field, struct error *error, const char *format, ...)
+{
+	char text[200], place[32] = "";
+	va_list args;
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	if (field > 0)
+		(void)snprintf(place, sizeof place, "%zu:", field);
+	struct error bad = {0};
+	(void)error_set(&bad, ERROR_INPUT, "%.160s:%llu:%s %s", input_path(parse->input), (unsigned long long)line,
+			place, text);
+	if (parse->keep_going)
+		return lose_line(parse, &bad);
+	if (error != NULL)
+		*error = bad;
+	return false;
+}
+
+void parse_remark(struct parse *parse, const char *format, ...)
+{
+	char text[400];
+	va_list args;
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	parse->remark(parse->owner, input_path(parse->input), text);
+}
+
+enum input_result parse_row(struct parse *parse, struct rows *rows, struct error *error)
+{
+	for (;;) {
+		struct error bad = {0};
+		uint64_t before = input_line_number(parse->input);
+		enum input_result result = rows_next(rows, &bad);
+		if (result != INPUT_ERROR)
+			return result;
+		/* Of an error of the file itself there is no end: no line was read. */
+		if (!parse->keep_going || bad.kind != ERROR_INPUT || input_line_number(parse->input) == before) {
+			*error = bad;
+			return INPUT_ERROR;
+		}
+		(void)lose_line(parse, &bad);
+	}
+}
+
+bool head_contains(const char *head, size_t size, const char *text)
+{
+	return memmem(head, size, text, strlen(text)) != NULL;
+}
