@@ -11,6 +11,11 @@
 
 #include "base/error.h"
 
+/* How many bytes of translated code are kept; what belongs to the code takes about as much again. The least is small
+ * enough to be exceeded by anything, for tests. */
+#define ENGINE_CODE_CACHE_MIN (UINT64_C(136) << 10)
+#define ENGINE_CODE_CACHE_MAX (UINT64_C(256) << 20)
+
 /* X(bit, name, what it is) */
 /* clang-format off */
 #define ENGINE_SWITCHES(X) \

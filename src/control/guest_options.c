@@ -56,6 +56,9 @@ const struct option guest_option_table[] = {
      "what runs guest code: auto, translate or kvm; then, with a comma before each, parts of the translating engine "
      "that it shall do without:" ENGINE_SWITCH_LIST,
      .kind = OPTION_TEXT, FIELD(engine)},
+    {"code-cache", "SIZE", "24M",
+     "memory for translated code, 136K to 256M; what belongs to the code takes about as much again",
+     .kind = OPTION_SIZE, FIELD(code_cache)},
     {"clock", "CLOCK", "real",
      "real: the guest's time is the host's; deterministic: it counts the guest's instructions, and each run is the "
      "same",
@@ -98,6 +101,14 @@ static bool memory_check(uint64_t memory, struct error *error)
 	if (memory > host_memory())
 		return error_set(error, ERROR_INPUT, "--memory: %llu MiB is more than this host's %llu MiB, give less",
 				 (unsigned long long)(memory >> 20), (unsigned long long)(host_memory() >> 20));
+	return true;
+}
+
+static bool code_cache_check(uint64_t bytes, struct error *error)
+{
+	if (bytes < ENGINE_CODE_CACHE_MIN || bytes > ENGINE_CODE_CACHE_MAX)
+		return error_set(error, ERROR_INPUT, "--code-cache %llu bytes: give 136K to 256M",
+				 (unsigned long long)bytes);
 	return true;
 }
 
@@ -382,5 +393,6 @@ bool guest_options_check(const struct guest_options *options, struct error *erro
 	    (options->gdb != NULL && !guest_gdb_read(options->gdb, &gdb, error)))
 		return false;
 	return clock_check(options, error) && start_check(options, error) && images_check(options, error) &&
-	       memory_check(options->memory, error) && serial_check(options, error);
+	       memory_check(options->memory, error) && code_cache_check(options->code_cache, error) &&
+	       serial_check(options, error);
 }

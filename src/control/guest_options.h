@@ -54,6 +54,7 @@ struct guest_gdb {
 struct guest_options {
 	const char *name;
 	uint64_t memory;
+	uint64_t code_cache;
 	uint64_t cpus;
 	const char *kernel;
 	const char *initrd;

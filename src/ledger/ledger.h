@@ -105,8 +105,9 @@ enum ledger_state {
 	X(CODE_CHECKED, "code_checked", "pages whose code was made to check itself: written too often")                \
 	X(CODE_TRACED, "code_traced", "such pages whose writes are traced again")                                      \
 	X(CODE_STALE, "code_stale", "blocks that checked themselves and were stale")                                   \
+	X(CACHE_EVICTION, "cache_eviction", "times that the oldest part of the full code cache was emptied")           \
+	X(BLOCK_EVICTED, "block_evicted", "blocks dropped by that")                                                    \
 	X(CACHE_FLUSH, "cache_flush", "flushes of the whole code cache")                                               \
-	X(CACHE_FLUSH_FULL, "cache_flush_full", "of them: it was full")                                                \
 	X(CACHE_FLUSH_MODES, "cache_flush_modes", "of them: code ran in too many modes")                               \
 	X(CACHE_FLUSH_DEVICE, "cache_flush_device", "of them: too many device writes to code at once")
 
@@ -285,14 +286,20 @@ static inline void ledger_resume(struct ledger_vcpu *line, enum ledger_state sta
 		(void)ledger_enter(line, state);
 }
 
-static inline void ledger_count(struct ledger_vcpu *line, enum ledger_counter counter)
+static inline void ledger_add(struct ledger_vcpu *line, enum ledger_counter counter, uint64_t number)
 {
 #ifdef NFOLD_NO_LEDGER
 	(void)line;
 	(void)counter;
+	(void)number;
 #else
-	__atomic_store_n(&line->count[counter], line->count[counter] + 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&line->count[counter], line->count[counter] + number, __ATOMIC_RELAXED);
 #endif
+}
+
+static inline void ledger_count(struct ledger_vcpu *line, enum ledger_counter counter)
+{
+	ledger_add(line, counter, 1);
 }
 
 static inline unsigned ledger_delay_bucket(uint64_t cycles)

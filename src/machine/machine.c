@@ -257,6 +257,7 @@ static bool create_vcpu(struct machine *machine, unsigned index, struct error *e
 static bool create_engine(struct machine *machine, struct error *error)
 {
 	const struct engine_options options = {.off = machine->config.engine_off,
+					       .code_cache_bytes = machine->config.code_cache_bytes,
 					       .counted = machine->config.deterministic};
 	machine->engine = engine_create(&machine->memory, &machine->model, &options, error);
 	for (unsigned i = 0; machine->engine != NULL && i < machine->config.cpus; i++)

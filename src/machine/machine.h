@@ -38,9 +38,10 @@ struct machine_config {
 	const char *name;
 	uint64_t memory_size; /* bytes */
 	unsigned cpus;
-	const char *cpu_model; /* x86-64, x86-64-v2, x86-64-v3, max */
-	uint32_t engine_off;   /* enum engine_switch: parts of the engine that are not used */
-	const char *kernel;    /* bzImage or Multiboot 1 ELF, entered without firmware; NULL: firmware boots */
+	const char *cpu_model;	   /* x86-64, x86-64-v2, x86-64-v3, max */
+	uint32_t engine_off;	   /* enum engine_switch: parts of the engine that are not used */
+	uint64_t code_cache_bytes; /* 0: the engine's default */
+	const char *kernel;	   /* bzImage or Multiboot 1 ELF, entered without firmware; NULL: firmware boots */
 	const char *initrd;
 	const char *append;
 	const char *module[MACHINE_MAX_MODULES]; /* "FILE [ARGUMENTS]", Multiboot only */

@@ -49,7 +49,7 @@ struct block *block_find(const struct engine *engine, uint64_t rip, uint64_t gpa
  * linked once, by the first. */
 static unsigned page_slot(const struct engine *engine, const struct block *block, size_t number)
 {
-	return ram_page(engine, block->gpa) == number ? 0 : 1;
+	return block->gpa2 == NO_PAGE || ram_page(engine, block->gpa) == number ? 0 : 1;
 }
 
 static bool needs_second_link(const struct engine *engine, const struct block *block)
@@ -88,13 +88,18 @@ void block_publish(struct engine *engine, struct block *block)
 	page_link(engine, block, 0, block->gpa);
 	if (needs_second_link(engine, block))
 		page_link(engine, block, 1, block->gpa2);
-	engine->list[engine->block_count++] = block;
+	engine->list[block_next_number(engine)] = block;
+	code_region_now(&engine->cache)->block_count++;
 }
 
 struct block *block_at(const struct engine *engine, uint64_t run_address)
 {
 	uint64_t offset = run_address - (uint64_t)(uintptr_t)engine->cache.run;
-	uint32_t low = 0, high = engine->block_count;
+	unsigned region = code_region_of(&engine->cache, offset);
+	if (region == engine->cache.region_count)
+		return NULL;
+	uint32_t first = region * engine->region_blocks;
+	uint32_t low = first, high = first + engine->cache.region[region].block_count;
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
 		if (engine->list[middle]->guarded_entry <= offset)
@@ -102,7 +107,7 @@ struct block *block_at(const struct engine *engine, uint64_t run_address)
 		else
 			high = middle;
 	}
-	if (low == 0)
+	if (low == first)
 		return NULL;
 	struct block *block = engine->list[low - 1];
 	return offset < block->code_end ? block : NULL;
@@ -143,6 +148,8 @@ void link_connect(struct engine *engine, struct link *link, struct block *to)
 	set_target(engine, link->field, guarded ? to->guarded_entry : to->entry);
 }
 
+/* ---- removal ---- */
+
 static void unlink_incoming(struct engine *engine, struct block *block)
 {
 	for (struct link *link = block->incoming; link != NULL;) {
@@ -155,30 +162,53 @@ static void unlink_incoming(struct engine *engine, struct block *block)
 	block->incoming = NULL;
 }
 
-static void unlink_outgoing(struct block *block)
+/* Takes the links of all dead blocks out of the list of a living one. */
+static void forget_dead_sources(struct block *block)
 {
-	for (unsigned i = 0; i < block->link_count; i++) {
-		struct link *link = &block->links[i];
-		if (link->to == NULL)
+	for (struct link **place = &block->incoming; *place != NULL;) {
+		struct link *link = *place;
+		if (!link->source->dead) {
+			place = &link->next_in;
 			continue;
-		struct link **place = &link->to->incoming;
-		while (*place != link)
-			place = &(*place)->next_in;
+		}
 		*place = link->next_in;
 		link->to = NULL;
 	}
 }
 
-static void unlink_page(struct engine *engine, struct block *block, unsigned which, uint64_t gpa)
+static void unlink_outgoing(struct block *block)
+{
+	for (unsigned i = 0; i < block->link_count; i++) {
+		struct block *to = block->links[i].to;
+		if (to != NULL && !to->dead)
+			forget_dead_sources(to);
+	}
+}
+
+/* Takes all dead blocks out of the list of a page. */
+static void forget_dead_of_page(struct engine *engine, uint64_t gpa)
 {
 	size_t number = ram_page(engine, gpa);
 	if (number == SIZE_MAX)
 		return;
-	struct block **place = &engine->pages[number].blocks;
-	while (*place != NULL && *place != block)
-		place = &(*place)->next_page[page_slot(engine, *place, number)];
-	if (*place == block)
-		*place = block->next_page[which];
+	for (struct block **place = &engine->pages[number].blocks; *place != NULL;) {
+		struct block *block = *place;
+		unsigned slot = page_slot(engine, block, number);
+		if (block->dead) {
+			block->unlisted |= (uint8_t)(1u << slot);
+			*place = block->next_page[slot];
+		} else {
+			place = &block->next_page[slot];
+		}
+	}
+}
+
+static void unlink_pages(struct engine *engine, const struct block *block)
+{
+	if ((block->unlisted & 1) == 0)
+		forget_dead_of_page(engine, block->gpa);
+	if ((block->unlisted & 2) == 0 && needs_second_link(engine, block))
+		forget_dead_of_page(engine, block->gpa2);
 }
 
 static void jump_line_clear(const struct engine *engine, struct engine_vcpu *vcpu, unsigned line)
@@ -193,29 +223,67 @@ void jump_cache_clear(const struct engine *engine, struct engine_vcpu *vcpu)
 		jump_line_clear(engine, vcpu, line);
 }
 
-static void block_remove(struct engine *engine, struct block *block)
+/* The first half of a removal: nobody finds it any more. */
+static void block_bury(struct engine *engine, struct block *block)
 {
 	struct block **place = &engine->hash[hash_of(block->rip, block->gpa, block->mode_id)];
 	while (*place != NULL && *place != block)
 		place = &(*place)->next_hash;
 	if (*place == block)
 		*place = block->next_hash;
-	unlink_page(engine, block, 0, block->gpa);
-	if (needs_second_link(engine, block))
-		unlink_page(engine, block, 1, block->gpa2);
-	unlink_incoming(engine, block);
-	unlink_outgoing(block);
 	unsigned line = jump_line(block->rip, block->mode_id);
+	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
+		struct engine_vcpu *vcpu = engine->vcpu[i];
+		if (vcpu != NULL && vcpu->jump_key[line] == -block->rip)
+			jump_line_clear(engine, vcpu, line);
+	}
+	block->dead = true;
+}
+
+/*
+ * The one place where blocks are removed. Several go together, since lists are then gone through once for all of them,
+ * and not once for each. Those that are dead already are passed over.
+ */
+static void blocks_remove(struct engine *engine, struct block *const *blocks, uint32_t count,
+			  enum ledger_counter counter)
+{
+	uint32_t removed = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		if (blocks[i]->dead)
+			continue;
+		block_bury(engine, blocks[i]);
+		removed++;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		unlink_pages(engine, blocks[i]);
+		unlink_incoming(engine, blocks[i]);
+		unlink_outgoing(blocks[i]);
+	}
 	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
 		struct engine_vcpu *vcpu = engine->vcpu[i];
 		if (vcpu == NULL)
 			continue;
-		if (vcpu->jump_key[line] == -block->rip)
-			jump_line_clear(engine, vcpu, line);
 		vcpu->code_changed = 1;
-		ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_BLOCK_INVALIDATED);
+		ledger_add(vcpu->cpu.ledger, counter, removed);
 	}
-	block->dead = true;
+}
+
+static void block_remove(struct engine *engine, struct block *block)
+{
+	blocks_remove(engine, &block, 1, LEDGER_COUNT_BLOCK_INVALIDATED);
+}
+
+void blocks_evict(struct engine *engine)
+{
+	unsigned oldest = code_cache_oldest(&engine->cache);
+	struct code_region *region = &engine->cache.region[oldest];
+	if (region->block_count > 0) {
+		blocks_remove(engine, &engine->list[oldest * engine->region_blocks], region->block_count,
+			      LEDGER_COUNT_BLOCK_EVICTED);
+		engine_count(engine, LEDGER_COUNT_CACHE_EVICTION);
+	}
+	engine->epoch++;
+	code_cache_advance(&engine->cache);
 }
 
 static bool overlaps(const struct block *block, uint64_t gpa, uint64_t size)
@@ -347,13 +415,20 @@ static void forget_page(struct engine *engine, uint64_t gpa)
 			   __ATOMIC_SEQ_CST);
 }
 
+static void forget_region(struct engine *engine, unsigned number)
+{
+	struct block *const *list = &engine->list[number * engine->region_blocks];
+	for (uint32_t i = 0; i < engine->cache.region[number].block_count; i++) {
+		forget_page(engine, list[i]->gpa);
+		if (list[i]->gpa2 != NO_PAGE)
+			forget_page(engine, list[i]->gpa2);
+	}
+}
+
 void blocks_flush(struct engine *engine)
 {
-	for (uint32_t i = 0; i < engine->block_count; i++) {
-		forget_page(engine, engine->list[i]->gpa);
-		if (engine->list[i]->gpa2 != NO_PAGE)
-			forget_page(engine, engine->list[i]->gpa2);
-	}
+	for (unsigned i = 0; i < engine->cache.region_count; i++)
+		forget_region(engine, i);
 	fill_bytes(engine->hash, 0, BLOCK_HASH_SIZE * sizeof engine->hash[0]);
 	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
 		if (engine->vcpu[i] == NULL)
@@ -362,8 +437,6 @@ void blocks_flush(struct engine *engine)
 		engine->vcpu[i]->code_changed = 1;
 		ledger_count(engine->vcpu[i]->cpu.ledger, LEDGER_COUNT_CACHE_FLUSH);
 	}
-	engine->block_count = 0;
-	engine->link_count = 0;
-	engine->flushes++;
+	engine->epoch++;
 	code_cache_flush(&engine->cache);
 }

@@ -17,17 +17,29 @@
  *
  * Writes to code. The pages a block was read from carry PAGE_CODE, so no TLB entry lets writes through. A write that
  * overlaps a block removes it: from the hash table, the page lists and the jump caches, and every link to it is pointed
- * back to its stub. The memory of its code stays untouched until the next flush of the whole cache, so a vCPU that is
- * inside it can still leave; it must do so before the next guest instruction: `code_changed` tells the dispatcher and
- * the C helpers.
+ * back to its stub. The memory of its code stays untouched until its region of the cache is used again, so a vCPU that
+ * is inside it can still leave; it must do so before the next guest instruction: `code_changed` tells the dispatcher
+ * and the C helpers.
+ *
+ * Eviction. When the region in use (cache.h) has no room for a block, the oldest region is emptied: its blocks are
+ * removed as above, all at once, and its memory is used again. This is sound since nothing leads there any more and
+ * nobody is there:
+ * - The running block. Only the dispatcher makes blocks, and so evicts, and it is outside translated code. Helpers and
+ * C instructions, which return into the block that called them, remove blocks but never use their memory again.
+ * - Ways into an evicted block: links, the jump caches, the hash table, the page lists. All end with its removal.
+ *   Links out of it are taken out of their targets' lists, so no list leads to memory that holds something else.
+ * - What the dispatcher keeps from one turn to the next is a link to be connected; `epoch` tells it that the link may
+ * be gone. The numbers of blocks and links that an exit gives are looked up before a block is made.
+ * - A block found by host PC (faults, helpers, profile) is looked for in the list of the region that the PC lies in.
+ * The pages of evicted blocks stay traced. The first write finds no code there and ends that.
  *
  * A page that is written often while it holds code (data beside code) becomes PAGE_SELF_CHECK: its writes are not
  * traced any more, its blocks compare their bytes with the copy taken at translation each time they are entered, and
  * end after every instruction that writes memory.
  *
  * Several vCPUs. Only the dispatcher, which is outside translated code, makes and removes blocks, under engine->lock.
- * With one vCPU nothing more is needed. With several, removal first asks the others to leave translated code
- * (CPU_REQUEST_CODE) and waits.
+ * With one vCPU nothing more is needed. With several, removal and eviction first ask the others to leave translated
+ * code (CPU_REQUEST_CODE) and wait, until the exits of each have been settled too. All removal is in blocks_remove().
  */
 #ifndef NFOLD_TRANSLATE_BLOCK_H
 #define NFOLD_TRANSLATE_BLOCK_H
@@ -84,7 +96,8 @@ struct block {
 	uint16_t guest_length;
 	uint8_t insn_count, link_count;
 	bool dead;
-	bool self_check; /* compares its bytes on entry: see PAGE_SELF_CHECK */
+	uint8_t unlisted; /* bit for each page list that it is no longer in */
+	bool self_check;  /* compares its bytes on entry: see PAGE_SELF_CHECK */
 	struct block_insn *insns;
 	struct link *links; /* link_count of them */
 	struct link *incoming;
@@ -95,8 +108,11 @@ struct block {
 
 #define BLOCK_HASH_BITS 15
 #define BLOCK_HASH_SIZE (1u << BLOCK_HASH_BITS)
-#define BLOCK_LIST_MAX (1u << 18)
-#define LINK_LIST_MAX (1u << 19)
+/* Numbers of blocks and links go by region of the code cache. A block is not shorter than that, mostly; where it is,
+ * the region is full earlier. */
+#define BLOCK_BYTES_MIN 96u
+#define BLOCK_LIST_MAX (1u << 20) /* INDIRECT_FROM has so many bits */
+#define BLOCK_LINKS_MEAN 2u
 
 /*
  * Traced writes to a page with code before its blocks check themselves instead: so many within a window of 2^24 cycles
@@ -141,15 +157,15 @@ struct engine {
 	const struct cpu_model *model;
 	struct mode_key modes[MODE_MAX];
 	uint32_t mode_count;
-	uint32_t mode_epoch; /* how often all modes were forgotten */
-	struct block **hash; /* BLOCK_HASH_SIZE */
-	struct block **list; /* in the order of their code: for finding a block by host PC */
-	struct link **links; /* by number */
-	uint32_t block_count, link_count;
-	struct code_page *pages; /* one for each RAM page, populated on demand */
+	uint32_t mode_epoch;		      /* how often all modes were forgotten */
+	struct block **hash;		      /* BLOCK_HASH_SIZE */
+	struct block **list;		      /* by number; in a region of the cache, in the order of their code */
+	struct link **links;		      /* by number */
+	uint32_t region_blocks, region_links; /* for how many each region of the cache has places in them */
+	struct code_page *pages;	      /* one for each RAM page, populated on demand */
 	size_t page_count;
 	struct engine_vcpu *vcpu[LEDGER_MAX_VCPUS];
-	uint64_t flushes;
+	uint64_t epoch; /* how often blocks were dropped whose memory is used again */
 	struct code_queue queue;
 	struct samples *samples;	 /* NULL: nobody has asked for a profile */
 	uint64_t sample_until;		 /* host TSC */
@@ -188,6 +204,8 @@ void link_connect(struct engine *engine, struct link *link, struct block *to);
 /* Removes every block that overlaps the bytes. Returns true when any was. May be called from helpers with guest state
  * live. */
 bool blocks_invalidate(struct engine *engine, uint64_t gpa, uint64_t size);
+/* Makes room for a new block by dropping the oldest ones. */
+void blocks_evict(struct engine *engine);
 /* Drops everything. */
 void blocks_flush(struct engine *engine);
 /* Drops one block. */
@@ -204,6 +222,17 @@ void engine_drain_code_writes(struct engine *engine, struct engine_vcpu *vcpu);
  * when it must look: the code is not in the jump cache, or something is due before it.
  */
 const uint8_t *engine_next_code(struct engine_vcpu *vcpu);
+
+/* The number that the next block and the next link will have. */
+static inline uint32_t block_next_number(const struct engine *engine)
+{
+	return engine->cache.current * engine->region_blocks + engine->cache.region[engine->cache.current].block_count;
+}
+
+static inline uint32_t link_next_number(const struct engine *engine)
+{
+	return engine->cache.current * engine->region_links + engine->cache.region[engine->cache.current].link_count;
+}
 
 static inline size_t ram_page(const struct engine *engine, uint64_t gpa)
 {

@@ -68,7 +68,7 @@ static bool leaves_page(const struct translation *t, uint64_t target)
 static void emit_side_link(struct translation *t, unsigned condition, uint64_t target)
 {
 	struct assembler *as = &t->as;
-	unsigned number = t->engine->link_count + t->link_count;
+	unsigned number = link_next_number(t->engine) + t->link_count;
 	struct link_plan *link = &t->link[t->link_count++];
 	*link = (struct link_plan){.target = target, .guarded = leaves_page(t, target)};
 	if (target > t->rip) {
@@ -113,7 +113,7 @@ static void emit_link_stub(struct translation *t, unsigned i)
 {
 	struct engine *engine = t->engine;
 	const struct link_plan *plan = &t->link[i];
-	uint32_t number = engine->link_count + i;
+	uint32_t number = link_next_number(engine) + i;
 	if (plan->event_field != NULL)
 		asm_patch8_here(&t->as, plan->event_field);
 	if (plan->event_field32 != NULL)
@@ -153,7 +153,7 @@ bool links_allocate(struct translation *t, unsigned more)
 /* R12 is the next guest PC; says which instruction asked for it. */
 static void emit_indirect_exit(struct translation *t)
 {
-	asm_mov_immediate(&t->as, REG_INDEX, INDIRECT_FROM(t->engine->block_count, t->insn_index));
+	asm_mov_immediate(&t->as, REG_INDEX, INDIRECT_FROM(block_next_number(t->engine), t->insn_index));
 	asm_jump_to(&t->as, t->engine->thunks.indirect);
 }
 
@@ -355,7 +355,7 @@ static void emit_fetch_compare(struct translation *t, uint64_t linear, uint64_t 
 
 static void emit_guard_exit(struct translation *t)
 {
-	asm_mov_immediate(&t->as, REG_INDEX, t->engine->block_count);
+	asm_mov_immediate(&t->as, REG_INDEX, block_next_number(t->engine));
 	asm_jump_to(&t->as, t->engine->thunks.guard);
 }
 
@@ -376,7 +376,7 @@ void emit_guard(struct translation *t)
 	}
 	if (t->block->self_check) {
 		flags_to_rax(&t->as);
-		asm_mov_immediate(&t->as, REG_INDEX, t->engine->block_count);
+		asm_mov_immediate(&t->as, REG_INDEX, block_next_number(t->engine));
 		asm_call_to(&t->as, t->engine->thunks.self_check);
 		flags_from_rax(&t->as);
 	}

@@ -33,6 +33,6 @@ void emit_count_stub(struct translation *t)
 	memcpy(t->count_field, &number, sizeof number);
 	asm_patch32_here(as, t->count_jump);
 	flags_from_rax(as);
-	asm_mov_immediate(as, REG_INDEX, t->engine->block_count);
+	asm_mov_immediate(as, REG_INDEX, block_next_number(t->engine));
 	asm_jump_to(as, t->engine->thunks.count);
 }

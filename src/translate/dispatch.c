@@ -23,7 +23,7 @@
 /* What a turn of the loop carries over to the next. */
 struct turn {
 	struct link *link; /* to be connected to the block that is found next */
-	uint64_t epoch;	   /* engine->flushes when it was seen: a flush drops all links */
+	uint64_t epoch;	   /* engine->epoch when it was seen: the link may be gone since */
 	uint64_t own_rip;  /* with own_checks: where */
 	bool own_checks;   /* a check that others share failed: each access makes its own */
 	bool careful;	   /* run the instruction with bounce buffers */
@@ -199,12 +199,13 @@ static enum translate_result translate_parked(struct engine_vcpu *vcpu, const st
 static enum translate_result make_block(struct engine_vcpu *vcpu, struct fetch *fetch, struct block **block)
 {
 	enum translate_result result = translate_parked(vcpu, &fetch->request, block);
-	if (result == TRANSLATE_NEEDS_SECOND_PAGE && fetch_second_page(vcpu, fetch))
-		result = translate_parked(vcpu, &fetch->request, block);
 	if (result == TRANSLATE_FULL) {
-		engine_count(vcpu->engine, LEDGER_COUNT_CACHE_FLUSH_FULL);
-		blocks_flush(vcpu->engine);
+		blocks_evict(vcpu->engine);
+		result = translate_parked(vcpu, &fetch->request, block);
+		bug_if(result == TRANSLATE_FULL);
 	}
+	if (result == TRANSLATE_NEEDS_SECOND_PAGE && fetch_second_page(vcpu, fetch))
+		return make_block(vcpu, fetch, block);
 	return result;
 }
 
@@ -278,10 +279,7 @@ static bool find_block(struct engine_vcpu *vcpu, uint32_t mode, struct block **r
 		fetch.request.available = size;
 		*temporary = true;
 	}
-	enum translate_result made = make_block(vcpu, &fetch, result);
-	if (made == TRANSLATE_FULL) /* everything was dropped, the tracing of this page too */
-		return find_block(vcpu, mode, result, temporary);
-	return made == TRANSLATE_DONE;
+	return make_block(vcpu, &fetch, result) == TRANSLATE_DONE;
 }
 
 static enum exit_code enter(struct engine_vcpu *vcpu, const uint8_t *code)
@@ -306,7 +304,7 @@ static void connect(struct engine *engine, struct turn *turn, struct block *bloc
 {
 	struct link *link = turn->link;
 	turn->link = NULL;
-	if (link == NULL || turn->epoch != engine->flushes || link->source->dead || link->target != block->rip ||
+	if (link == NULL || turn->epoch != engine->epoch || link->source->dead || link->target != block->rip ||
 	    !leads_into_mode(engine, link, block->mode_id) || !engine_uses(engine, ENGINE_CHAINING))
 		return;
 	link_connect(engine, link, block);
@@ -400,7 +398,7 @@ static bool settle(struct engine_vcpu *vcpu, enum exit_code code, struct turn *t
 	switch (code) {
 	case EXIT_LINK:
 		turn->link = engine->links[vcpu->exit_index];
-		turn->epoch = engine->flushes;
+		turn->epoch = engine->epoch;
 		turn->own_checks = turn->link->own_checks;
 		turn->own_rip = turn->link->target;
 		cpu->rip = turn->link->target;

@@ -13,7 +13,6 @@
 #include "translate/thunks.h"
 
 #define DEFAULT_CODE_BYTES ((size_t)24 << 20)
-#define ARENA_BYTES ((size_t)20 << 20)
 
 static void *map_zeroed(size_t bytes, struct error *error)
 {
@@ -25,12 +24,28 @@ static void *map_zeroed(size_t bytes, struct error *error)
 	return result;
 }
 
+static size_t list_bytes(const struct engine *engine)
+{
+	return (size_t)engine->cache.region_count * engine->region_blocks * sizeof *engine->list;
+}
+
+static size_t links_bytes(const struct engine *engine)
+{
+	return (size_t)engine->cache.region_count * engine->region_links * sizeof *engine->links;
+}
+
+/* After the cache, by whose regions blocks and links are numbered. */
 static bool make_tables(struct engine *engine, struct error *error)
 {
+	const struct code_cache *cache = &engine->cache;
+	uint32_t most = BLOCK_LIST_MAX / cache->region_count;
+	uint32_t likely = (uint32_t)(cache->region_code / BLOCK_BYTES_MIN);
+	engine->region_blocks = likely < most ? likely : most;
+	engine->region_links = engine->region_blocks * BLOCK_LINKS_MEAN;
 	engine->page_count = engine->memory->host_size / PAGE_SIZE;
 	engine->hash = map_zeroed(BLOCK_HASH_SIZE * sizeof *engine->hash, error);
-	engine->list = map_zeroed(BLOCK_LIST_MAX * sizeof *engine->list, error);
-	engine->links = map_zeroed(LINK_LIST_MAX * sizeof *engine->links, error);
+	engine->list = map_zeroed(list_bytes(engine), error);
+	engine->links = map_zeroed(links_bytes(engine), error);
 	engine->pages = map_zeroed(engine->page_count * sizeof *engine->pages, error);
 	return engine->hash != NULL && engine->list != NULL && engine->links != NULL && engine->pages != NULL;
 }
@@ -97,7 +112,7 @@ struct engine *engine_create(struct memory *memory, const struct cpu_model *mode
 	engine->has_bmi2 = __builtin_cpu_supports("bmi2") && engine_uses(engine, ENGINE_BMI2);
 	size_t code_bytes =
 	    options != NULL && options->code_cache_bytes != 0 ? options->code_cache_bytes : DEFAULT_CODE_BYTES;
-	if (!make_tables(engine, error) || !code_cache_init(&engine->cache, code_bytes, ARENA_BYTES, error) ||
+	if (!code_cache_init(&engine->cache, code_bytes, error) || !make_tables(engine, error) ||
 	    !signals_install(error)) {
 		engine_destroy(engine);
 		return NULL;
@@ -116,12 +131,12 @@ void engine_destroy(struct engine *engine)
 		return;
 	memory_set_code_notifier(engine->memory, NULL, NULL);
 	memory_set_map_notifier(engine->memory, &(struct memory_map_notifier){0});
-	code_cache_destroy(&engine->cache);
 	unmap_table(engine->samples, sizeof *engine->samples);
 	unmap_table(engine->hash, BLOCK_HASH_SIZE * sizeof *engine->hash);
-	unmap_table(engine->list, BLOCK_LIST_MAX * sizeof *engine->list);
-	unmap_table(engine->links, LINK_LIST_MAX * sizeof *engine->links);
+	unmap_table(engine->list, list_bytes(engine));
+	unmap_table(engine->links, links_bytes(engine));
 	unmap_table(engine->pages, engine->page_count * sizeof *engine->pages);
+	code_cache_destroy(&engine->cache);
 	free(engine);
 }
 
@@ -203,9 +218,11 @@ struct cpu *engine_vcpu_cpu(struct engine_vcpu *vcpu)
 
 uint64_t engine_memory_used(const struct engine *engine)
 {
-	uint64_t used = sizeof *engine + engine->cache.used + engine->cache.arena_peak;
-	used += BLOCK_HASH_SIZE * sizeof *engine->hash + engine->block_count * sizeof *engine->list +
-		engine->link_count * sizeof *engine->links;
+	uint64_t used = sizeof *engine + code_cache_touched(&engine->cache);
+	used += BLOCK_HASH_SIZE * sizeof *engine->hash;
+	for (unsigned i = 0; i < engine->cache.region_count; i++)
+		used += engine->cache.region[i].block_count * sizeof *engine->list +
+			engine->cache.region[i].link_count * sizeof *engine->links;
 	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++)
 		used += engine->vcpu[i] != NULL ? engine->vcpu[i]->allocation_size : 0;
 	used += engine->samples != NULL ? sizeof *engine->samples : 0;

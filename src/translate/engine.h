@@ -20,7 +20,7 @@ struct engine_vcpu;
 struct samples;
 
 struct engine_options {
-	uint64_t code_cache_bytes; /* 0: default */
+	uint64_t code_cache_bytes; /* 0: default; see base/engine_switches.h for the least and most */
 	uint32_t off;		   /* enum engine_switch: what shall not be used */
 	bool counted;		   /* instructions are counted: see count.h */
 };

@@ -23,8 +23,8 @@
  * In all C, the ledger's states DEVICE, TRANSLATE and EXIT go before the helper.
  *
  * The tables may be in the middle of a change, by this thread or another. What is read from them is checked: a block or
- * record must lie in the arena. A flush empties the arena, after which blocks read as zeros. The worst is one wrong
- * sample.
+ * record must lie in the arena. What lies there may be another object meanwhile, so what is read from it is checked
+ * too. The worst is one wrong sample.
  */
 #include "translate/profile.h"
 
@@ -54,8 +54,12 @@ static bool in_arena(const struct code_cache *cache, const void *object, size_t 
 static const struct block *find_block_at(const struct engine *engine, uint64_t pc)
 {
 	uint64_t offset = pc - (uint64_t)(uintptr_t)engine->cache.run;
-	uint32_t count = __atomic_load_n(&engine->block_count, __ATOMIC_RELAXED);
-	uint32_t low = 0, high = count < BLOCK_LIST_MAX ? count : BLOCK_LIST_MAX;
+	unsigned region = code_region_of(&engine->cache, offset);
+	if (region == engine->cache.region_count)
+		return NULL;
+	uint32_t count = __atomic_load_n(&engine->cache.region[region].block_count, __ATOMIC_RELAXED);
+	uint32_t low = region * engine->region_blocks;
+	uint32_t high = low + (count < engine->region_blocks ? count : engine->region_blocks);
 	const struct block *found = NULL;
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
@@ -94,14 +98,15 @@ static void place_in_mode(struct sample *sample, uint32_t mode)
 static void place_in_block(struct sample *sample, const struct engine *engine, const struct block *block,
 			   uint32_t offset)
 {
-	size_t insns = (size_t)block->insn_count * sizeof *block->insns;
-	uint64_t first = block->linear;
+	const struct block seen = *block; /* another thread may change it between check and use */
+	uint64_t first = seen.linear;
 	uint16_t distance = 0;
-	if (offset >= block->entry && block->insn_count > 0 && in_arena(&engine->cache, block->insns, insns))
-		distance = block->insns[block_insn_at(block, offset)].guest_offset;
+	if (offset >= seen.entry && seen.insn_count > 0 &&
+	    in_arena(&engine->cache, seen.insns, seen.insn_count * sizeof *seen.insns))
+		distance = seen.insns[block_insn_at(&seen, offset)].guest_offset;
 	sample->block = first;
 	sample->address = first + distance;
-	place_in_mode(sample, engine->modes[block->mode_id % MODE_MAX].bits);
+	place_in_mode(sample, engine->modes[seen.mode_id % MODE_MAX].bits);
 }
 
 static void place_in_cpu(struct sample *sample, const struct cpu *cpu)

@@ -209,7 +209,7 @@ static uint8_t *make_c_op(struct assembler *as, const void *function)
 
 void thunks_make(struct engine *engine, const struct helpers *helpers)
 {
-	struct assembler as = code_cache_reserve(&engine->cache);
+	struct assembler as = code_cache_permanent(&engine->cache);
 	struct thunks *thunks = &engine->thunks;
 	thunks->enter = make_enter(&as);
 	uint8_t *common = make_exit_common(&as);
@@ -226,6 +226,5 @@ void thunks_make(struct engine *engine, const struct helpers *helpers)
 	thunks->segment = make_helper(&as, (const void *)helpers->segment);
 	thunks->self_check = make_helper(&as, (const void *)helpers->self_check);
 	thunks->c_op = make_c_op(&as, (const void *)helpers->c_op);
-	code_cache_commit(&engine->cache, &as);
-	engine->cache.permanent = engine->cache.used;
+	bug_if(as.full);
 }

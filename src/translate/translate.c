@@ -206,8 +206,10 @@ static bool self_checks(const struct engine *engine, uint64_t gpa)
 
 static bool lists_full(const struct engine *engine)
 {
-	return engine->block_count >= BLOCK_LIST_MAX || engine->link_count + 32 >= LINK_LIST_MAX ||
-	       engine->cache.size - engine->cache.used < 8 * WORST_CASE_BYTES;
+	const struct code_region *region = &engine->cache.region[engine->cache.current];
+	return region->block_count >= engine->region_blocks ||
+	       region->link_count + SIDE_LINKS + 2 + SHARE_LINKS > engine->region_links ||
+	       code_cache_room(&engine->cache) < 2 * WORST_CASE_BYTES;
 }
 
 /* What lies behind the main part: links first, which polls reach by 8 bits. */
@@ -270,9 +272,9 @@ enum translate_result translate_block(struct engine *engine, const struct transl
 	if (t.failed || t.as.full || !keep_tables(&t, bytes))
 		return TRANSLATE_FULL;
 	for (unsigned i = 0; i < t.link_count; i++)
-		engine->links[engine->link_count++] = &block->links[i];
-	code_cache_commit(&engine->cache, &t.as);
-	block->code_end = (uint32_t)engine->cache.used;
+		engine->links[link_next_number(engine) + i] = &block->links[i];
+	code_region_now(&engine->cache)->link_count += t.link_count;
+	block->code_end = code_cache_commit(&engine->cache, &t.as);
 	block_publish(engine, block);
 	*result = block;
 	return TRANSLATE_DONE;

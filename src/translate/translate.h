@@ -19,11 +19,12 @@ struct translate_request {
 
 enum translate_result {
 	TRANSLATE_DONE,
-	TRANSLATE_FULL,		     /* flush the cache and try again */
+	TRANSLATE_FULL,		     /* no room in the region in use: evict and try again */
 	TRANSLATE_NEEDS_SECOND_PAGE, /* the first instruction goes on beyond the page */
 };
 
-/* The caller has parked the guest's vector state. The block is entered into all tables. */
+/* The caller has parked the guest's vector state. The block is entered into all tables. A region without blocks has
+ * room for any. */
 enum translate_result translate_block(struct engine *engine, const struct translate_request *request,
 				      struct block **result);
 

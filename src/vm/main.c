@@ -146,6 +146,7 @@ static bool set_engine(struct vm *vm, struct error *error)
 	struct guest_engine engine;
 	bool good = guest_engine_read(vm->options.engine, &engine, error);
 	vm->config.engine_off = engine.off;
+	vm->config.code_cache_bytes = vm->options.code_cache;
 	return good;
 }
 

@@ -34,7 +34,8 @@ struct harness *harness_create(const struct harness_options *options, struct err
 		error_set_errno(error, "out of memory");
 		return NULL;
 	}
-	struct engine_options engine = {.off = options->engine_off, .counted = options->counted};
+	struct engine_options engine = {
+	    .off = options->engine_off, .counted = options->counted, .code_cache_bytes = options->code_cache};
 	harness->seed = options->seed;
 	harness->self = options->self;
 	harness->plant = options->plant;

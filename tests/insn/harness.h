@@ -62,6 +62,7 @@ struct harness_options {
 	const char *model;
 	uint32_t engine_off; /* enum engine_switch */
 	bool counted;	     /* the engine counts instructions */
+	uint64_t code_cache; /* bytes; 0: the default */
 };
 
 struct harness *harness_create(const struct harness_options *options, struct error *error);

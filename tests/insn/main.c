@@ -37,6 +37,7 @@ static const char usage[] =
     "  --engine-options LIST\n"
     "                      with commas between, what the engine shall do without:" ENGINE_SWITCH_LIST "\n"
     "  --counted           with an engine that counts instructions\n"
+    "  --code-cache BYTES  of the engine (default: its own)\n"
     "  --show N            differences shown in full (default 40)\n"
     "  --no-fork           in one process, for a debugger\n";
 
@@ -58,6 +59,7 @@ static const struct option long_options[] = {{"seed", required_argument, NULL, '
 					     {"show", required_argument, NULL, 'n'},
 					     {"no-fork", no_argument, NULL, 'F'},
 					     {"counted", no_argument, NULL, 'C'},
+					     {"code-cache", required_argument, NULL, 'k'},
 					     {"help", no_argument, NULL, '?'},
 					     {NULL, 0, NULL, 0}};
 
@@ -134,6 +136,9 @@ static bool options_parse(struct options *options, int argc, char **argv)
 			break;
 		case 'C':
 			options->harness.counted = true;
+			break;
+		case 'k':
+			options->harness.code_cache = strtoull(optarg, NULL, 0);
 			break;
 		case 'n':
 			options->harness.failures_shown_limit = (unsigned)strtoul(optarg, NULL, 0);

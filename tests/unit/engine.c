@@ -173,8 +173,11 @@ static void test_full_code_cache(void **state)
 	}
 	struct ledger_reading reading;
 	ledger_read(world.ledger, 0, &reading);
-	assert_true(reading.count[LEDGER_COUNT_CACHE_FLUSH] >= 2);
-	assert_int_equal(reading.count[LEDGER_COUNT_CACHE_FLUSH_FULL], reading.count[LEDGER_COUNT_CACHE_FLUSH]);
+	assert_int_equal(reading.count[LEDGER_COUNT_CACHE_FLUSH], 0);
+	assert_true(reading.count[LEDGER_COUNT_CACHE_EVICTION] > 2 * CODE_REGIONS_MAX);
+	assert_in_range(reading.count[LEDGER_COUNT_BLOCK_EVICTED],
+			reading.count[LEDGER_COUNT_BLOCK_TRANSLATED] - 0x2000,
+			reading.count[LEDGER_COUNT_BLOCK_TRANSLATED]);
 	end(&world);
 }
 
