@@ -46,8 +46,8 @@
 /*
  * The jump cache, for indirect branches. A line is found by bits of the guest PC plus the number of the mode, and its
  * key is the whole guest PC. So a line and a key name one PC in one mode: no value that a guest puts into a register
- * can lead to the code of another mode. An empty line has the key of PC 0 and leads to the dispatcher. A line is held by
- * one target, and a kernel has tens of thousands of them: hence so many lines.
+ * can lead to the code of another mode. An empty line has the key of PC 0 and leads to the dispatcher. A line is held
+ * by one target, and a kernel has tens of thousands of them: hence so many lines.
  */
 #define JUMP_CACHE_BITS 16
 #define JUMP_CACHE_SIZE (1u << JUMP_CACHE_BITS)

@@ -70,6 +70,10 @@ class BadInput(BadInputTest):
         pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
         self.assertIn("host", self.refuse_run("--kernel", self.good, "--memory", str((pages >> 20) + 1) + "M"))
 
+    def test_code_cache(self):
+        for size in ("0", "1", "135K", "257M", "x", "", "-1", HUGE, "1000000G"):
+            self.assertIn("--code-cache", self.refuse_run("--kernel", self.good, f"--code-cache={size}"), size)
+
     def test_cpus(self):
         for count in ("0", "2", "255", "x", "", "-1", HUGE):
             self.assertIn("--cpus", self.refuse_run("--kernel", self.good, f"--cpus={count}"), count)

@@ -239,6 +239,8 @@ def group_repeat(group):
         group.report("so is what it prints", None if output == again_output else "the serial output differs")
         _, other = trace_boot(folder, "--engine", "translate,no-chaining,no-jump-cache,no-lazy-flags,no-inline-strings")
         group.report("so is one with parts of the engine switched off", first_difference(trace, other))
+        _, small = trace_boot(folder, "--code-cache", "1M")
+        group.report("so is one with a code cache that is full all the time", first_difference(trace, small))
         _, later = trace_boot(folder, "--rtc", "2026-01-01T00:00:01")
         group.report("one a second later is not", None if first_difference(trace, later) else "the traces do not tell them apart")
 
