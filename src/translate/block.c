@@ -75,7 +75,10 @@ static void page_link(struct engine *engine, struct block *block, unsigned which
 	if (number == SIZE_MAX)
 		return;
 	struct code_page *page = &engine->pages[number];
+	if (page->blocks != NULL)
+		page->blocks->place[page_slot(engine, page->blocks, number)] = &block->next_page[which];
 	block->next_page[which] = page->blocks;
+	block->place[which] = &page->blocks;
 	page->blocks = block;
 	page_trace(engine, gpa); /* a page walk may have written to it since the bytes were read */
 }
@@ -185,30 +188,16 @@ static void unlink_outgoing(struct block *block)
 	}
 }
 
-/* Takes all dead blocks out of the list of a page. */
-static void forget_dead_of_page(struct engine *engine, uint64_t gpa)
+static void unlink_page(const struct engine *engine, struct block *block, unsigned which)
 {
-	size_t number = ram_page(engine, gpa);
-	if (number == SIZE_MAX)
+	struct block *next = block->next_page[which];
+	if (block->place[which] == NULL)
 		return;
-	for (struct block **place = &engine->pages[number].blocks; *place != NULL;) {
-		struct block *block = *place;
-		unsigned slot = page_slot(engine, block, number);
-		if (block->dead) {
-			block->unlisted |= (uint8_t)(1u << slot);
-			*place = block->next_page[slot];
-		} else {
-			place = &block->next_page[slot];
-		}
-	}
-}
-
-static void unlink_pages(struct engine *engine, const struct block *block)
-{
-	if ((block->unlisted & 1) == 0)
-		forget_dead_of_page(engine, block->gpa);
-	if ((block->unlisted & 2) == 0 && needs_second_link(engine, block))
-		forget_dead_of_page(engine, block->gpa2);
+	*block->place[which] = next;
+	if (next != NULL)
+		next->place[page_slot(engine, next, ram_page(engine, which == 0 ? block->gpa : block->gpa2))] =
+		    block->place[which];
+	block->place[which] = NULL;
 }
 
 static void jump_line_clear(const struct engine *engine, struct engine_vcpu *vcpu, unsigned line)
@@ -255,7 +244,8 @@ static void blocks_remove(struct engine *engine, struct block *const *blocks, ui
 		removed++;
 	}
 	for (uint32_t i = 0; i < count; i++) {
-		unlink_pages(engine, blocks[i]);
+		unlink_page(engine, blocks[i], 0);
+		unlink_page(engine, blocks[i], 1);
 		unlink_incoming(engine, blocks[i]);
 		unlink_outgoing(blocks[i]);
 	}

@@ -96,13 +96,13 @@ struct block {
 	uint16_t guest_length;
 	uint8_t insn_count, link_count;
 	bool dead;
-	uint8_t unlisted; /* bit for each page list that it is no longer in */
-	bool self_check;  /* compares its bytes on entry: see PAGE_SELF_CHECK */
+	bool self_check; /* compares its bytes on entry: see PAGE_SELF_CHECK */
 	struct block_insn *insns;
 	struct link *links; /* link_count of them */
 	struct link *incoming;
 	struct block *next_hash;
 	struct block *next_page[2]; /* in the lists of its first and second page */
+	struct block **place[2];    /* what points to it in these lists, or NULL: it is not in one */
 	uint8_t *bytes;		    /* copy of the guest bytes, for PAGE_SELF_CHECK */
 };
 
