@@ -32,6 +32,7 @@
 #define LEDGER_MAGIC UINT64_C(0x726567646c66646e) /* "ndfldger" */
 #define LEDGER_VERSION 4u
 #define LEDGER_MAX_VCPUS 8
+#define LEDGER_MAX_NETWORKS 8
 
 /* A prime, so that no loop of the guest keeps step with the samples. */
 #define LEDGER_SAMPLE_EVERY 251u
@@ -138,6 +139,22 @@ enum ledger_kind {
 	    LEDGER_KIND_COUNT
 };
 
+/* X(name, key, text): exact counters of a network adapter, from the guest's side. Written under the device lock. */
+#define LEDGER_NETWORK_COUNTERS(X)                                                                                     \
+	X(RECEIVED_FRAMES, "received_frames", "frames that the guest received")                                        \
+	X(RECEIVED_BYTES, "received_bytes", "bytes in them")                                                           \
+	X(RECEIVE_DROPS, "receive_drops", "frames for the guest that were dropped: it had no room, or did not want them") \
+	X(SENT_FRAMES, "sent_frames", "frames that the guest sent")                                                    \
+	X(SENT_BYTES, "sent_bytes", "bytes in them")                                                                   \
+	X(SEND_DROPS, "send_drops", "frames of the guest that were dropped")
+
+enum ledger_network_counter {
+#define X(name, key, text) LEDGER_NETWORK_##name,
+	LEDGER_NETWORK_COUNTERS(X)
+#undef X
+	    LEDGER_NETWORK_COUNTER_COUNT
+};
+
 /* X(name, key, text): delays of which histograms are kept. */
 #define LEDGER_DELAYS(X)                                                                                               \
 	X(WAKE, "wake", "from a request to a halted processor to its thread running")                                  \
@@ -187,6 +204,10 @@ struct ledger_vcpu {
 	struct ledger_settled settled __attribute__((aligned(64)));
 } __attribute__((aligned(64)));
 
+struct ledger_network {
+	uint64_t count[LEDGER_NETWORK_COUNTER_COUNT];
+} __attribute__((aligned(64)));
+
 struct ledger {
 	uint64_t magic;
 	uint64_t version;
@@ -197,7 +218,9 @@ struct ledger {
 	uint64_t vcpu_count;
 	uint64_t pid;
 	uint64_t sample_cost; /* cycles that a sample of nothing takes */
+	uint64_t network_count;
 	struct ledger_vcpu vcpu[LEDGER_MAX_VCPUS];
+	struct ledger_network network[LEDGER_MAX_NETWORKS];
 };
 
 struct ledger_estimate {
@@ -251,6 +274,8 @@ extern const char *const ledger_delay_key[LEDGER_DELAY_COUNT];
 extern const char *const ledger_delay_text[LEDGER_DELAY_COUNT];
 extern const char *const ledger_counter_key[LEDGER_COUNTER_COUNT];
 extern const char *const ledger_counter_text[LEDGER_COUNTER_COUNT];
+extern const char *const ledger_network_counter_key[LEDGER_NETWORK_COUNTER_COUNT];
+extern const char *const ledger_network_counter_text[LEDGER_NETWORK_COUNTER_COUNT];
 
 static inline uint64_t ledger_tsc(void)
 {
