@@ -66,6 +66,27 @@ static void print_counts(const json_t *vcpu)
 		print_count(ledger_counter_key[i], number(counts, ledger_counter_key[i]), ledger_counter_text[i]);
 }
 
+static const char *word(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+	return text != NULL ? text : "?";
+}
+
+static void print_networks(const json_t *networks)
+{
+	size_t index;
+	json_t *network;
+	json_array_foreach(networks, index, network)
+	{
+		const json_t *counts = json_object_get(network, "counts");
+		printf("\nNetwork %zu: %s, %s, %s\n", index, word(network, "network"), word(network, "model"),
+		       word(network, "mac"));
+		for (unsigned i = 0; i < LEDGER_NETWORK_COUNTER_COUNT; i++)
+			print_count(ledger_network_counter_key[i], number(counts, ledger_network_counter_key[i]),
+				    ledger_network_counter_text[i]);
+	}
+}
+
 static void print_stats(const json_t *stats)
 {
 	const char *name = json_string_value(json_object_get(stats, "name"));
@@ -83,6 +104,7 @@ static void print_stats(const json_t *stats)
 		print_clocks(vcpu);
 		print_counts(vcpu);
 	}
+	print_networks(json_object_get(stats, "networks"));
 }
 
 static int stats_run(const struct command_call *call)

@@ -82,8 +82,9 @@ static bool read_mac(struct reader *reader, const char *value)
 {
 	uint8_t *mac = reader->net->mac;
 	int end = 0;
-	bool good = strlen(value) == 17 && sscanf(value, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &mac[0], &mac[1],
-						  &mac[2], &mac[3], &mac[4], &mac[5], &end) == 6 &&
+	bool good = strlen(value) == 17 &&
+		    sscanf(value, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4],
+			   &mac[5], &end) == 6 &&
 		    end == 17;
 	static const uint8_t zero[6];
 	if (!good || (mac[0] & 1) != 0 || memcmp(mac, zero, sizeof zero) == 0)
@@ -171,7 +172,7 @@ static bool read_word(struct reader *reader, char *word)
 bool guest_net_read(const char *text, struct guest_net *net, struct error *error)
 {
 	struct reader reader = {.net = net, .text = text, .error = error};
-	*net = (struct guest_net){.kind = GUEST_NET_USER, .model = GUEST_NET_PCNET};
+	*net = (struct guest_net){.kind = GUEST_NET_USER, .model = GUEST_NET_VIRTIO};
 	for (const char *from = text;; from++) {
 		char word[WORD_MAX];
 		size_t length = strcspn(from, ",");
@@ -186,8 +187,8 @@ bool guest_net_read(const char *text, struct guest_net *net, struct error *error
 			break;
 	}
 	return net->forwards == 0 || net->kind == GUEST_NET_USER ||
-	       error_set(error, ERROR_INPUT, "--net %.64s: only user mode forwards ports; others reach the guest itself",
-			 text);
+	       error_set(error, ERROR_INPUT,
+			 "--net %.64s: only user mode forwards ports; others reach the guest itself", text);
 }
 
 /* FNV-1a, in the range of locally administered addresses. */

@@ -33,6 +33,11 @@ const struct option guest_option_table[] = {
     {"cdrom", "FILE", NULL, "image of the disc in the CD-ROM drive", .kind = OPTION_TEXT, FIELD(cdrom)},
     {"floppy", "FILE[,readonly]", NULL, "image of the disk in a floppy drive; up to 2", .kind = OPTION_LIST,
      .maximum = GUEST_FLOPPIES_MAX, FIELD(floppy)},
+    {"net", "NETWORK[,...]", NULL,
+     "a network adapter and what it is connected to: user, tap=NAME, bridge=NAME, switch=NAME or none; then model=, "
+     "mac=, "
+     "and with user forward=[udp:][ADDRESS:]PORT:GUEST-PORT; up to 8",
+     .kind = OPTION_LIST, .maximum = GUEST_NETS_MAX, FIELD(net)},
     {"boot", "ORDER", NULL, "what to boot from, in order: floppy, cdrom, disk, with commas between",
      .kind = OPTION_TEXT, FIELD(boot)},
     {"firmware", "FILE", NULL, "PC BIOS image (default: SeaBIOS)", .kind = OPTION_TEXT, FIELD(firmware)},
@@ -356,6 +361,21 @@ static bool clock_check(const struct guest_options *options, struct error *error
 	return true;
 }
 
+/* Frames come when they come. */
+static bool nets_check(const struct guest_options *options, struct error *error)
+{
+	struct guest_net net;
+	for (unsigned i = 0; i < options->net.count; i++) {
+		if (!guest_net_read(options->net.item[i], &net, error))
+			return false;
+		if (guest_options_deterministic(options) && net.kind != GUEST_NET_NONE)
+			return error_set(
+			    error, ERROR_INPUT,
+			    "--clock deterministic takes no input, so there is no network: give --net none");
+	}
+	return true;
+}
+
 /* What only a kernel or only firmware looks at. */
 static bool start_check(const struct guest_options *options, struct error *error)
 {
@@ -392,7 +412,7 @@ bool guest_options_check(const struct guest_options *options, struct error *erro
 	if (!guest_engine_read(options->engine, &engine, error) ||
 	    (options->gdb != NULL && !guest_gdb_read(options->gdb, &gdb, error)))
 		return false;
-	return clock_check(options, error) && start_check(options, error) && images_check(options, error) &&
-	       memory_check(options->memory, error) && code_cache_check(options->code_cache, error) &&
-	       serial_check(options, error);
+	return clock_check(options, error) && nets_check(options, error) && start_check(options, error) &&
+	       images_check(options, error) && memory_check(options->memory, error) &&
+	       code_cache_check(options->code_cache, error) && serial_check(options, error);
 }

@@ -6,6 +6,7 @@
 #ifndef NFOLD_CONTROL_GUEST_OPTIONS_H
 #define NFOLD_CONTROL_GUEST_OPTIONS_H
 
+#include "control/guest_net.h"
 #include "control/options.h"
 
 #define GUEST_DISKS_MAX 4
@@ -63,6 +64,7 @@ struct guest_options {
 	struct option_list disk;
 	const char *cdrom;
 	struct option_list floppy;
+	struct option_list net;
 	const char *boot;
 	const char *firmware;
 	const char *display;

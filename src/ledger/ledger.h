@@ -143,7 +143,8 @@ enum ledger_kind {
 #define LEDGER_NETWORK_COUNTERS(X)                                                                                     \
 	X(RECEIVED_FRAMES, "received_frames", "frames that the guest received")                                        \
 	X(RECEIVED_BYTES, "received_bytes", "bytes in them")                                                           \
-	X(RECEIVE_DROPS, "receive_drops", "frames for the guest that were dropped: it had no room, or did not want them") \
+	X(RECEIVE_DROPS, "receive_drops",                                                                              \
+	  "frames for the guest that were dropped: it had no room, or did not want them")                              \
 	X(SENT_FRAMES, "sent_frames", "frames that the guest sent")                                                    \
 	X(SENT_BYTES, "sent_bytes", "bytes in them")                                                                   \
 	X(SEND_DROPS, "send_drops", "frames of the guest that were dropped")

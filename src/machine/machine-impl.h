@@ -16,6 +16,7 @@
 #include "machine/loop.h"
 #include "machine/machine.h"
 #include "machine/media.h"
+#include "machine/networks.h"
 #include "machine/pc.h"
 #include "machine/trace.h"
 #include "machine/vcpu.h"
@@ -51,6 +52,7 @@ struct machine {
 	struct chardev *serial, *no_serial, *debug_console; /* COM1, COM2, ports */
 	struct display display;				    /* under the device lock */
 	struct media media;
+	struct networks networks;
 	struct pc *pc;
 	struct loop loop;
 

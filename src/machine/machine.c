@@ -167,16 +167,16 @@ bool machine_load(struct machine *machine, struct error *error)
 	return loaded;
 }
 
-/* ---- the serial port's stream on the loop ---- */
+/* ---- the serial port's stream and networks on the loop ---- */
 
-static bool watch_serial(void *opaque, int fd, uint32_t epoll_events, void (*ready)(void *, int, uint32_t),
+static bool watch_stream(void *opaque, int fd, uint32_t epoll_events, void (*ready)(void *, int, uint32_t),
 			 void *ready_opaque)
 {
 	struct machine *machine = opaque;
 	return loop_watch(&machine->loop, fd, epoll_events, &machine->device_mutex, ready, ready_opaque, NULL);
 }
 
-static void unwatch_serial(void *opaque, int fd)
+static void unwatch_stream(void *opaque, int fd)
 {
 	struct machine *machine = opaque;
 	loop_unwatch(&machine->loop, fd);
@@ -196,7 +196,7 @@ static bool hide_pace(const struct machine *machine, struct chardev **stream, st
 static bool open_serial(struct machine *machine, struct error *error)
 {
 	const struct machine_config *config = &machine->config;
-	const struct chardev_loop loop = {.watch = watch_serial, .unwatch = unwatch_serial, .opaque = machine};
+	const struct chardev_loop loop = {.watch = watch_stream, .unwatch = unwatch_stream, .opaque = machine};
 	switch (config->serial) {
 	case SERIAL_STDIO:
 		machine->serial = chardev_open_stdio(config->serial_fd_in, config->serial_fd_out, &loop, error);
@@ -217,6 +217,29 @@ static bool open_serial(struct machine *machine, struct error *error)
 		return machine->no_serial != NULL;
 	machine->debug_console = chardev_open_file(config->debug_console, &loop, error);
 	return hide_pace(machine, &machine->debug_console, error);
+}
+
+/* ---- networks ---- */
+
+static bool open_networks(struct machine *machine, struct error *error)
+{
+	const struct network_host host = {.watch = watch_stream,
+					  .unwatch = unwatch_stream,
+					  .lock = lock_devices,
+					  .unlock = unlock_devices,
+					  .opaque = machine};
+	return networks_open(&machine->networks, &machine->config, &host, machine->ledger, error);
+}
+
+static void describe_networks(const struct machine *machine, struct pc_config *pc)
+{
+	for (unsigned i = 0; i < machine->networks.count; i++) {
+		const struct machine_network *of = &machine->config.network[i];
+		pc->network[i] =
+		    (struct pc_network){.network = machine->networks.network[i], .virtio = of->model == NETWORK_VIRTIO};
+		memcpy(pc->network[i].mac, of->mac, sizeof of->mac);
+	}
+	pc->networks = machine->networks.count;
 }
 
 /* ---- processors and board ---- */
@@ -307,6 +330,7 @@ static bool create_board(struct machine *machine, struct error *error)
 	describe(machine, &config);
 	memcpy(config.ide, machine->media.drive, sizeof config.ide);
 	memcpy(config.floppy, machine->media.floppy, sizeof config.floppy);
+	describe_networks(machine, &config);
 	for (unsigned i = 0; i < machine->vcpu_count; i++)
 		config.socket[i] = (struct pc_socket){.pin = vcpu_pin(&machine->vcpu[i]),
 						      .mmio = &machine->vcpu_mmio[i],
@@ -369,7 +393,7 @@ static bool create_parts(struct machine *machine, struct error *error)
 	       (machine->ledger = ledger_create(config->cpus, &machine->ledger_fd, error)) != NULL &&
 	       create_engine(machine, error) && create_counting(machine, error) &&
 	       loop_init(&machine->loop, &machine->device_mutex, machine_on_timer, machine, error) &&
-	       open_serial(machine, error) && create_board(machine, error);
+	       open_serial(machine, error) && open_networks(machine, error) && create_board(machine, error);
 }
 
 struct machine *machine_create(const struct machine_config *config, struct error *error)
@@ -403,7 +427,9 @@ void machine_destroy(struct machine *machine)
 	if (machine == NULL)
 		return;
 	trace_close(machine->trace);
+	networks_stop(&machine->networks);
 	pc_destroy(machine->pc);
+	networks_close(&machine->networks);
 	chardev_close(machine->debug_console);
 	chardev_close(machine->no_serial);
 	chardev_close(machine->serial);

@@ -15,12 +15,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "backend/network.h"
 #include "base/error.h"
 #include "ledger/ledger.h"
 
 #define MACHINE_MAX_MODULES 16
 #define MACHINE_MAX_DISKS 4
 #define MACHINE_MAX_FLOPPIES 2
+#define MACHINE_MAX_NETWORKS 8
 
 struct cpu;
 struct debugger;
@@ -32,6 +34,19 @@ struct samples;
 enum machine_boot { BOOT_FROM_FLOPPY, BOOT_FROM_CDROM, BOOT_FROM_DISK, BOOT_KINDS };
 
 enum machine_serial { SERIAL_STDIO, SERIAL_FILE, SERIAL_UNIX, SERIAL_NONE };
+
+/* A network adapter and what it is connected to. */
+enum machine_network_kind { NETWORK_NONE, NETWORK_USER, NETWORK_TAP, NETWORK_BRIDGE, NETWORK_SWITCH };
+enum machine_network_model { NETWORK_PCNET, NETWORK_VIRTIO };
+
+struct machine_network {
+	enum machine_network_kind kind;
+	enum machine_network_model model;
+	const char *name; /* of the interface or bridge, or the folder of the switch */
+	uint8_t mac[NETWORK_MAC_SIZE];
+	struct network_forward forward[NETWORK_FORWARDS_MAX];
+	unsigned forwards;
+};
 
 /* What the user asked for. Strings belong to the caller and outlive the machine. */
 struct machine_config {
@@ -56,6 +71,8 @@ struct machine_config {
 	const char *floppy[MACHINE_MAX_FLOPPIES];
 	bool floppy_read_only[MACHINE_MAX_FLOPPIES];
 	unsigned floppy_count;
+	struct machine_network network[MACHINE_MAX_NETWORKS];
+	unsigned network_count;
 	enum machine_boot boot[BOOT_KINDS]; /* in this order */
 	unsigned boot_count;		    /* 0: floppy, CD-ROM, disk, as far as there are any */
 	const char *firmware;		    /* a PC BIOS image; needed when there is no kernel */

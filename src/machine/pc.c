@@ -2,6 +2,7 @@
 #include "machine/pc.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "cpu/cpuid.h"
@@ -19,6 +20,7 @@
 #include "devices/ioapic.h"
 #include "devices/lapic.h"
 #include "devices/pci.h"
+#include "devices/pcnet.h"
 #include "devices/piix4ide.h"
 #include "devices/piix4isa.h"
 #include "devices/piix4pm.h"
@@ -28,6 +30,7 @@
 #include "devices/rtc.h"
 #include "devices/uart16550.h"
 #include "devices/vga.h"
+#include "devices/virtionet.h"
 #include "machine/layout.h"
 #include "machine/pci-assign.h"
 #include "machine/vga-text-mode.h"
@@ -35,6 +38,7 @@
 #define HOST_BRIDGE_DEVICE 0
 #define PIIX4_DEVICE 1
 #define VGA_DEVICE 2
+#define NETWORK_DEVICE 16 /* and the next seven */
 #define PIIX4_IDE_FUNCTION 1
 #define PIIX4_IDE_TIMING 0x40	     /* IDETIM of both channels */
 #define PIIX4_IDE_DECODE 0x80008000u /* bit 15 of each */
@@ -71,6 +75,8 @@ struct pc {
 	struct piix4pm *pm;
 	struct vga *vga;
 	struct piix4ide *ide;
+	struct pcnet *pcnet[PC_NETWORKS]; /* each network has one or the other */
+	struct virtionet *virtionet[PC_NETWORKS];
 	struct ata *disk[PC_IDE_DRIVES];
 	struct atapi *cdrom[PC_IDE_DRIVES];
 	struct debugexit debug_exit;
@@ -343,6 +349,45 @@ static bool wire_ide(struct pc *pc, struct error *error)
 	return pc->ide != NULL;
 }
 
+static bool wire_network(struct pc *pc, unsigned index, struct error *error)
+{
+	const struct pc_config *config = &pc->config;
+	const struct pc_network *network = &config->network[index];
+	struct pcnet_config pcnet = {.bus = pc->pci,
+				     .device = NETWORK_DEVICE + index,
+				     .clock = config->clock,
+				     .memory = config->memory,
+				     .network = network->network};
+	struct virtionet_config virtio = {.bus = pc->pci,
+					  .device = NETWORK_DEVICE + index,
+					  .clock = config->clock,
+					  .memory = config->memory,
+					  .network = network->network};
+	memcpy(pcnet.mac, network->mac, sizeof pcnet.mac);
+	memcpy(virtio.mac, network->mac, sizeof virtio.mac);
+	if (network->virtio)
+		return (pc->virtionet[index] = virtionet_create(&virtio, error)) != NULL;
+	return (pc->pcnet[index] = pcnet_create(&pcnet, error)) != NULL;
+}
+
+static bool wire_networks(struct pc *pc, struct error *error)
+{
+	for (unsigned i = 0; i < pc->config.networks; i++)
+		if (!wire_network(pc, i, error))
+			return false;
+	return true;
+}
+
+static void reset_networks(struct pc *pc)
+{
+	for (unsigned i = 0; i < PC_NETWORKS; i++) {
+		if (pc->pcnet[i] != NULL)
+			pcnet_reset(pc->pcnet[i]);
+		if (pc->virtionet[i] != NULL)
+			virtionet_reset(pc->virtionet[i]);
+	}
+}
+
 static bool wire_firmware(struct pc *pc, struct error *error)
 {
 	pc->fwcfg = fwcfg_create(pc->config.memory, error);
@@ -389,8 +434,8 @@ struct pc *pc_create(const struct pc_config *config, struct error *error)
 	pc->config = *config;
 	if (wire_lapics(pc, error) && wire_interrupt_controllers(pc, error) && wire_timers(pc, error) &&
 	    wire_pci(pc, error) && wire_vga(pc, error) && wire_serial(pc, error) && wire_keyboard(pc, error) &&
-	    wire_coprocessor(pc, error) && wire_floppy(pc, error) && wire_ide(pc, error) && wire_firmware(pc, error) &&
-	    wire_debug_console(pc, error) && wire_debug_exit(pc, error))
+	    wire_coprocessor(pc, error) && wire_floppy(pc, error) && wire_ide(pc, error) && wire_networks(pc, error) &&
+	    wire_firmware(pc, error) && wire_debug_console(pc, error) && wire_debug_exit(pc, error))
 		return pc;
 	pc_destroy(pc);
 	return NULL;
@@ -406,6 +451,10 @@ void pc_destroy(struct pc *pc)
 	for (unsigned i = 0; i < PC_IDE_DRIVES; i++) {
 		ata_destroy(pc->disk[i]);
 		atapi_destroy(pc->cdrom[i]);
+	}
+	for (unsigned i = 0; i < PC_NETWORKS; i++) {
+		pcnet_destroy(pc->pcnet[i]);
+		virtionet_destroy(pc->virtionet[i]);
 	}
 	piix4ide_destroy(pc->ide);
 	if (pc->floppy != NULL)
@@ -461,6 +510,7 @@ static void reset_chips(struct pc *pc)
 	piix4pm_reset(pc->pm);
 	vga_reset(pc->vga);
 	piix4ide_reset(pc->ide);
+	reset_networks(pc);
 	uart16550_reset(pc->com[0]);
 	uart16550_reset(pc->com[1]);
 	i8042_reset(pc->i8042);

@@ -14,6 +14,7 @@
 #include "backend/disk.h"
 #include "backend/display.h"
 #include "backend/floppy.h"
+#include "backend/network.h"
 #include "base/error.h"
 #include "io/bus.h"
 #include "io/clock.h"
@@ -42,6 +43,14 @@ struct pc_drive {
 
 #define PC_IDE_DRIVES 4u
 #define PC_FLOPPY_DRIVES 2u
+#define PC_NETWORKS 8u
+
+/* A network adapter. */
+struct pc_network {
+	struct network *network; /* the caller's */
+	bool virtio;		 /* else a PCnet */
+	uint8_t mac[NETWORK_MAC_SIZE];
+};
 
 struct pc_config {
 	struct clock *clock;
@@ -58,6 +67,8 @@ struct pc_config {
 	const struct image *vga_rom;   /* read; NULL: none */
 	struct pc_drive ide[PC_IDE_DRIVES]; /* primary master and slave, secondary master and slave */
 	struct floppy *floppy[PC_FLOPPY_DRIVES];
+	struct pc_network network[PC_NETWORKS];
+	unsigned networks;
 	struct cmos_config cmos;
 	struct firmware_config firmware_config;
 	bool firmware;	     /* a PC BIOS runs first; otherwise pc_reset() does its part */

@@ -26,6 +26,7 @@
 #include "kvm/probe.h"
 #include "vm/firmware.h"
 #include "vm/gdb.h"
+#include "vm/network.h"
 #include "vm/server.h"
 #include "vm/typist.h"
 
@@ -35,6 +36,7 @@ struct vm {
 	struct guest_options options;
 	struct machine_config config;
 	struct firmware firmware;
+	struct vm_networks networks;
 	char disk[GUEST_DISKS_MAX][PATH_MAX];
 	char trace[PATH_MAX];
 	char floppy[GUEST_FLOPPIES_MAX][PATH_MAX];
@@ -185,7 +187,8 @@ static bool make_config(struct vm *vm, struct error *error)
 		vm->config.module[i] = options->module.item[i];
 	set_serial(&vm->config, guest_options_serial(options));
 	set_images(vm);
-	return set_engine(vm, error) && set_clock(vm, error) && set_boot(vm, error) && set_firmware(vm, error);
+	return set_engine(vm, error) && set_clock(vm, error) && set_boot(vm, error) && set_firmware(vm, error) &&
+	       vm_networks_configure(&vm->networks, &vm->options, &vm->runtime, &vm->config, error);
 }
 
 /* Every way to end the process from outside ends the guest in good order. */

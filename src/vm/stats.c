@@ -119,6 +119,31 @@ static json_t *vcpu_json(struct ledger *ledger, unsigned index)
 			 values_json(ledger_counter_key, reading.count, LEDGER_COUNTER_COUNT));
 }
 
+/* Each adapter: what it is, and its counters. */
+static json_t *networks_json(const struct ledger *ledger, const struct machine_config *config)
+{
+	static const char *const kinds[] = {[NETWORK_NONE] = "none",
+					    [NETWORK_USER] = "user",
+					    [NETWORK_TAP] = "tap",
+					    [NETWORK_BRIDGE] = "bridge",
+					    [NETWORK_SWITCH] = "switch"};
+	json_t *list = json_array();
+	for (unsigned i = 0; i < config->network_count; i++) {
+		const struct machine_network *of = &config->network[i];
+		uint64_t counts[LEDGER_NETWORK_COUNTER_COUNT];
+		char mac[18];
+		for (unsigned k = 0; k < LEDGER_NETWORK_COUNTER_COUNT; k++)
+			counts[k] = __atomic_load_n(&ledger->network[i].count[k], __ATOMIC_RELAXED);
+		(void)snprintf(mac, sizeof mac, "%02x:%02x:%02x:%02x:%02x:%02x", of->mac[0], of->mac[1], of->mac[2],
+			       of->mac[3], of->mac[4], of->mac[5]);
+		(void)json_array_append_new(
+		    list, json_pack("{s:I, s:s, s:s, s:s, s:o}", "index", (json_int_t)i, "network", kinds[of->kind],
+				    "model", of->model == NETWORK_VIRTIO ? "virtio" : "pcnet", "mac", mac, "counts",
+				    values_json(ledger_network_counter_key, counts, LEDGER_NETWORK_COUNTER_COUNT)));
+	}
+	return list;
+}
+
 json_t *stats_json(const struct machine *machine, const struct machine_config *config)
 {
 	struct ledger *ledger = machine_ledger(machine);
@@ -126,10 +151,10 @@ json_t *stats_json(const struct machine *machine, const struct machine_config *c
 	json_t *vcpus = json_array();
 	for (unsigned i = 0; i < ledger->vcpu_count; i++)
 		(void)json_array_append_new(vcpus, vcpu_json(ledger, i));
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "name", config->name, "memory_bytes",
-			 (json_int_t)config->memory_size, "memory_resident_bytes", (json_int_t)resident.ram,
-			 "beyond_resident_bytes", (json_int_t)resident.beyond, "overhead_bytes",
-			 (json_int_t)machine_overhead_bytes(machine), "host_steal_ns", (json_int_t)host_steal_ns(),
-			 "tsc_hz", (json_int_t)ledger->tsc_hz, "opened_realtime_ns",
-			 (json_int_t)ledger->opened_realtime_ns, "vcpus", vcpus);
+	return json_pack(
+	    "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "name", config->name, "memory_bytes",
+	    (json_int_t)config->memory_size, "memory_resident_bytes", (json_int_t)resident.ram, "beyond_resident_bytes",
+	    (json_int_t)resident.beyond, "overhead_bytes", (json_int_t)machine_overhead_bytes(machine), "host_steal_ns",
+	    (json_int_t)host_steal_ns(), "tsc_hz", (json_int_t)ledger->tsc_hz, "opened_realtime_ns",
+	    (json_int_t)ledger->opened_realtime_ns, "vcpus", vcpus, "networks", networks_json(ledger, config));
 }
