@@ -30,7 +30,7 @@
 #include "base/error.h"
 
 #define LEDGER_MAGIC UINT64_C(0x726567646c66646e) /* "ndfldger" */
-#define LEDGER_VERSION 4u
+#define LEDGER_VERSION 5u
 #define LEDGER_MAX_VCPUS 8
 #define LEDGER_MAX_NETWORKS 8
 

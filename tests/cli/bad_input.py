@@ -3,6 +3,7 @@
 """Bad input to nfold run: one line that says what is wrong, status 2, nothing created and nothing damaged."""
 
 import os
+import socket
 import struct
 
 from support import STATUS_INPUT, CliTest, main, wait_for
@@ -52,6 +53,43 @@ class BadInputTest(CliTest):
         self.assertEqual(sorted(os.listdir(self.folder)), before, "a file was created")
         self.assertEqual(self.leftovers(), [])
         return line
+
+
+class BadNetworks(BadInputTest):
+    def refuse_net(self, *nets, more=()):
+        words = [word for net in nets for word in ("--net", net)]
+        return self.refuse_run("--kernel", self.good, *words, *more)
+
+    def test_bad_words(self):
+        for net, why in (("usr", "nothing known"), ("", "nothing known"), ("user,", "nothing known"), ("user=1", "no value"),
+                         ("user,none", "one network"), ("user,model=ne2000", "pcnet or virtio"), ("mac=1:2:3", "address"),
+                         ("mac=01:00:5e:00:00:01", "address"), ("mac=02:00:00:00:00:0g", "address"), ("mac=00:00:00:00:00:00", "address"),
+                         ("tap=", "a name"), ("tap=a/b", "a name"), ("tap=" + "x" * 16, "a name"), ("bridge", "a name"),
+                         ("switch=../x", "a name"), ("switch=" + "x" * 65, "a name"), ("x" * 4000, "too long"),
+                         ("switch=a,forward=1:2", "only user mode")):
+            self.assertIn(why, self.refuse_net(net), net)
+        for forward in ("80", "80:", ":80", "0:80", "80:65536", "tcp:80", "1:2:3:4", "sctp:80:80", "1.2.3:80:80", "80:80x", "8 0:80"):
+            self.assertIn("HOST-PORT:GUEST-PORT", self.refuse_net(f"forward={forward}"), forward)
+        self.assertIn("at most 8 times", self.refuse_net(*["none"] * 9))
+        self.assertIn("32", self.refuse_net("user" + ",forward=1:1" * 33))
+
+    def test_networks_that_are_not_there(self):
+        self.assertIn("ip tuntap add", self.refuse_net("tap=nfnotthere"))
+        self.assertIn("not a TAP", self.refuse_net("tap=lo"))
+        self.assertIn("no bridge", self.refuse_net("bridge=nfnotthere"))
+        self.assertIn("lo", self.refuse_net("bridge=lo"))
+
+    def test_taken_ports(self):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            self.assertIn("in use", self.refuse_net(f"forward={port}:80"))
+        with socket.socket(type=socket.SOCK_DGRAM) as server:
+            server.bind(("127.0.0.1", 0))
+            self.assertIn("in use", self.refuse_net(f"forward=udp:{server.getsockname()[1]}:53"))
+        self.assertIn("192.0.2.1", self.refuse_net("forward=192.0.2.1:8080:80"))
+
+    def test_deterministic_guests_have_no_network(self):
+        self.assertIn("--net none", self.refuse_net("user", more=("--clock", "deterministic")))
 
 
 class BadInput(BadInputTest):

@@ -293,9 +293,52 @@ static void boot_orders_are_read(void **state)
 		assert_false(guest_boot_read(bad[i], &order, &error));
 }
 
+static void reads_networks(void **state)
+{
+	struct guest_net net;
+	(void)state;
+	assert_true(guest_net_read("user", &net, NULL));
+	assert_int_equal(net.kind, GUEST_NET_USER);
+	assert_int_equal(net.model, GUEST_NET_VIRTIO);
+	assert_true(guest_net_read("model=pcnet,mac=02:00:00:aB:cd:ef,forward=8080:80,forward=udp:10.1.2.3:53:5353",
+				   &net, NULL));
+	assert_int_equal(net.kind, GUEST_NET_USER);
+	assert_int_equal(net.model, GUEST_NET_PCNET);
+	assert_memory_equal(net.mac, "\x02\0\0\xab\xcd\xef", 6);
+	assert_int_equal(net.forwards, 2);
+	assert_false(net.forward[0].udp);
+	assert_int_equal(net.forward[0].address, 0x7f000001);
+	assert_int_equal(net.forward[0].host_port, 8080);
+	assert_int_equal(net.forward[0].guest_port, 80);
+	assert_true(net.forward[1].udp);
+	assert_int_equal(net.forward[1].address, 0x0a010203);
+	assert_int_equal(net.forward[1].guest_port, 5353);
+	assert_true(guest_net_read("model=pcnet,switch=lab-1", &net, NULL));
+	assert_int_equal(net.kind, GUEST_NET_SWITCH);
+	assert_string_equal(net.name, "lab-1");
+	assert_true(guest_net_read("tap=tap0", &net, NULL));
+	assert_string_equal(net.name, "tap0");
+}
+
+static void makes_addresses(void **state)
+{
+	uint8_t one[6], same[6], other[6];
+	(void)state;
+	guest_net_make_mac("web", 0, one);
+	guest_net_make_mac("web", 0, same);
+	assert_memory_equal(one, same, 6);
+	guest_net_make_mac("web", 1, other);
+	assert_memory_not_equal(one, other, 6);
+	guest_net_make_mac("wea", 0, other);
+	assert_memory_not_equal(one, other, 6);
+	assert_int_equal(one[0], 2); /* one station, locally administered */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(reads_networks),
+	    cmocka_unit_test(makes_addresses),
 	    cmocka_unit_test(reads_every_kind_in_both_spellings),
 	    cmocka_unit_test(fills_in_defaults),
 	    cmocka_unit_test(takes_words_as_values_whatever_they_look_like),
