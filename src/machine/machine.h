@@ -142,9 +142,9 @@ const struct samples *machine_samples(const struct machine *machine);
 uint64_t machine_syscall_entry(const struct machine *machine);
 
 /*
- * Debugging, on the event loop's thread. Before machine_run() and while the machine is paused its vCPUs may be read and written (cpu/cpu.h), and
- * the debugger's points (cpu/debugger.h) set: NULL ends debugging. When a vCPU meets one the machine is paused, and
- * `stopped` is called; each vCPU that has its debug.stop set has met one.
+ * Debugging, on the event loop's thread. Before machine_run() and while the machine is paused its vCPUs may be read and
+ * written (cpu/cpu.h), and the debugger's points (cpu/debugger.h) set: NULL ends debugging. When a vCPU meets one the
+ * machine is paused, and `stopped` is called; each vCPU that has its debug.stop set has met one.
  */
 typedef void machine_debug_function(void *opaque);
 void machine_on_debug(struct machine *machine, machine_debug_function *stopped, void *opaque);

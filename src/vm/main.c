@@ -46,7 +46,7 @@ struct vm {
 	struct machine *machine;
 	struct method_context context;
 	struct gdb *gdb; /* or NULL */
-	int signals; /* a signalfd */
+	int signals;	 /* a signalfd */
 	struct termios terminal;
 	bool terminal_saved;
 };
