@@ -61,7 +61,7 @@ const struct option guest_option_table[] = {
      "what runs guest code: auto, translate or kvm; then, with a comma before each, parts of the translating engine "
      "that it shall do without:" ENGINE_SWITCH_LIST,
      .kind = OPTION_TEXT, FIELD(engine)},
-    {"code-cache", "SIZE", "24M",
+    {"code-cache", "SIZE", "20M",
      "memory for translated code, 136K to 256M; what belongs to the code takes about as much again",
      .kind = OPTION_SIZE, FIELD(code_cache)},
     {"clock", "CLOCK", "real",

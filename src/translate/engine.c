@@ -12,7 +12,7 @@
 #include "translate/signals.h"
 #include "translate/thunks.h"
 
-#define DEFAULT_CODE_BYTES ((size_t)24 << 20)
+#define DEFAULT_CODE_BYTES ((size_t)20 << 20)
 
 static void *map_zeroed(size_t bytes, struct error *error)
 {

@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import checks
@@ -26,6 +27,9 @@ from guest import GUEST, Guest, GuestError, command_line, nfold_path, resident_b
 
 MIB = 1 << 20
 OVERHEAD_LIMIT = 64 * MIB
+CHURN_SECONDS = float(os.environ.get("NFOLD_CHURN_SECONDS", "20"))
+CHURN_EVICTIONS = 64  # a code cache has at most 32 parts: each has been used for the second time
+CHURN_GROWTH = MIB // 2
 
 
 def start(image, memory_mib=512, cpu="max", append="", name=None, options=()):
@@ -204,6 +208,44 @@ def group_gcc(group):
         group.power_off(guest)
 
 
+def counted(name, counter):
+    result = subprocess.run([nfold_path(), "stats", name, "--json"], capture_output=True, text=True, timeout=20, check=True)
+    return json.loads(result.stdout)["vcpus"][0]["counts"][counter]
+
+
+def churn(guest, name, memory_mib, enough):
+    """One round of programs after the other until there is enough. The most memory beyond guest RAM seen, and the rounds."""
+    most = rounds = 0
+    while rounds == 0 or not enough():
+        output, status = guest.shell("/tmp/round", 120)
+        if status != 0:
+            raise GuestError(f"round {rounds}: status {status}, {output!r}")
+        most = max(most, resident_beyond_ram(guest.vm_pids(), memory_mib * MIB)[0])
+        rounds += 1
+    return most, rounds
+
+
+def group_churn(group):
+    """Programs that come and go, each at other addresses: code and tables are full all the time, and nothing grows."""
+    if runner_name() != "nfold":
+        group.skip("the code cache is nfold's")
+        return
+    name = f"test-churn-{os.getpid()}"
+    with start("gcc", memory_mib=512, name=name) as guest:
+        boot(group, guest)
+        script = "for i in 1 2 3 4 5 6; do gcc --version; as --version; (true) | cat; ls /usr/bin; done >/tmp/out"
+        guest.shell(f"printf '%s\\n' '#!/bin/sh' '{script}' >/tmp/round; chmod +x /tmp/round")
+        most, rounds = churn(guest, name, 512, lambda: counted(name, "cache_eviction") >= CHURN_EVICTIONS)
+        text = f"{rounds} rounds until all of the code cache was used twice: at most {most / MIB:.1f} MiB beyond guest RAM"
+        group.report(f"{text} (limit {OVERHEAD_LIMIT // MIB})", None if most <= OVERHEAD_LIMIT else "over the limit")
+        end = time.monotonic() + CHURN_SECONDS
+        later, rounds = churn(guest, name, 512, lambda: time.monotonic() >= end)
+        text = f"{rounds} rounds more: at most {later / MIB:.2f} MiB, {(later - most) / MIB:+.2f}"
+        group.report(text, None if later <= min(OVERHEAD_LIMIT, most + CHURN_GROWTH) else "it grows")
+        group.equal("blocks of code were thrown out", counted(name, "block_evicted") > 1000, True)
+        group.power_off(guest)
+
+
 def trace_boot(folder, *words):
     """Boots with a deterministic clock until /init powers off. The trace of its events."""
     trace = Path(folder) / "trace"
@@ -256,6 +298,7 @@ GROUPS = {
     "perl": group_perl,
     "python": group_python,
     "gcc": group_gcc,
+    "churn": group_churn,
     "gdb": group_gdb,
 }
 
