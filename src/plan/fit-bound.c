@@ -36,7 +36,8 @@ static void bound_offer(struct fit_bound *bound, unsigned hosts, enum fit_proof 
 	bound->sample = sample;
 }
 
-/* The least of hosts (or of cost) whose capacities sum to `quanta`, in fractions of hosts; INFINITY if there are too few. */
+/* The least of hosts (or of cost) whose capacities sum to `quanta`, in fractions of hosts; INFINITY if there are too
+ * few. */
 static double cover(const struct fit_space *space, unsigned r, double quanta, bool by_cost)
 {
 	const struct fit_task *task = space->task;
@@ -241,7 +242,8 @@ static bool exceed(const struct fit_space *space, unsigned a, unsigned b)
 		const uint16_t *high_two = space->high + item_summary(space, b, r);
 		for (size_t k = 0; k < space->blocks; k++)
 			if (high_one[k] + high_two[k] > FIT_FULL + 1 &&
-			    space->kernel->count_over(one + k * FIT_BLOCK, two + k * FIT_BLOCK, FIT_FULL + 1, FIT_BLOCK) != 0)
+			    space->kernel->count_over(one + k * FIT_BLOCK, two + k * FIT_BLOCK, FIT_FULL + 1,
+						      FIT_BLOCK) != 0)
 				return true;
 	}
 	return false;
@@ -264,9 +266,10 @@ static void edges_some(void *context, size_t first, size_t last)
 	struct apart *apart = context;
 	for (size_t i = first; i < last; i++)
 		for (size_t k = 0; k < apart->items; k++) {
-			bool edge = k != i && (must_part(apart->space, apart->item[i], apart->item[k]) ||
-					       (apart->space->allowed == 0 &&
-						exceed(apart->space, apart->item[i], apart->item[k])));
+			bool edge =
+			    k != i &&
+			    (must_part(apart->space, apart->item[i], apart->item[k]) ||
+			     (apart->space->allowed == 0 && exceed(apart->space, apart->item[i], apart->item[k])));
 			apart->edge[i * apart->items + k] = edge;
 			apart->degree[i] += edge;
 		}

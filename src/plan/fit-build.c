@@ -213,7 +213,8 @@ static bool site_put(struct fit_state *state, unsigned site, unsigned item, stru
 	const struct fit_task *task = state->space->task;
 	unsigned bin = site_bin(state, site);
 	if (bin == FIT_NONE)
-		return error_set(error, ERROR_INPUT, "there are more named hosts of kind '%.80s' than hosts of that kind",
+		return error_set(error, ERROR_INPUT,
+				 "there are more named hosts of kind '%.80s' than hosts of that kind",
 				 task->host_class[task->site[site].host_class].name);
 	if (!fit_fits(state, bin, item))
 		return error_set(error, ERROR_INPUT,

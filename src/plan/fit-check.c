@@ -22,7 +22,8 @@ static bool place_check(const struct fit_task *task, const struct fit_plan *plan
 			if (guest >= task->demand->guests || plan->host_of[guest] != h)
 				return error_set(error, ERROR_INPUT, "host %u and its guest %u disagree", h, guest);
 			if (task->classes_barred != NULL && (task->classes_barred[guest] >> host->host_class & 1))
-				return error_set(error, ERROR_INPUT, "guest '%.80s' is on a kind of host it may not use",
+				return error_set(error, ERROR_INPUT,
+						 "guest '%.80s' is on a kind of host it may not use",
 						 task->demand->name[guest]);
 			if (task->pin == NULL || task->pin[guest] == FIT_NONE)
 				continue;
@@ -81,10 +82,11 @@ static bool spares_check(const struct fit_task *task, const struct fit_plan *pla
 		spares++;
 		for (unsigned k = 0; k < plan->hosts; k++)
 			for (unsigned r = 0; r < RESOURCE_COUNT; r++)
-				if (!plan->host[k].spare && task->host_class[plan->host[h].host_class].capacity[r] <
-								task->host_class[plan->host[k].host_class].capacity[r] *
-								    (1 - TOLERANCE))
-					return error_set(error, ERROR_INPUT, "spare host %u is smaller than host %u", h, k);
+				if (!plan->host[k].spare &&
+				    task->host_class[plan->host[h].host_class].capacity[r] <
+					task->host_class[plan->host[k].host_class].capacity[r] * (1 - TOLERANCE))
+					return error_set(error, ERROR_INPUT, "spare host %u is smaller than host %u", h,
+							 k);
 	}
 	return spares == task->spares ||
 	       error_set(error, ERROR_INPUT, "%u spare hosts instead of %u", spares, task->spares);

@@ -44,7 +44,8 @@ static size_t violations_find(const struct fit_state *state, const struct fit_bi
 	size_t count = 0;
 	for (unsigned r = 0; r < space->resources; r++) {
 		uint16_t capacity = space->capacity[bin->host_class][r];
-		const uint16_t *high = space->high + item_summary(space, item, r), *series = item_series(space, item, r);
+		const uint16_t *high = space->high + item_summary(space, item, r),
+			       *series = item_series(space, item, r);
 		for (size_t b = 0; b < space->blocks; b++) {
 			if (high[b] + bin->high[r * space->blocks + b] <= capacity)
 				continue;
@@ -77,7 +78,8 @@ static bool covers(struct violation *violation, size_t count, const uint16_t *on
 	return true;
 }
 
-static bool apart_without(const struct fit_state *state, const struct fit_bin *bin, unsigned item, unsigned a, unsigned b)
+static bool apart_without(const struct fit_state *state, const struct fit_bin *bin, unsigned item, unsigned a,
+			  unsigned b)
 {
 	const struct fit_item *it = &state->space->item[item];
 	for (unsigned i = 0; i < it->aparts; i++) {
@@ -104,8 +106,8 @@ static void way_offer(struct way *way, uint64_t cost, unsigned a, unsigned b)
 		*way = (struct way){.cost = cost, .out = {a, b}, .outs = a == b ? 1 : 2};
 }
 
-static void ways_of_one(const struct search *search, const struct fit_bin *bin, struct violation *violation, size_t count,
-			struct way *way)
+static void ways_of_one(const struct search *search, const struct fit_bin *bin, struct violation *violation,
+			size_t count, struct way *way)
 {
 	const struct fit_state *state = search->state;
 	for (unsigned i = 0; i < bin->items; i++) {
@@ -117,8 +119,8 @@ static void ways_of_one(const struct search *search, const struct fit_bin *bin, 
 	}
 }
 
-static void ways_of_two(const struct search *search, const struct fit_bin *bin, struct violation *violation, size_t count,
-			struct way *way)
+static void ways_of_two(const struct search *search, const struct fit_bin *bin, struct violation *violation,
+			size_t count, struct way *way)
 {
 	const struct fit_state *state = search->state;
 	if (bin->items > PAIR_ITEMS_MAX)
@@ -128,7 +130,8 @@ static void ways_of_two(const struct search *search, const struct fit_bin *bin, 
 			unsigned a = bin->item[i], b = bin->item[k];
 			uint64_t cost = (uint64_t)search->penalty[a] + search->penalty[b];
 			if (cost < way->cost && is_movable(state, a) && is_movable(state, b) &&
-			    covers(violation, count, item_series(state->space, a, 0), item_series(state->space, b, 0)) &&
+			    covers(violation, count, item_series(state->space, a, 0),
+				   item_series(state->space, b, 0)) &&
 			    apart_without(state, bin, search->item, a, b))
 				way_offer(way, cost, a, b);
 		}

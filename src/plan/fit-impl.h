@@ -46,8 +46,8 @@ struct fit_space {
 	size_t buckets;			/* of a profile, all resources together */
 	int16_t *profile;		/* [item][buckets] */
 	int16_t *weight;		/* [buckets]: how scarce, 256 is the scarcest */
-	int32_t *norm;		/* by item: what its own profile is worth, weighted */
-	int64_t *worth;		/* by item: its weighted volume */
+	int32_t *norm;			/* by item: what its own profile is worth, weighted */
+	int64_t *worth;			/* by item: its weighted volume */
 	int64_t *sum;			/* [resource][stride]: of all items, in SUM_PARTS of a quantum, rounded down */
 };
 
@@ -117,8 +117,8 @@ unsigned fit_peak(const struct fit_state *state, unsigned bin);
 bool fit_build_sites(struct fit_state *state, struct error *error);
 /* Places every item that has no bin yet, opening hosts. */
 bool fit_build(struct fit_state *state, struct error *error);
-/* Tries to place the items of a pool into the open bins by moving others about; false if the steps ran out. The state is
- * then without those items that are still in the pool. */
+/* Tries to place the items of a pool into the open bins by moving others about; false if the steps ran out. The state
+ * is then without those items that are still in the pool. */
 bool fit_eject(struct fit_state *state, unsigned *pool, unsigned *pooled, unsigned steps);
 /* Empties hosts while there are steps; false when there is no memory. */
 bool fit_reduce(struct fit_state *state, const struct fit_bound *bound);

@@ -38,21 +38,20 @@ static unsigned count_over(const uint16_t *a, const uint16_t *b, uint16_t capaci
 }
 
 static unsigned count_over_without(const uint16_t *a, const uint16_t *b, const uint16_t *c, uint16_t capacity,
-				      size_t count)
+				   size_t count)
 {
 	unsigned over = 0;
 	for (size_t block = 0; block < count; block += FIT_BLOCK) {
 		uint16_t part = 0;
 		for (size_t i = 0; i < FIT_BLOCK; i++)
-			part = (uint16_t)(part +
-					  ((uint16_t)(a[block + i] + b[block + i] - c[block + i]) > capacity));
+			part = (uint16_t)(part + ((uint16_t)(a[block + i] + b[block + i] - c[block + i]) > capacity));
 		over += part;
 	}
 	return over;
 }
 
 static enum fit_glance glance(const uint16_t *high_a, const uint16_t *low_a, const uint16_t *high_b,
-				 const uint16_t *low_b, uint16_t capacity, size_t blocks)
+			      const uint16_t *low_b, uint16_t capacity, size_t blocks)
 {
 	uint16_t look = 0, over = 0;
 	for (size_t i = 0; i < blocks; i++) {

@@ -10,8 +10,8 @@ const struct fit_kernel *fit_kernel_at(unsigned index)
 	case 1:
 		return __builtin_cpu_supports("avx2") ? &fit_kernel_avx2 : NULL;
 	case 2:
-		return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") ? &fit_kernel_avx512 :
-												  NULL;
+		return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") ? &fit_kernel_avx512
+												: NULL;
 	default:
 		return NULL;
 	}

@@ -99,7 +99,8 @@ static bool item_add_guest(struct fit_space *space, struct fit_item *item, unsig
 		return true;
 	if (item->pin != FIT_NONE && item->pin != task->pin[guest])
 		return error_set(error, ERROR_INPUT,
-				 "guests '" NAME_FORMAT "' and '" NAME_FORMAT "' must share a host, but are pinned to two",
+				 "guests '" NAME_FORMAT "' and '" NAME_FORMAT
+				 "' must share a host, but are pinned to two",
 				 task->demand->name[item->guest[0]], task->demand->name[guest]);
 	item->pin = task->pin[guest];
 	return true;
@@ -151,7 +152,8 @@ static bool aparts_make(struct fit_space *space, const unsigned *item_of, struct
 			unsigned item = item_of[task->group[g].guest[i]];
 			if (last[item] == g)
 				good = error_set(error, ERROR_INPUT,
-						 "guest '" NAME_FORMAT "' must be apart from one it must share a host with "
+						 "guest '" NAME_FORMAT
+						 "' must be apart from one it must share a host with "
 						 "(group '" NAME_FORMAT "')",
 						 task->demand->name[task->group[g].guest[i]], task->group[g].name);
 			last[item] = g;
@@ -192,7 +194,8 @@ static bool items_read(struct fit_space *space, struct error *error)
 struct reading {
 	struct fit_space *space;
 	pthread_mutex_t lock;
-	unsigned failed; /* the lowest item that failed, or FIT_NONE: the message is the same with any number of threads */
+	unsigned
+	    failed; /* the lowest item that failed, or FIT_NONE: the message is the same with any number of threads */
 	struct error error;
 };
 
@@ -206,15 +209,16 @@ static void reading_fail(struct reading *reading, unsigned item, const struct er
 	(void)pthread_mutex_unlock(&reading->lock);
 }
 
-static bool series_add(const struct fit_space *space, unsigned guest, enum resource resource, float *samples, double *sum,
-		       struct error *error)
+static bool series_add(const struct fit_space *space, unsigned guest, enum resource resource, float *samples,
+		       double *sum, struct error *error)
 {
 	const struct demand *demand = space->task->demand;
 	if (!demand->read(demand, guest, resource, samples, error))
 		return false;
 	for (size_t i = 0; i < space->samples; i++) {
 		if (!(samples[i] >= 0) || !isfinite(samples[i]))
-			return error_set(error, ERROR_INPUT, "guest '" NAME_FORMAT "': sample %zu of %s is not a number >= 0",
+			return error_set(error, ERROR_INPUT,
+					 "guest '" NAME_FORMAT "': sample %zu of %s is not a number >= 0",
 					 demand->name[guest], i, resource_key[resource]);
 		sum[i] += (double)samples[i];
 	}
@@ -371,7 +375,8 @@ static bool items_alone(const struct fit_space *space, struct error *error)
 			fits = fit_alone(space, i, c, &resource);
 		}
 		if (!may)
-			return error_set(error, ERROR_INPUT, "no fit: guest '" NAME_FORMAT "' may run on no kind of host",
+			return error_set(error, ERROR_INPUT,
+					 "no fit: guest '" NAME_FORMAT "' may run on no kind of host",
 					 task->demand->name[item->guest[0]]);
 		if (fits)
 			continue;
@@ -411,8 +416,8 @@ static bool demand_check(const struct fit_task *task, struct error *error)
 {
 	const struct demand *demand = task->demand;
 	if (demand->guests == 0 || demand->samples == 0)
-		return error_set(error, ERROR_INPUT, "there is nothing to fit: %u guests with %u samples", demand->guests,
-				 demand->samples);
+		return error_set(error, ERROR_INPUT, "there is nothing to fit: %u guests with %u samples",
+				 demand->guests, demand->samples);
 	if (demand->guests > DEMAND_GUESTS_MAX || demand->samples > DEMAND_SAMPLES_MAX)
 		return error_set(error, ERROR_INPUT, "%u guests with %u samples are too many: at most %d and %d",
 				 demand->guests, demand->samples, DEMAND_GUESTS_MAX, DEMAND_SAMPLES_MAX);
@@ -438,7 +443,8 @@ struct fit_space *fit_space_create(const struct fit_task *task, struct pool *poo
 	space->stride = space->blocks * FIT_BLOCK;
 	space->allowed = (unsigned)((100 - task->percentile) / 100 * (double)space->samples * (1 + SLACK));
 	bool good = classes_read(space, error) && items_read(space, error) &&
-		    (space_allocate(space) || no_memory(error)) && series_read(space, error) && items_alone(space, error);
+		    (space_allocate(space) || no_memory(error)) && series_read(space, error) &&
+		    items_alone(space, error);
 	if (!good) {
 		fit_space_free(space);
 		return NULL;

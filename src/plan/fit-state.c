@@ -340,8 +340,8 @@ unsigned fit_peak(const struct fit_state *state, unsigned number)
 	uint64_t peak = 0;
 	for (unsigned r = 0; r < space->resources; r++)
 		for (size_t b = 0; b < space->blocks; b++) {
-			uint64_t share = ((uint64_t)bin->high[r * space->blocks + b] << 16) /
-					 space->capacity[bin->host_class][r];
+			uint64_t share =
+			    ((uint64_t)bin->high[r * space->blocks + b] << 16) / space->capacity[bin->host_class][r];
 			peak = share > peak ? share : peak;
 		}
 	return (unsigned)peak;

@@ -90,7 +90,8 @@ static bool host_fill(const struct fit_state *state, unsigned number, struct fit
 	for (unsigned i = 0; i < host->guests; i++) {
 		unsigned guest = host->guest[i];
 		plan->host_of[guest] = plan->hosts;
-		if (space->task->now != NULL && space->task->now[guest] != FIT_NONE && space->task->now[guest] != bin->site)
+		if (space->task->now != NULL && space->task->now[guest] != FIT_NONE &&
+		    space->task->now[guest] != bin->site)
 			plan->moved++;
 	}
 	plan->hosts++;
@@ -125,9 +126,10 @@ static bool spares_add(const struct fit_state *state, struct fit_plan *plan, str
 			    (best == FIT_NONE || task->host_class[c].cost < task->host_class[best].cost))
 				best = c;
 		if (best == FIT_NONE)
-			return error_set(error, ERROR_INPUT,
-					 "no fit: there is no host left that could take over the guests of any host that "
-					 "fails; allow more of the largest kind or fewer spares");
+			return error_set(
+			    error, ERROR_INPUT,
+			    "no fit: there is no host left that could take over the guests of any host that "
+			    "fails; allow more of the largest kind or fewer spares");
 		used[best]++;
 		plan->cost += task->host_class[best].cost;
 		plan->host[plan->hosts++] = (struct fit_host){.host_class = best, .spare = true};
@@ -232,7 +234,8 @@ static bool peaks_fill(const struct fit_task *task, const struct fit_space *spac
 	return good;
 }
 
-/* What planning by peaks would say, with the same means: one sample, in which every guest is at its peaks. 0: no fit. */
+/* What planning by peaks would say, with the same means: one sample, in which every guest is at its peaks. 0: no fit.
+ */
 static unsigned peaks_hosts(const struct fit_space *space)
 {
 	struct fit_task task = *space->task;

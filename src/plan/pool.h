@@ -13,8 +13,8 @@ struct pool;
 struct pool *pool_create(unsigned threads, struct error *error);
 void pool_destroy(struct pool *pool);
 
-/* Calls work(context, first, last) for pieces that together are [0, count), and returns when all are done. Pieces are no
- * smaller than `grain`. */
+/* Calls work(context, first, last) for pieces that together are [0, count), and returns when all are done. Pieces are
+ * no smaller than `grain`. */
 void pool_run(struct pool *pool, size_t count, size_t grain, void (*work)(void *context, size_t first, size_t last),
 	      void *context);
 
