@@ -21,10 +21,8 @@ struct fit_options {
 #define AT(field) .offset = offsetof(struct fit_options, field)
 
 static const struct option fit_options[] = {
-    {"host", "SPEC", NULL,
-     "a kind of host: name=big,cpus=32,ghz=2.6,memory=512G,disk=2000MB/s,iops=50000,net=25Gb/s,"
-     "count=10,cost=9000; can be repeated",
-     .kind = OPTION_LIST, AT(host), .maximum = OPTION_LIST_MAX},
+    {"host", "SPEC", NULL, "a kind of host, repeatable: cpus=32,ghz=2.6,memory=512G and so on", .kind = OPTION_LIST,
+     AT(host), .maximum = OPTION_LIST_MAX},
     {"engine", "ENGINE", "kvm", "how guests run", .kind = OPTION_CHOICE, .choices = overhead_engines, AT(engine)},
     {"calibration", "FILE", NULL, "measured overhead instead of the built-in figures", .kind = OPTION_TEXT,
      AT(calibration)},
@@ -266,10 +264,9 @@ const struct command command_plan_fit = {
     .argument_min = 1,
     .argument_max = 1,
     .summary = "find how few hosts the servers fit as guests",
-    .description =
-	"Packs the servers of an estate as guests into as few hosts as it can, looking at each resource at each\n"
-	"sample. Says beside the number of hosts how many are needed at least, which is proven. Resources whose\n"
-	"capacity --host does not state are not looked at.",
+    .description = "Packs the servers of an estate as guests into as few hosts as it can, looking at each resource at\n"
+		   "each sample. Says beside the number of hosts how many are needed at least, which is proven.\n"
+		   "Resources whose capacity --host does not state are not looked at.",
     .options = fit_options,
     .run = fit_run,
 };
