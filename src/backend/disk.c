@@ -1,53 +1,173 @@
 /* SPDX-License-Identifier: MIT */
+/* What all images share: refusals, outcomes, reports, and requests held until the guest goes on. */
 #include "backend/disk.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <time.h>
 
-struct raw_disk {
-	struct disk base;
-	int fd;
-	bool regular;	   /* a plain file, which can shrink */
-	bool flush_failed; /* for ever: see the header */
-};
+#include "backend/disk-impl.h"
 
-/* ---- what all images share ---- */
+/* The same trouble is reported once in so long. */
+#define REPORT_INTERVAL UINT64_C(10000000000)
 
-static void request_finish(struct disk_request *request, int error, uint32_t completed)
+static uint64_t host_time(void)
+{
+	struct timespec now;
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* ---- outcomes ---- */
+
+static void report(struct disk *disk, const struct disk_request *request, int error)
+{
+	static const char *const doing[DISK_OPERATIONS] = {[DISK_READ] = "reading",
+							   [DISK_WRITE] = "writing",
+							   [DISK_FLUSH] = "flushing",
+							   [DISK_DISCARD] = "discarding",
+							   [DISK_ZERO] = "writing zeros"};
+	char text[400];
+	uint64_t now = host_time();
+	bool stops = disk->on_error == DISK_ERROR_STOPS;
+	if (disk->host.report == NULL ||
+	    (!stops && error == disk->reported_error && now - disk->reported_at < REPORT_INTERVAL))
+		return;
+	disk->reported_error = error;
+	disk->reported_at = now;
+	(void)snprintf(
+	    text, sizeof text, "disk %s: %s at sector %" PRIu64 ": %s; %s", disk->name != NULL ? disk->name : "?",
+	    doing[request->operation], request->sector, strerror(error),
+	    stops ? "the guest is stopped: mend it and resume the guest" : "the guest was given an I/O error");
+	disk->host.report(disk->host.opaque, text);
+}
+
+static void count(const struct disk *disk, const struct disk_request *request)
+{
+	if (disk->host.count == NULL)
+		return;
+	const struct disk_outcome outcome = {.operation = request->operation,
+					     .bytes = (uint64_t)request->completed * DISK_SECTOR_SIZE,
+					     .nanoseconds = host_time() - request->submitted,
+					     .failed = request->error != 0};
+	disk->host.count(disk->host.opaque, &outcome);
+}
+
+static void hand_back(struct disk *disk, struct disk_request *request)
+{
+	count(disk, request);
+	request->done(request);
+}
+
+static void hold(struct disk *disk, struct disk_request *request)
+{
+	request->next = NULL;
+	*disk->held_end = request;
+	disk->held_end = &request->next;
+	disk->host.stop(disk->host.opaque);
+}
+
+void disk_finish(struct disk *disk, struct disk_request *request, int error, uint32_t completed)
 {
 	request->error = error;
 	request->completed = completed;
-	request->done(request);
+	if (error != 0)
+		report(disk, request, error);
+	if (error != 0 && disk->on_error == DISK_ERROR_STOPS && disk->host.stop != NULL && !disk->draining)
+		hold(disk, request);
+	else
+		hand_back(disk, request);
 }
+
+/* ---- requests ---- */
 
 static int request_refusal(const struct disk *disk, const struct disk_request *request)
 {
 	if (request->operation == DISK_FLUSH)
 		return 0;
-	if (request->operation == DISK_WRITE && disk->read_only)
+	if (request->operation != DISK_READ && disk->read_only)
 		return EROFS;
 	if (request->sector > disk->sectors || request->count > disk->sectors - request->sector)
 		return EINVAL;
 	return 0;
 }
 
+/* The guest's own fault is neither reported nor held. */
 void disk_submit(struct disk *disk, struct disk_request *request)
 {
-	int refusal = request_refusal(disk, request);
-	if (refusal != 0)
-		request_finish(request, refusal, 0);
+	request->error = request_refusal(disk, request);
+	request->completed = 0;
+	request->hopeless = false;
+	request->submitted = disk->host.count != NULL ? host_time() : 0;
+	if (request->error != 0)
+		hand_back(disk, request);
 	else
 		disk->ops->submit(disk, request);
 }
 
+static struct disk_request *take_held(struct disk *disk)
+{
+	struct disk_request *first = disk->held;
+	disk->held = NULL;
+	disk->held_end = &disk->held;
+	return first;
+}
+
+/* What fails again is held again, and the guest stopped again. */
+void disk_retry(struct disk *disk)
+{
+	struct disk_request *request = take_held(disk);
+	while (request != NULL) {
+		struct disk_request *next = request->next;
+		if (request->hopeless)
+			hand_back(disk, request);
+		else
+			disk->ops->submit(disk, request);
+		request = next;
+	}
+}
+
 void disk_drain(struct disk *disk)
 {
-	if (disk != NULL && disk->ops->drain != NULL)
-		disk->ops->drain(disk);
+	if (disk == NULL)
+		return;
+	disk->draining = true;
+	do {
+		if (disk->ops->drain != NULL)
+			disk->ops->drain(disk);
+		struct disk_request *request = take_held(disk);
+		while (request != NULL) {
+			struct disk_request *next = request->next;
+			hand_back(disk, request);
+			request = next;
+		}
+	} while (disk->held != NULL);
+	disk->draining = false;
+}
+
+/* ---- life ---- */
+
+bool disk_init(struct disk *disk, const struct disk_ops *ops, const char *name, bool read_only, struct error *error)
+{
+	*disk = (struct disk){.ops = ops, .read_only = read_only, .name = strdup(name)};
+	disk->held_end = &disk->held;
+	return disk->name != NULL || error_set(error, ERROR_HOST, "out of memory for disk image %s", name);
+}
+
+void disk_destroy(struct disk *disk)
+{
+	free(disk->name);
+}
+
+bool disk_attach(struct disk *disk, const struct disk_host *host, struct error *error)
+{
+	assert(disk->held == NULL);
+	disk->host = *host;
+	return disk->ops->attach == NULL || disk->ops->attach(disk, error);
 }
 
 void disk_close(struct disk *disk)
@@ -56,175 +176,4 @@ void disk_close(struct disk *disk)
 		return;
 	disk_drain(disk);
 	disk->ops->close(disk);
-}
-
-/* ---- raw images ---- */
-
-static struct raw_disk *raw_of(struct disk *disk)
-{
-	return (struct raw_disk *)disk;
-}
-
-/* The file's bytes now; 0 when the host cannot say. */
-static uint64_t raw_length(const struct raw_disk *raw)
-{
-	struct stat status;
-	if (!raw->regular) {
-		off_t end = lseek(raw->fd, 0, SEEK_END);
-		return end < 0 ? 0 : (uint64_t)end;
-	}
-	return fstat(raw->fd, &status) != 0 || status.st_size < 0 ? 0 : (uint64_t)status.st_size;
-}
-
-/* Reads all it can get. Returns the bytes read; *error says why there were no more. */
-static size_t raw_read(const struct raw_disk *raw, uint8_t *to, size_t size, uint64_t offset, int *error)
-{
-	size_t done = 0;
-	while (done < size) {
-		ssize_t got = pread(raw->fd, to + done, size - done, (off_t)(offset + done));
-		if (got > 0) {
-			done += (size_t)got;
-		} else if (got == 0 || errno != EINTR) {
-			*error = got == 0 ? EIO : errno;
-			break;
-		}
-	}
-	return done;
-}
-
-static size_t raw_write(const struct raw_disk *raw, const uint8_t *from, size_t size, uint64_t offset, int *error)
-{
-	size_t done = 0;
-	while (done < size) {
-		ssize_t put = pwrite(raw->fd, from + done, size - done, (off_t)(offset + done));
-		if (put > 0) {
-			done += (size_t)put;
-		} else if (put == 0 || errno != EINTR) {
-			*error = put == 0 ? ENOSPC : errno;
-			break;
-		}
-	}
-	return done;
-}
-
-static int raw_flush(struct raw_disk *raw)
-{
-	if (raw->base.read_only)
-		return 0;
-	if (!raw->flush_failed && fdatasync(raw->fd) != 0)
-		raw->flush_failed = true;
-	return raw->flush_failed ? EIO : 0;
-}
-
-static void raw_submit_read(struct raw_disk *raw, struct disk_request *request)
-{
-	uint64_t offset = request->sector * DISK_SECTOR_SIZE;
-	size_t size = (size_t)request->count * DISK_SECTOR_SIZE;
-	int error = 0;
-	size_t done = raw_read(raw, request->bytes, size, offset, &error);
-	/* The part of a sector at the end of a read-only file. */
-	size_t part = done % DISK_SECTOR_SIZE;
-	if (part != 0 && raw->base.read_only && request->sector + done / DISK_SECTOR_SIZE + 1 == raw->base.sectors) {
-		memset(request->bytes + done, 0, DISK_SECTOR_SIZE - part);
-		done += DISK_SECTOR_SIZE - part;
-		error = 0;
-	}
-	request_finish(request, error, (uint32_t)(done / DISK_SECTOR_SIZE));
-}
-
-/* A write beyond the end would make a file that shrank long again, with zeros where its owner's bytes were. */
-static void raw_submit_write(struct raw_disk *raw, struct disk_request *request)
-{
-	uint64_t offset = request->sector * DISK_SECTOR_SIZE;
-	size_t size = (size_t)request->count * DISK_SECTOR_SIZE;
-	int error = 0;
-	if (raw->regular && raw_length(raw) < offset + size) {
-		request_finish(request, EIO, 0);
-		return;
-	}
-	size_t done = raw_write(raw, request->bytes, size, offset, &error);
-	if (error == 0 && request->durable)
-		error = raw_flush(raw);
-	request_finish(request, error, (uint32_t)(done / DISK_SECTOR_SIZE));
-}
-
-static void raw_submit(struct disk *disk, struct disk_request *request)
-{
-	struct raw_disk *raw = raw_of(disk);
-	if (request->operation == DISK_READ)
-		raw_submit_read(raw, request);
-	else if (request->operation == DISK_WRITE)
-		raw_submit_write(raw, request);
-	else
-		request_finish(request, raw_flush(raw), 0);
-}
-
-static void raw_close(struct disk *disk)
-{
-	struct raw_disk *raw = raw_of(disk);
-	(void)close(raw->fd);
-	free(raw);
-}
-
-static const struct disk_ops raw_ops = {.submit = raw_submit, .close = raw_close};
-
-/* OFD locks belong to the open file: they go with it, and hold between two images of one process. */
-static bool raw_lock(const struct raw_disk *raw, const char *path, struct error *error)
-{
-	struct flock lock = {.l_type = raw->base.read_only ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
-	if (fcntl(raw->fd, F_OFD_SETLK, &lock) == 0)
-		return true;
-	if (errno == EAGAIN || errno == EACCES)
-		return error_set(
-		    error, ERROR_INPUT,
-		    "disk image %s is in use: another guest or program holds its lock; stop that one, or copy "
-		    "the image",
-		    path);
-	return error_set_errno(error, "cannot lock disk image %s", path);
-}
-
-static bool raw_check_kind(struct raw_disk *raw, const char *path, struct error *error)
-{
-	struct stat status;
-	if (fstat(raw->fd, &status) != 0)
-		return error_set_errno(error, "cannot use disk image %s", path);
-	raw->regular = S_ISREG(status.st_mode);
-	if (!raw->regular && !S_ISBLK(status.st_mode))
-		return error_set(error, ERROR_INPUT, "%s is no disk image: give a file or a block device", path);
-	return true;
-}
-
-static bool raw_measure(struct raw_disk *raw, const char *path, struct error *error)
-{
-	uint64_t length = raw_length(raw);
-	raw->base.sectors = length / DISK_SECTOR_SIZE;
-	if (raw->base.read_only && length % DISK_SECTOR_SIZE != 0)
-		raw->base.sectors++;
-	if (raw->base.sectors == 0)
-		return error_set(
-		    error, ERROR_INPUT,
-		    "disk image %s is too small: it needs 512 bytes at least; make one with truncate -s 1G %s", path,
-		    path);
-	return true;
-}
-
-struct disk *disk_open_raw(const char *path, bool read_only, struct error *error)
-{
-	struct raw_disk *raw = calloc(1, sizeof *raw);
-	if (raw == NULL) {
-		(void)error_set(error, ERROR_HOST, "out of memory for disk image %s", path);
-		return NULL;
-	}
-	raw->base = (struct disk){.ops = &raw_ops, .read_only = read_only};
-	/* O_NONBLOCK: a named pipe is refused below, not waited for. */
-	raw->fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (raw->fd < 0) {
-		(void)error_set(error, ERROR_INPUT, "cannot open disk image %s: %s", path, strerror(errno));
-		free(raw);
-		return NULL;
-	}
-	if (raw_check_kind(raw, path, error) && raw_lock(raw, path, error) && raw_measure(raw, path, error))
-		return &raw->base;
-	raw_close(&raw->base);
-	return NULL;
 }

@@ -87,6 +87,23 @@ static void print_networks(const json_t *networks)
 	}
 }
 
+static void print_disk(const json_t *disk)
+{
+	const char *name = json_string_value(json_object_get(disk, "name"));
+	printf("\ndisk %s\n", name != NULL ? name : "?");
+	for (unsigned i = 0; i < LEDGER_DISK_OPERATION_COUNT; i++) {
+		const json_t *line = json_object_get(disk, ledger_disk_key[i]);
+		uint64_t count = number(line, "count"), failed = number(line, "failed");
+		if (count == 0)
+			continue;
+		printf("  %-18s %14" PRIu64 " %10.1f MiB, %.3f ms each", ledger_disk_text[i], count,
+		       (double)number(line, "bytes") / 1048576, (double)number(line, "total_ns") / 1e6 / (double)count);
+		if (failed != 0)
+			printf(", %" PRIu64 " failed", failed);
+		(void)putchar('\n');
+	}
+}
+
 static void print_stats(const json_t *stats)
 {
 	const char *name = json_string_value(json_object_get(stats, "name"));
@@ -105,6 +122,11 @@ static void print_stats(const json_t *stats)
 		print_counts(vcpu);
 	}
 	print_networks(json_object_get(stats, "networks"));
+	json_t *disk;
+	json_array_foreach(json_object_get(stats, "disks"), index, disk)
+	{
+		print_disk(disk);
+	}
 }
 
 static int stats_run(const struct command_call *call)

@@ -28,8 +28,11 @@ const struct option guest_option_table[] = {
     {"cpus", "N", "1", "number of virtual processors; 1 for now", .kind = OPTION_NUMBER, FIELD(cpus)},
     {"cpu", "MODEL", "max", "processor shown to the guest: x86-64, x86-64-v2, x86-64-v3 or max", .kind = OPTION_CHOICE,
      .choices = cpu_models, FIELD(cpu)},
-    {"disk", "FILE[,readonly]", NULL, "raw image of a hard disk; up to 4", .kind = OPTION_LIST,
-     .maximum = GUEST_DISKS_MAX, FIELD(disk)},
+    {"disk", "FILE[,WORD...]", NULL,
+     "image of a hard disk, or a URI beginning with nbd:// or nbd+unix://; up to 4 on IDE and 12 virtio disks. Words: "
+     "format=raw|qcow2|vmdk|vhd|vhdx, cache=writeback|writethrough|none|unsafe, device=ide|virtio, "
+     "on-error=report|stop, readonly",
+     .kind = OPTION_LIST, .maximum = GUEST_DISKS_MAX, FIELD(disk)},
     {"cdrom", "FILE", NULL, "image of the disc in the CD-ROM drive", .kind = OPTION_TEXT, FIELD(cdrom)},
     {"floppy", "FILE[,readonly]", NULL, "image of the disk in a floppy drive; up to 2", .kind = OPTION_LIST,
      .maximum = GUEST_FLOPPIES_MAX, FIELD(floppy)},
@@ -174,36 +177,66 @@ static bool image_check(const char *option, const char *text, struct error *erro
 	return true;
 }
 
-static bool image_is_same(const char *one, const char *other)
+static bool image_is_same(const struct guest_image *a, const struct guest_image *b)
 {
-	struct guest_image a = guest_image_read(one), b = guest_image_read(other);
-	return a.length == b.length && memcmp(a.path, b.path, a.length) == 0 && !(a.read_only && b.read_only);
+	return a->length == b->length && memcmp(a->path, b->path, a->length) == 0 && !(a->read_only && b->read_only);
 }
 
 /* Other names of the same file are found by its lock. */
-static bool list_check(const char *option, const struct option_list *list, struct error *error)
+static bool floppies_check(const struct option_list *list, struct error *error)
 {
+	struct guest_image image[OPTION_LIST_MAX];
 	for (unsigned i = 0; i < list->count; i++) {
-		if (!image_check(option, list->item[i], error))
+		if (!image_check("floppy", list->item[i], error))
 			return false;
+		image[i] = guest_image_read(list->item[i]);
 		for (unsigned k = 0; k < i; k++)
-			if (image_is_same(list->item[i], list->item[k]))
-				return error_set(error, ERROR_INPUT, "--%s %s: the same image is given twice", option,
+			if (image_is_same(&image[i], &image[k]))
+				return error_set(error, ERROR_INPUT, "--floppy %s: the same image is given twice",
 						 list->item[i]);
 	}
 	return true;
 }
 
+/* *ide: how many go to the IDE controller. */
+static bool disks_check(const struct option_list *list, unsigned *ide, struct error *error)
+{
+	struct guest_image image[OPTION_LIST_MAX];
+	struct guest_disk disk;
+	*ide = 0;
+	for (unsigned i = 0; i < list->count; i++) {
+		if (!guest_disk_read(list->item[i], &disk, error))
+			return false;
+		*ide += disk.device == GUEST_DISK_IDE;
+		image[i] = (struct guest_image){.path = disk.path, .length = disk.length, .read_only = disk.read_only};
+		for (unsigned k = 0; k < i; k++)
+			if (image_is_same(&image[i], &image[k]))
+				return error_set(error, ERROR_INPUT, "--disk %s: the same image is given twice",
+						 list->item[i]);
+	}
+	if (*ide > GUEST_IDE_MAX)
+		return error_set(error, ERROR_INPUT,
+				 "--disk: %u disks are more than IDE has room for, 4; give the others "
+				 "device=virtio",
+				 *ide);
+	if (list->count - *ide > GUEST_VIRTIO_DISKS_MAX)
+		return error_set(error, ERROR_INPUT, "--disk: a guest can have at most %d virtio disks",
+				 GUEST_VIRTIO_DISKS_MAX);
+	return true;
+}
+
 static bool images_check(const struct guest_options *options, struct error *error)
 {
-	if (!list_check("disk", &options->disk, error) || !list_check("floppy", &options->floppy, error))
+	unsigned ide;
+	if (!disks_check(&options->disk, &ide, error) || !floppies_check(&options->floppy, error))
 		return false;
 	if (options->cdrom == NULL)
 		return true;
 	if (options->cdrom[0] == '\0')
 		return error_set(error, ERROR_INPUT, "--cdrom '': give the name of an image");
-	if (options->disk.count == GUEST_DISKS_MAX)
-		return error_set(error, ERROR_INPUT, "--cdrom: 4 disks leave no place for the drive, give 3 at most");
+	if (ide == GUEST_IDE_MAX)
+		return error_set(error, ERROR_INPUT,
+				 "--cdrom: 4 IDE disks leave no place for the drive, give 3 at most");
 	return true;
 }
 

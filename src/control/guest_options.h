@@ -6,10 +6,13 @@
 #ifndef NFOLD_CONTROL_GUEST_OPTIONS_H
 #define NFOLD_CONTROL_GUEST_OPTIONS_H
 
+#include "control/disk_option.h"
 #include "control/guest_net.h"
 #include "control/options.h"
 
-#define GUEST_DISKS_MAX 4
+#define GUEST_IDE_MAX 4
+#define GUEST_VIRTIO_DISKS_MAX 12
+#define GUEST_DISKS_MAX 16
 #define GUEST_FLOPPIES_MAX 2
 
 /* What firmware can start a system from, as --boot names it. */

@@ -2,9 +2,10 @@
 /*
  * The ledger: where every microsecond of a guest goes. docs/ledger.md explains it to its readers.
  *
- * Layout. One shared-memory object per guest: a header, then one `struct ledger_vcpu` per vCPU. Every field is a
- * 64-bit word in its writer's own cache lines; any number of readers. Readers in other processes map it read-only and
- * check `magic` and `version`.
+ * Layout. One shared-memory object per guest: a header, one `struct ledger_vcpu` per vCPU, then one `struct
+ * ledger_disk` per disk image: the disks in the user's order, then the CD-ROM drive's disc. Every field is a 64-bit
+ * word in its writer's own cache lines; any number of readers. Readers in other processes map it read-only and check
+ * `magic` and `version`.
  *
  * Booked clocks. Every vCPU is in exactly one state at any moment. ledger_enter() books the time since the last
  * transition to the state left, so the clocks sum to the time since the ledger was opened, exactly: the
@@ -33,6 +34,7 @@
 #define LEDGER_VERSION 5u
 #define LEDGER_MAX_VCPUS 8
 #define LEDGER_MAX_NETWORKS 8
+#define LEDGER_MAX_DISKS 17
 
 /* A prime, so that no loop of the guest keeps step with the samples. */
 #define LEDGER_SAMPLE_EVERY 251u
@@ -168,6 +170,38 @@ enum ledger_delay {
 	    LEDGER_DELAY_COUNT
 };
 
+/* X(name, key, text): what a disk image is asked for. */
+#define LEDGER_DISK_OPERATIONS(X)                                                                                      \
+	X(READ, "read", "reads")                                                                                       \
+	X(WRITE, "write", "writes")                                                                                    \
+	X(FLUSH, "flush", "flushes")                                                                                   \
+	X(DISCARD, "discard", "discards")                                                                              \
+	X(ZERO, "zero", "writes of zeros")
+
+enum ledger_disk_operation {
+#define X(name, key, text) LEDGER_DISK_##name,
+	LEDGER_DISK_OPERATIONS(X)
+#undef X
+	    LEDGER_DISK_OPERATION_COUNT
+};
+
+/* Bucket i counts response times below 2^i microseconds that the one before does not; the last one counts all others.
+ */
+#define LEDGER_DISK_BUCKETS 24
+
+struct ledger_disk_line {
+	uint64_t count; /* requests that are done, the failed ones included */
+	uint64_t failed;
+	uint64_t bytes; /* that were moved */
+	uint64_t ns;	/* response times of all together */
+	uint64_t bucket[LEDGER_DISK_BUCKETS];
+};
+
+/* Written with the machine's device lock held. */
+struct ledger_disk {
+	struct ledger_disk_line operation[LEDGER_DISK_OPERATION_COUNT];
+} __attribute__((aligned(64)));
+
 /* Bucket i counts delays below 2^i cycles that the one before does not; the last one counts all others. */
 #define LEDGER_DELAY_BUCKETS 40
 
@@ -219,9 +253,10 @@ struct ledger {
 	uint64_t vcpu_count;
 	uint64_t pid;
 	uint64_t sample_cost; /* cycles that a sample of nothing takes */
-	uint64_t network_count;
+	uint64_t network_count, disk_count;
 	struct ledger_vcpu vcpu[LEDGER_MAX_VCPUS];
 	struct ledger_network network[LEDGER_MAX_NETWORKS];
+	struct ledger_disk disk[LEDGER_MAX_DISKS];
 };
 
 struct ledger_estimate {
@@ -267,6 +302,8 @@ void ledger_read(const struct ledger *ledger, unsigned vcpu, struct ledger_readi
 /* What the delays of a bucket are below, in nanoseconds; UINT64_MAX for the last. */
 uint64_t ledger_bucket_end(const struct ledger *ledger, unsigned bucket);
 
+extern const char *const ledger_disk_key[LEDGER_DISK_OPERATION_COUNT];
+extern const char *const ledger_disk_text[LEDGER_DISK_OPERATION_COUNT];
 extern const char *const ledger_state_key[LEDGER_STATE_COUNT];
 extern const char *const ledger_state_text[LEDGER_STATE_COUNT];
 extern const char *const ledger_kind_key[LEDGER_KIND_COUNT];
@@ -348,6 +385,33 @@ static inline void ledger_delay_add(struct ledger_vcpu *line, enum ledger_delay 
 	uint64_t *bucket = &of->bucket[ledger_delay_bucket(cycles)];
 	__atomic_store_n(bucket, *bucket + 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&of->cycles, of->cycles + cycles, __ATOMIC_RELAXED);
+#endif
+}
+
+static inline void ledger_word_add(uint64_t *word, uint64_t value)
+{
+	__atomic_store_n(word, *word + value, __ATOMIC_RELAXED);
+}
+
+/* One request of a disk image is done. */
+static inline void ledger_disk_add(struct ledger_disk *disk, enum ledger_disk_operation operation, uint64_t bytes,
+				   uint64_t ns, bool failed)
+{
+#ifdef NFOLD_NO_LEDGER
+	(void)disk;
+	(void)operation;
+	(void)bytes;
+	(void)ns;
+	(void)failed;
+#else
+	struct ledger_disk_line *line = &disk->operation[operation];
+	uint64_t us = ns / 1000;
+	unsigned bucket = us == 0 ? 0 : 64 - (unsigned)__builtin_clzll(us);
+	ledger_word_add(&line->count, 1);
+	ledger_word_add(&line->failed, failed);
+	ledger_word_add(&line->bytes, bytes);
+	ledger_word_add(&line->ns, ns);
+	ledger_word_add(&line->bucket[bucket < LEDGER_DISK_BUCKETS ? bucket : LEDGER_DISK_BUCKETS - 1], 1);
 #endif
 }
 

@@ -39,7 +39,7 @@ static bool add_memory_map(struct fwcfg *fwcfg, uint64_t memory_size, struct err
 
 /* Open Firmware device paths, a line each, in the order in which they are tried. */
 struct boot_list {
-	char text[512];
+	char text[1024];
 	size_t length;
 };
 
@@ -71,6 +71,24 @@ static void append_drives(struct boot_list *list, const enum firmware_drive *dri
 	}
 }
 
+static void append_virtio_disks(struct boot_list *list, const struct firmware_config *config)
+{
+	for (unsigned i = 0; i < config->virtio_disks; i++) {
+		char path[64];
+		(void)snprintf(path, sizeof path, "/pci@i0cf8/scsi@%x/disk@0,0", config->virtio_device + i);
+		boot_list_append(list, path);
+	}
+}
+
+static void append_disks(struct boot_list *list, const struct firmware_config *config)
+{
+	if (config->virtio_first)
+		append_virtio_disks(list, config);
+	append_drives(list, config->drive, FIRMWARE_DISK);
+	if (!config->virtio_first)
+		append_virtio_disks(list, config);
+}
+
 static bool add_boot_order(struct fwcfg *fwcfg, const struct firmware_config *config, struct error *error)
 {
 	static const enum machine_boot usual[BOOT_KINDS] = {BOOT_FROM_FLOPPY, BOOT_FROM_CDROM, BOOT_FROM_DISK};
@@ -80,9 +98,10 @@ static bool add_boot_order(struct fwcfg *fwcfg, const struct firmware_config *co
 	for (unsigned i = 0; i < count; i++) {
 		if (boot[i] == BOOT_FROM_FLOPPY)
 			append_floppies(&list, config->floppies);
+		else if (boot[i] == BOOT_FROM_CDROM)
+			append_drives(&list, config->drive, FIRMWARE_CDROM);
 		else
-			append_drives(&list, config->drive,
-				      boot[i] == BOOT_FROM_CDROM ? FIRMWARE_CDROM : FIRMWARE_DISK);
+			append_disks(&list, config);
 	}
 	return list.length == 0 ||
 	       fwcfg_add_file(fwcfg, "bootorder", list.text, (uint32_t)list.length + 1, false, error);

@@ -21,6 +21,8 @@ struct firmware_config {
 	uint64_t memory_size; /* bytes of RAM in all */
 	unsigned cpus;
 	enum firmware_drive drive[FIRMWARE_DRIVES]; /* primary master and slave, secondary master and slave */
+	unsigned virtio_disks, virtio_device;	    /* how many, and the first one's PCI device number */
+	bool virtio_first;			    /* before the IDE disks */
 	unsigned floppies;
 	enum machine_boot boot[BOOT_KINDS];
 	unsigned boot_count; /* 0: floppy, CD-ROM, disk */

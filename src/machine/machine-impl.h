@@ -34,6 +34,13 @@ enum machine_request {
 	REQUEST_DEBUG = 512, /* a vCPU met a point of the debugger */
 };
 
+/* An image as its own host sees it. */
+struct machine_image {
+	struct machine *machine;
+	struct disk *disk; /* NULL: none */
+	struct ledger_disk *line;
+};
+
 struct machine {
 	struct machine_config config;
 	struct ledger *ledger;
@@ -53,6 +60,7 @@ struct machine {
 	struct display display;				    /* under the device lock */
 	struct media media;
 	struct networks networks;
+	struct machine_image image[MEDIA_IMAGES];
 	struct pc *pc;
 	struct loop loop;
 
@@ -77,7 +85,17 @@ struct machine {
 /* machine.c: puts the images and tables into guest memory, for the first time or again. */
 bool machine_load(struct machine *machine, struct error *error);
 
+/* machine.c: descriptors of backends; what is called when they are ready is called with the device lock held. */
+bool machine_watch_backend(void *opaque, int fd, uint32_t epoll_events, void (*ready)(void *, int, uint32_t),
+			   void *ready_opaque);
+void machine_unwatch_backend(void *opaque, int fd);
+
+/* machine-images.c: disk images work on the event loop, report to the user and count in the ledger. */
+bool machine_attach_images(struct machine *machine, struct error *error);
+void machine_retry_images(struct machine *machine); /* the guest goes on; with the device lock held */
+
 /* machine-run.c: the ways in for the guest's side. */
+void machine_stop_for_image(struct machine *machine);
 void machine_guest_power_off(void *opaque);
 void machine_guest_reset(void *opaque);
 void machine_guest_a20(void *opaque, bool on);

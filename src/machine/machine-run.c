@@ -112,6 +112,13 @@ void machine_guest_debug_exit(void *opaque, uint32_t value)
 	post_from_guest(machine, REQUEST_DEBUG_EXIT);
 }
 
+/* With the device lock held, by whichever thread found out. */
+void machine_stop_for_image(struct machine *machine)
+{
+	__atomic_store_n(&machine->pause_wanted, true, __ATOMIC_SEQ_CST);
+	post_from_guest(machine, REQUEST_PAUSE_STATE);
+}
+
 void machine_vcpu_shut_down(void *opaque)
 {
 	post_from_guest(opaque, REQUEST_TRIPLE_FAULT);
@@ -178,6 +185,7 @@ static void resume_guest(struct machine *machine)
 	(void)pthread_mutex_lock(&machine->device_mutex);
 	clock_resume(&machine->clock);
 	arm(machine, clock_run(&machine->clock));
+	machine_retry_images(machine);
 	(void)pthread_mutex_unlock(&machine->device_mutex);
 	set_state(machine, MACHINE_RUNNING);
 	start_vcpus(machine);

@@ -169,14 +169,14 @@ bool machine_load(struct machine *machine, struct error *error)
 
 /* ---- the serial port's stream and networks on the loop ---- */
 
-static bool watch_stream(void *opaque, int fd, uint32_t epoll_events, void (*ready)(void *, int, uint32_t),
-			 void *ready_opaque)
+bool machine_watch_backend(void *opaque, int fd, uint32_t epoll_events, void (*ready)(void *, int, uint32_t),
+			   void *ready_opaque)
 {
 	struct machine *machine = opaque;
 	return loop_watch(&machine->loop, fd, epoll_events, &machine->device_mutex, ready, ready_opaque, NULL);
 }
 
-static void unwatch_stream(void *opaque, int fd)
+void machine_unwatch_backend(void *opaque, int fd)
 {
 	struct machine *machine = opaque;
 	loop_unwatch(&machine->loop, fd);
@@ -196,7 +196,8 @@ static bool hide_pace(const struct machine *machine, struct chardev **stream, st
 static bool open_serial(struct machine *machine, struct error *error)
 {
 	const struct machine_config *config = &machine->config;
-	const struct chardev_loop loop = {.watch = watch_stream, .unwatch = unwatch_stream, .opaque = machine};
+	const struct chardev_loop loop = {
+	    .watch = machine_watch_backend, .unwatch = machine_unwatch_backend, .opaque = machine};
 	switch (config->serial) {
 	case SERIAL_STDIO:
 		machine->serial = chardev_open_stdio(config->serial_fd_in, config->serial_fd_out, &loop, error);
@@ -223,8 +224,8 @@ static bool open_serial(struct machine *machine, struct error *error)
 
 static bool open_networks(struct machine *machine, struct error *error)
 {
-	const struct network_host host = {.watch = watch_stream,
-					  .unwatch = unwatch_stream,
+	const struct network_host host = {.watch = machine_watch_backend,
+					  .unwatch = machine_unwatch_backend,
 					  .lock = lock_devices,
 					  .unlock = unlock_devices,
 					  .opaque = machine};
@@ -329,6 +330,7 @@ static bool create_board(struct machine *machine, struct error *error)
 				   .opaque = machine};
 	describe(machine, &config);
 	memcpy(config.ide, machine->media.drive, sizeof config.ide);
+	memcpy(config.virtio, machine->media.virtio, sizeof config.virtio);
 	memcpy(config.floppy, machine->media.floppy, sizeof config.floppy);
 	describe_networks(machine, &config);
 	for (unsigned i = 0; i < machine->vcpu_count; i++)
@@ -393,7 +395,8 @@ static bool create_parts(struct machine *machine, struct error *error)
 	       (machine->ledger = ledger_create(config->cpus, &machine->ledger_fd, error)) != NULL &&
 	       create_engine(machine, error) && create_counting(machine, error) &&
 	       loop_init(&machine->loop, &machine->device_mutex, machine_on_timer, machine, error) &&
-	       open_serial(machine, error) && open_networks(machine, error) && create_board(machine, error);
+	       machine_attach_images(machine, error) && open_serial(machine, error) && open_networks(machine, error) &&
+	       create_board(machine, error);
 }
 
 struct machine *machine_create(const struct machine_config *config, struct error *error)

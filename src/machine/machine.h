@@ -15,12 +15,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "backend/disk.h"
 #include "backend/network.h"
 #include "base/error.h"
 #include "ledger/ledger.h"
 
 #define MACHINE_MAX_MODULES 16
-#define MACHINE_MAX_DISKS 4
+#define MACHINE_MAX_DISKS 16
+#define MACHINE_MAX_IDE_DISKS 4
+#define MACHINE_MAX_VIRTIO_DISKS 12
 #define MACHINE_MAX_FLOPPIES 2
 #define MACHINE_MAX_NETWORKS 8
 
@@ -48,6 +51,16 @@ struct machine_network {
 	unsigned forwards;
 };
 
+/* A hard disk. */
+struct machine_disk {
+	const char *path; /* or a URI */
+	enum disk_format format;
+	enum disk_cache cache;
+	bool read_only;
+	bool virtio;
+	enum disk_error_policy on_error;
+};
+
 /* What the user asked for. Strings belong to the caller and outlive the machine. */
 struct machine_config {
 	const char *name;
@@ -62,10 +75,9 @@ struct machine_config {
 	const char *module[MACHINE_MAX_MODULES]; /* "FILE [ARGUMENTS]", Multiboot only */
 	unsigned module_count;
 
-	/* Raw images. Disks are, in this order, primary master, primary slave, secondary slave and, without a CD, the
+	/* IDE disks are, in this order, primary master, primary slave, secondary slave and, without a CD, the
 	 * secondary master, which otherwise is the CD-ROM drive, with or without a disc. */
-	const char *disk[MACHINE_MAX_DISKS];
-	bool disk_read_only[MACHINE_MAX_DISKS];
+	struct machine_disk disk[MACHINE_MAX_DISKS];
 	unsigned disk_count;
 	const char *cdrom; /* NULL: no disc */
 	const char *floppy[MACHINE_MAX_FLOPPIES];
@@ -91,6 +103,10 @@ struct machine_config {
 	int serial_fd_in, serial_fd_out; /* SERIAL_STDIO */
 	bool no_reboot;
 	int debug_exit_port; /* -1: none */
+
+	/* What happens to images at run time, a line for the user each. NULL: nobody wants to know. */
+	void (*report)(void *opaque, const char *text);
+	void *report_opaque;
 };
 
 enum machine_end {

@@ -17,14 +17,32 @@ static void put_drive(struct media *media, unsigned place, bool cdrom, struct di
 	    (struct pc_drive){.kind = cdrom ? PC_CDROM : PC_DISK, .image = image, .serial = media->serial[place]};
 }
 
+/* An IDE disk's place depends on how many there are before it; a virtio disk's is the next one. */
+static void place_disk(struct media *media, const struct machine_disk *config, struct disk *image, unsigned number)
+{
+	if (!config->virtio) {
+		put_drive(media, disk_place_beside_cdrom[media->ide_disks++], false, image, number);
+		return;
+	}
+	unsigned place = media->virtio_disks++;
+	char *serial = media->virtio_serial[place];
+	(void)snprintf(serial, MEDIA_SERIAL_SIZE, "nfold-disk%u", number);
+	media->virtio[place] = (struct pc_drive){.kind = PC_DISK, .image = image, .serial = serial};
+}
+
 static bool open_disks(struct media *media, const struct machine_config *config, struct error *error)
 {
 	for (unsigned i = 0; i < config->disk_count; i++) {
-		struct disk *image = disk_open_raw(config->disk[i], config->disk_read_only[i], error);
+		const struct machine_disk *disk = &config->disk[i];
+		const struct disk_options options = {.read_only = disk->read_only, .cache = disk->cache};
+		struct disk *image = disk_open(disk->path, disk->format, &options, error);
 		if (image == NULL)
 			return false;
-		put_drive(media, disk_place_beside_cdrom[i], false, image, i);
+		image->on_error = disk->on_error;
+		media->image[media->image_count++] = image;
+		place_disk(media, disk, image, i);
 	}
+	media->virtio_first = config->disk_count > 0 && config->disk[0].virtio;
 	return true;
 }
 
@@ -50,16 +68,16 @@ static bool is_iso(struct disk *image)
 
 static bool open_cdrom(struct media *media, const struct machine_config *config, struct error *error)
 {
+	const struct disk_options options = {.read_only = true};
 	struct disk *image = NULL;
 	if (config->cdrom != NULL) {
-		image = disk_open_raw(config->cdrom, true, error);
+		image = disk_open_raw(config->cdrom, &options, error);
 		if (image == NULL)
 			return false;
-		if (!is_iso(image)) {
-			disk_close(image);
+		media->image[media->image_count++] = image;
+		if (!is_iso(image))
 			return error_set(error, ERROR_INPUT, "%s is no CD-ROM: it has no ISO 9660 volume descriptor",
 					 config->cdrom);
-		}
 	}
 	put_drive(media, CDROM_PLACE, true, image, 0);
 	return true;
@@ -77,10 +95,16 @@ static bool open_floppies(struct media *media, const struct machine_config *conf
 
 static bool check(const struct machine_config *config, struct error *error)
 {
-	unsigned limit = config->cdrom != NULL ? MACHINE_MAX_DISKS - 1 : MACHINE_MAX_DISKS;
-	if (config->disk_count > limit)
-		return error_set(error, ERROR_INPUT, "a guest can have at most %u disks%s", limit,
+	unsigned limit = config->cdrom != NULL ? MACHINE_MAX_IDE_DISKS - 1 : MACHINE_MAX_IDE_DISKS;
+	unsigned ide = 0;
+	for (unsigned i = 0; i < config->disk_count && i < MACHINE_MAX_DISKS; i++)
+		ide += !config->disk[i].virtio;
+	if (ide > limit)
+		return error_set(error, ERROR_INPUT, "a guest can have at most %u IDE disks%s", limit,
 				 config->cdrom != NULL ? " beside a CD-ROM" : "");
+	if (config->disk_count - ide > MACHINE_MAX_VIRTIO_DISKS)
+		return error_set(error, ERROR_INPUT, "a guest can have at most %d virtio disks",
+				 MACHINE_MAX_VIRTIO_DISKS);
 	if (config->floppy_count > MACHINE_MAX_FLOPPIES)
 		return error_set(error, ERROR_INPUT, "a guest can have at most %d floppies", MACHINE_MAX_FLOPPIES);
 	return true;
@@ -99,8 +123,8 @@ bool media_open(struct media *media, const struct machine_config *config, struct
 
 void media_close(struct media *media)
 {
-	for (unsigned i = 0; i < PC_IDE_DRIVES; i++)
-		disk_close(media->drive[i].image);
+	for (unsigned i = 0; i < media->image_count; i++)
+		disk_close(media->image[i]);
 	for (unsigned i = 0; i < PC_FLOPPY_DRIVES; i++)
 		if (media->floppy[i] != NULL)
 			floppy_close(media->floppy[i]);
@@ -115,6 +139,9 @@ void media_describe(const struct media *media, struct cmos_config *cmos, struct 
 		firmware->drive[i] = kind[media->drive[i].kind];
 		cmos->disk_sectors[i] = media->drive[i].kind == PC_DISK ? media->drive[i].image->sectors : 0;
 	}
+	firmware->virtio_disks = media->virtio_disks;
+	firmware->virtio_device = PC_VIRTIO_DISK_DEVICE;
+	firmware->virtio_first = media->virtio_first;
 	/*
 	 * No disk is put in while the guest runs, so a drive without one is not there: firmware, boot loaders and
 	 * systems would each search it for seconds.

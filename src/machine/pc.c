@@ -30,6 +30,7 @@
 #include "devices/rtc.h"
 #include "devices/uart16550.h"
 #include "devices/vga.h"
+#include "devices/virtioblk.h"
 #include "devices/virtionet.h"
 #include "machine/layout.h"
 #include "machine/pci-assign.h"
@@ -79,6 +80,7 @@ struct pc {
 	struct virtionet *virtionet[PC_NETWORKS];
 	struct ata *disk[PC_IDE_DRIVES];
 	struct atapi *cdrom[PC_IDE_DRIVES];
+	struct virtioblk *virtio_disk[PC_VIRTIO_DISKS];
 	struct debugexit debug_exit;
 	struct debugcon debug_console;
 };
@@ -388,6 +390,24 @@ static void reset_networks(struct pc *pc)
 	}
 }
 
+static bool wire_virtio_disks(struct pc *pc, struct error *error)
+{
+	for (unsigned i = 0; i < PC_VIRTIO_DISKS; i++) {
+		const struct pc_drive *drive = &pc->config.virtio[i];
+		if (drive->kind == PC_NO_DRIVE)
+			continue;
+		const struct virtioblk_config config = {.bus = pc->pci,
+							.device = PC_VIRTIO_DISK_DEVICE + i,
+							.memory = pc->config.memory,
+							.disk = drive->image,
+							.serial = drive->serial};
+		pc->virtio_disk[i] = virtioblk_create(&config, error);
+		if (pc->virtio_disk[i] == NULL)
+			return false;
+	}
+	return true;
+}
+
 static bool wire_firmware(struct pc *pc, struct error *error)
 {
 	pc->fwcfg = fwcfg_create(pc->config.memory, error);
@@ -434,8 +454,9 @@ struct pc *pc_create(const struct pc_config *config, struct error *error)
 	pc->config = *config;
 	if (wire_lapics(pc, error) && wire_interrupt_controllers(pc, error) && wire_timers(pc, error) &&
 	    wire_pci(pc, error) && wire_vga(pc, error) && wire_serial(pc, error) && wire_keyboard(pc, error) &&
-	    wire_coprocessor(pc, error) && wire_floppy(pc, error) && wire_ide(pc, error) && wire_networks(pc, error) &&
-	    wire_firmware(pc, error) && wire_debug_console(pc, error) && wire_debug_exit(pc, error))
+	    wire_coprocessor(pc, error) && wire_floppy(pc, error) && wire_ide(pc, error) &&
+	    wire_virtio_disks(pc, error) && wire_networks(pc, error) && wire_firmware(pc, error) &&
+	    wire_debug_console(pc, error) && wire_debug_exit(pc, error))
 		return pc;
 	pc_destroy(pc);
 	return NULL;
@@ -457,6 +478,8 @@ void pc_destroy(struct pc *pc)
 		virtionet_destroy(pc->virtionet[i]);
 	}
 	piix4ide_destroy(pc->ide);
+	for (unsigned i = 0; i < PC_VIRTIO_DISKS; i++)
+		virtioblk_destroy(pc->virtio_disk[i]);
 	if (pc->floppy != NULL)
 		i82077_destroy(pc->floppy);
 	i8237_destroy(pc->dma);
@@ -511,6 +534,9 @@ static void reset_chips(struct pc *pc)
 	vga_reset(pc->vga);
 	piix4ide_reset(pc->ide);
 	reset_networks(pc);
+	for (unsigned i = 0; i < PC_VIRTIO_DISKS; i++)
+		if (pc->virtio_disk[i] != NULL)
+			virtioblk_reset(pc->virtio_disk[i]);
 	uart16550_reset(pc->com[0]);
 	uart16550_reset(pc->com[1]);
 	i8042_reset(pc->i8042);

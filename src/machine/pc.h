@@ -51,6 +51,8 @@ struct pc_network {
 	bool virtio;		 /* else a PCnet */
 	uint8_t mac[NETWORK_MAC_SIZE];
 };
+#define PC_VIRTIO_DISKS 12u
+#define PC_VIRTIO_DISK_DEVICE 4u /* the first one's PCI device number */
 
 struct pc_config {
 	struct clock *clock;
@@ -65,7 +67,8 @@ struct pc_config {
 	struct chardev *serial[2];     /* COM1 and COM2; these, images and what else is pointed to stay the caller's */
 	struct chardev *debug_console; /* ports E9h and 402h; NULL: none */
 	const struct image *vga_rom;   /* read; NULL: none */
-	struct pc_drive ide[PC_IDE_DRIVES]; /* primary master and slave, secondary master and slave */
+	struct pc_drive ide[PC_IDE_DRIVES];	 /* primary master and slave, secondary master and slave */
+	struct pc_drive virtio[PC_VIRTIO_DISKS]; /* PC_DISK or PC_NO_DRIVE */
 	struct floppy *floppy[PC_FLOPPY_DRIVES];
 	struct pc_network network[PC_NETWORKS];
 	unsigned networks;

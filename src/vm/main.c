@@ -94,18 +94,46 @@ static const char *keep_path(char path[PATH_MAX], struct guest_image image)
 	return path;
 }
 
+static void set_disk(struct machine_disk *config, char path[PATH_MAX], const char *text)
+{
+	static const enum disk_format formats[GUEST_DISK_FORMATS] = {
+	    [GUEST_DISK_AUTO] = DISK_FORMAT_AUTO,   [GUEST_DISK_RAW] = DISK_FORMAT_RAW,
+	    [GUEST_DISK_QCOW2] = DISK_FORMAT_QCOW2, [GUEST_DISK_VMDK] = DISK_FORMAT_VMDK,
+	    [GUEST_DISK_VHD] = DISK_FORMAT_VHD,	    [GUEST_DISK_VHDX] = DISK_FORMAT_VHDX};
+	static const enum disk_cache caches[GUEST_CACHES] = {[GUEST_CACHE_WRITEBACK] = DISK_WRITEBACK,
+							     [GUEST_CACHE_WRITETHROUGH] = DISK_WRITETHROUGH,
+							     [GUEST_CACHE_NONE] = DISK_DIRECT,
+							     [GUEST_CACHE_UNSAFE] = DISK_UNSAFE};
+	struct guest_disk disk;
+	(void)guest_disk_read(text, &disk, NULL); /* guest_options_check() has been content with it */
+	const struct guest_image image = {.path = disk.path, .length = disk.length};
+	*config = (struct machine_disk){.path = keep_path(path, image),
+					.format = formats[disk.format],
+					.cache = caches[disk.cache],
+					.read_only = disk.read_only,
+					.virtio = disk.device == GUEST_DISK_VIRTIO,
+					.on_error =
+					    disk.on_error == GUEST_DISK_STOPS ? DISK_ERROR_STOPS : DISK_ERROR_REPORTS};
+}
+
+static void report_disk(void *opaque, const char *text)
+{
+	(void)opaque;
+	report_line("%s", text);
+}
+
 static void set_images(struct vm *vm)
 {
 	const struct guest_options *options = &vm->options;
 	struct machine_config *config = &vm->config;
-	_Static_assert(GUEST_DISKS_MAX == MACHINE_MAX_DISKS && GUEST_FLOPPIES_MAX == MACHINE_MAX_FLOPPIES,
+	_Static_assert(GUEST_DISKS_MAX == MACHINE_MAX_DISKS && GUEST_IDE_MAX == MACHINE_MAX_IDE_DISKS &&
+			   GUEST_VIRTIO_DISKS_MAX == MACHINE_MAX_VIRTIO_DISKS &&
+			   GUEST_FLOPPIES_MAX == MACHINE_MAX_FLOPPIES,
 		       "every image given fits");
-	for (unsigned i = 0; i < options->disk.count; i++) {
-		struct guest_image image = guest_image_read(options->disk.item[i]);
-		config->disk[i] = keep_path(vm->disk[i], image);
-		config->disk_read_only[i] = image.read_only;
-	}
+	for (unsigned i = 0; i < options->disk.count; i++)
+		set_disk(&config->disk[i], vm->disk[i], options->disk.item[i]);
 	config->disk_count = options->disk.count;
+	config->report = report_disk;
 	for (unsigned i = 0; i < options->floppy.count; i++) {
 		struct guest_image image = guest_image_read(options->floppy.item[i]);
 		config->floppy[i] = keep_path(vm->floppy[i], image);

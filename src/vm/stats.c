@@ -144,6 +144,45 @@ static json_t *networks_json(const struct ledger *ledger, const struct machine_c
 	return list;
 }
 
+/* As buckets_json(), of response times. */
+static json_t *response_json(const struct ledger_disk_line *line)
+{
+	json_t *list = json_array();
+	unsigned used = LEDGER_DISK_BUCKETS;
+	while (used > 0 && line->bucket[used - 1] == 0)
+		used--;
+	for (unsigned i = 0; i < used; i++) {
+		json_t *below = i == LEDGER_DISK_BUCKETS - 1 ? json_null() : json_integer((json_int_t)1000 << i);
+		(void)json_array_append_new(list, json_pack("[o, I]", below, (json_int_t)line->bucket[i]));
+	}
+	return list;
+}
+
+static json_t *disk_json(const struct ledger_disk *disk, const char *name)
+{
+	json_t *object = json_pack("{s:s}", "name", name);
+	for (unsigned i = 0; i < LEDGER_DISK_OPERATION_COUNT; i++) {
+		const struct ledger_disk_line *line = &disk->operation[i];
+		(void)json_object_set_new(object, ledger_disk_key[i],
+					  json_pack("{s:I, s:I, s:I, s:I, s:o}", "count", (json_int_t)line->count,
+						    "failed", (json_int_t)line->failed, "bytes",
+						    (json_int_t)line->bytes, "total_ns", (json_int_t)line->ns,
+						    "buckets", response_json(line)));
+	}
+	return object;
+}
+
+/* Behind the disks comes the disc. */
+static json_t *disks_json(const struct ledger *ledger, const struct machine_config *config)
+{
+	json_t *list = json_array();
+	for (unsigned i = 0; i < ledger->disk_count; i++) {
+		const char *name = i < config->disk_count ? config->disk[i].path : config->cdrom;
+		(void)json_array_append_new(list, disk_json(&ledger->disk[i], name));
+	}
+	return list;
+}
+
 json_t *stats_json(const struct machine *machine, const struct machine_config *config)
 {
 	struct ledger *ledger = machine_ledger(machine);
@@ -151,10 +190,11 @@ json_t *stats_json(const struct machine *machine, const struct machine_config *c
 	json_t *vcpus = json_array();
 	for (unsigned i = 0; i < ledger->vcpu_count; i++)
 		(void)json_array_append_new(vcpus, vcpu_json(ledger, i));
-	return json_pack(
-	    "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "name", config->name, "memory_bytes",
-	    (json_int_t)config->memory_size, "memory_resident_bytes", (json_int_t)resident.ram, "beyond_resident_bytes",
-	    (json_int_t)resident.beyond, "overhead_bytes", (json_int_t)machine_overhead_bytes(machine), "host_steal_ns",
-	    (json_int_t)host_steal_ns(), "tsc_hz", (json_int_t)ledger->tsc_hz, "opened_realtime_ns",
-	    (json_int_t)ledger->opened_realtime_ns, "vcpus", vcpus, "networks", networks_json(ledger, config));
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "name", config->name,
+			 "memory_bytes", (json_int_t)config->memory_size, "memory_resident_bytes",
+			 (json_int_t)resident.ram, "beyond_resident_bytes", (json_int_t)resident.beyond,
+			 "overhead_bytes", (json_int_t)machine_overhead_bytes(machine), "host_steal_ns",
+			 (json_int_t)host_steal_ns(), "tsc_hz", (json_int_t)ledger->tsc_hz, "opened_realtime_ns",
+			 (json_int_t)ledger->opened_realtime_ns, "vcpus", vcpus, "networks",
+			 networks_json(ledger, config), "disks", disks_json(ledger, config));
 }

@@ -29,7 +29,7 @@ def boot_sector(letter):
 class Boot(CliTest):
     @classmethod
     def setUpClass(cls):
-        cls.sectors = {letter: boot_sector(letter) for letter in "DEF"}
+        cls.sectors = {letter: boot_sector(letter) for letter in "DEFV"}
 
     def setUp(self):
         super().setUp()
@@ -66,7 +66,8 @@ class Boot(CliTest):
         self.assertIn("SeaBIOS", self.screen())
 
     def test_each_drive(self):
-        for words, text in ((["--disk", self.disk()], "D1W>"), (["--floppy", self.floppy()], "F0W>")):
+        for words, text in ((["--disk", self.disk()], "D1W>"), (["--floppy", self.floppy()], "F0W>"),
+                            (["--disk", f"{self.disk('V')},device=virtio"], "V1W>")):
             process = self.boot(*words)
             self.wait_screen(text)
             self.succeed("kill", "one")

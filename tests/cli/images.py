@@ -51,7 +51,11 @@ class Images(CliTest):
             self.assertNotIn("\x1b", line)
 
     def test_too_many(self):
-        self.assertIn("--disk can be given at most 4 times", self.refuse(STATUS_INPUT, "run", *["--disk", "a,readonly"] * 5))
+        self.assertIn("device=virtio", self.refuse(STATUS_INPUT, "run", *["--disk", "a,readonly"] * 5))
+        words = ["--disk", "a,device=virtio,readonly"] * 12 + ["--disk", "a,readonly"] * 4
+        self.assertEqual(self.given(*words), [("disk", "a virtio readonly")] * 12 + [("disk", "a readonly")] * 4)
+        self.assertIn("12 virtio", self.refuse(STATUS_INPUT, "run", *["--disk", "a,device=virtio,readonly"] * 13))
+        self.assertIn("--disk can be given at most 16 times", self.refuse(STATUS_INPUT, "run", *words, "--disk", "b"))
         self.assertIn("--floppy can be given at most 2 times", self.refuse(STATUS_INPUT, "run", *["--floppy", "a,readonly"] * 3))
         self.assertIn("--cdrom", self.refuse(STATUS_INPUT, "run", *["--disk", "a,readonly"] * 4, "--cdrom", "c"))
 

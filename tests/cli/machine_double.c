@@ -116,7 +116,8 @@ static void print_config(const struct machine_config *config)
 	int out = config->serial_fd_out;
 	(void)dprintf(out, "name %s\n", config->name);
 	for (unsigned i = 0; i < config->disk_count; i++)
-		(void)dprintf(out, "disk %s%s\n", config->disk[i], config->disk_read_only[i] ? " readonly" : "");
+		(void)dprintf(out, "disk %s%s%s\n", config->disk[i].path, config->disk[i].virtio ? " virtio" : "",
+			      config->disk[i].read_only ? " readonly" : "");
 	if (config->cdrom != NULL)
 		(void)dprintf(out, "cdrom %s\n", config->cdrom);
 	for (unsigned i = 0; i < config->floppy_count; i++)

@@ -117,6 +117,17 @@ static void boot_order_names_the_drives(void **state)
 	assert_boot_order(&config, "/pci@i0cf8/ide@1,1/drive@0/disk@0\n"
 				   "/pci@i0cf8/ide@1,1/drive@1/disk@1\n"
 				   "/pci@i0cf8/isa@1/fdc@03f0/floppy@0");
+	config.boot_count = 1;
+	config.virtio_device = 16;
+	config.virtio_disks = 2;
+	config.drive[3] = FIRMWARE_NO_DRIVE;
+	assert_boot_order(&config, "/pci@i0cf8/ide@1,1/drive@0/disk@0\n"
+				   "/pci@i0cf8/scsi@10/disk@0,0\n"
+				   "/pci@i0cf8/scsi@11/disk@0,0");
+	config.virtio_first = true;
+	config.virtio_disks = 1;
+	assert_boot_order(&config, "/pci@i0cf8/scsi@10/disk@0,0\n"
+				   "/pci@i0cf8/ide@1,1/drive@0/disk@0");
 }
 
 static void numbers_and_memory_map(void **state)

@@ -24,10 +24,11 @@ struct memory_disk {
 	struct disk base;
 	uint8_t *bytes; /* may be NULL: reads give the sector's number, writes are forgotten */
 	bool slow;	/* requests wait for memory_disk_answer() */
+	bool many;	/* it may have several requests at a time */
 	bool bad_flush;
 	uint64_t bad; /* a sector, or NO_SECTOR */
-	unsigned requests, flushes, durable;
-	struct disk_request *waiting;
+	unsigned requests, flushes, durable, discards, zeros;
+	struct disk_request *waiting; /* the oldest first */
 };
 
 static inline void memory_disk_move(struct memory_disk *disk, struct disk_request *request, uint32_t count)
@@ -59,7 +60,13 @@ static inline void memory_disk_do(struct memory_disk *disk, struct disk_request 
 			request->error = EIO;
 		}
 		disk->durable += request->operation == DISK_WRITE && request->durable;
-		memory_disk_move(disk, request, request->completed);
+		disk->discards += request->operation == DISK_DISCARD;
+		disk->zeros += request->operation == DISK_ZERO;
+		if (request->operation == DISK_READ || request->operation == DISK_WRITE)
+			memory_disk_move(disk, request, request->completed);
+		else if (disk->bytes != NULL)
+			memset(disk->bytes + request->sector * DISK_SECTOR_SIZE, 0,
+			       (size_t)request->completed * DISK_SECTOR_SIZE);
 	}
 	request->done(request);
 }
@@ -72,15 +79,19 @@ static inline void memory_disk_submit(struct disk *base, struct disk_request *re
 		memory_disk_do(disk, request);
 		return;
 	}
-	assert_null(disk->waiting);
-	disk->waiting = request;
+	assert_true(disk->many || disk->waiting == NULL);
+	struct disk_request **end = &disk->waiting;
+	while (*end != NULL)
+		end = &(*end)->next;
+	request->next = NULL;
+	*end = request;
 }
 
 static inline void memory_disk_answer(struct memory_disk *disk)
 {
 	struct disk_request *request = disk->waiting;
 	assert_non_null(request);
-	disk->waiting = NULL;
+	disk->waiting = request->next;
 	memory_disk_do(disk, request);
 }
 

@@ -274,6 +274,48 @@ static void images_may_be_read_only(void **state)
 	}
 }
 
+static void disks_are_read(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t length;
+		struct guest_disk disk;
+	} good[] = {
+	    {"a", 1, {0}},
+	    {"a,readonly", 1, {.read_only = true}},
+	    {"a,format=qcow2,cache=none", 1, {.format = GUEST_DISK_QCOW2, .cache = GUEST_CACHE_NONE}},
+	    {"a,device=virtio,on-error=stop,readonly",
+	     1,
+	     {.device = GUEST_DISK_VIRTIO, .on_error = GUEST_DISK_STOPS, .read_only = true}},
+	    {"a,cache=unsafe,cache=writethrough", 1, {.cache = GUEST_CACHE_UNSAFE}}, /* the first one counts */
+	    {"a,b", 3, {0}},
+	    {"a,b,format=vhdx", 3, {.format = GUEST_DISK_VHDX}},
+	    {"a,readonly,b", 12, {0}},
+	    {"a,x=/b", 6, {0}},
+	    {"nbd://host/a,device=ide", 12, {0}},
+	};
+	static const char *const bad[] = {"",	       ",readonly",	 ",format=raw",	   "a,format=qcow3",
+					  "a,format=", "a,cache=directt", "a,device=scsi", "a,on-error=",
+					  "a,chache=none", "a,format=rawx"};
+	struct guest_disk disk;
+	struct error error;
+	(void)state;
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+		assert_true(guest_disk_read(good[i].text, &disk, &error));
+		assert_ptr_equal(disk.path, good[i].text);
+		assert_int_equal(disk.length, good[i].length);
+		assert_int_equal(disk.read_only, good[i].disk.read_only);
+		assert_int_equal(disk.format, good[i].disk.format);
+		assert_int_equal(disk.cache, good[i].disk.cache);
+		assert_int_equal(disk.device, good[i].disk.device);
+		assert_int_equal(disk.on_error, good[i].disk.on_error);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		assert_false(guest_disk_read(bad[i], &disk, &error));
+		assert_int_equal(error.kind, ERROR_INPUT);
+	}
+}
+
 static void boot_orders_are_read(void **state)
 {
 	static const char *const bad[] = {
@@ -349,6 +391,7 @@ int main(void)
 	    cmocka_unit_test(help_names_every_option_but_hidden_ones),
 	    cmocka_unit_test(guest_options_are_judged),
 	    cmocka_unit_test(images_may_be_read_only),
+	    cmocka_unit_test(disks_are_read),
 	    cmocka_unit_test(boot_orders_are_read),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
