@@ -2,6 +2,8 @@
 /* Which kind of image a name means. */
 #include "backend/disk.h"
 
+#include <stddef.h>
+
 struct disk *disk_open(const char *path, enum disk_format format, const struct disk_options *options,
 		       struct error *error)
 {
