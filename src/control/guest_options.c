@@ -10,6 +10,7 @@
 
 #include "base/engine_switches.h"
 #include "control/runtime.h"
+#include "ledger/ledger.h"
 
 #define MEMORY_MINIMUM (UINT64_C(2) << 20)
 #define FD_MAXIMUM 1023
@@ -25,7 +26,7 @@ const struct option guest_option_table[] = {
     {"name", "NAME", NULL, "name of the guest (default: made from a file's name)", .kind = OPTION_TEXT, FIELD(name)},
     {"memory", "SIZE", "512M", "guest memory in bytes, or with the suffix K, M or G", .kind = OPTION_SIZE,
      FIELD(memory)},
-    {"cpus", "N", "1", "number of virtual processors; 1 for now", .kind = OPTION_NUMBER, FIELD(cpus)},
+    {"cpus", "N", "1", "number of virtual processors, 1 to 8", .kind = OPTION_NUMBER, FIELD(cpus)},
     {"cpu", "MODEL", "max", "processor shown to the guest: x86-64, x86-64-v2, x86-64-v3 or max", .kind = OPTION_CHOICE,
      .choices = cpu_models, FIELD(cpu)},
     {"disk", "FILE[,WORD...]", NULL,
@@ -383,6 +384,8 @@ static bool clock_check(const struct guest_options *options, struct error *error
 	if (guest_options_deterministic(options) && guest_options_show_screen(options))
 		return error_set(error, ERROR_INPUT,
 				 "--clock deterministic takes no input, so there is no --display terminal");
+	if (guest_options_deterministic(options) && options->cpus > 1)
+		return error_set(error, ERROR_INPUT, "--clock deterministic is for one processor: leave out --cpus");
 	if (options->trace_events == NULL)
 		return true;
 	if (!guest_options_deterministic(options))
@@ -437,9 +440,9 @@ bool guest_options_check(const struct guest_options *options, struct error *erro
 {
 	if (options->name != NULL && !name_check(options->name, error))
 		return false;
-	if (options->cpus != 1)
-		return error_set(error, ERROR_INPUT, "--cpus %llu: this version runs one virtual processor, give 1",
-				 (unsigned long long)options->cpus);
+	if (options->cpus < 1 || options->cpus > LEDGER_MAX_VCPUS)
+		return error_set(error, ERROR_INPUT, "--cpus %llu: a guest can have 1 to %d processors",
+				 (unsigned long long)options->cpus, LEDGER_MAX_VCPUS);
 	struct guest_engine engine;
 	struct guest_gdb gdb;
 	if (!guest_engine_read(options->engine, &engine, error) ||

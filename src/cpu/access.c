@@ -4,8 +4,8 @@
  *
  * Theory of operation. A hit in the soft TLB copies and is done. Everything else takes the slow path: the access is cut
  * at the page boundary, every part is translated before a byte moves, and then each part goes where it leads: RAM, a
- * page with translated code (the engine is told first), ROM, or a device. Devices are called with the guest's vector
- * state parked and the machine's device lock held.
+ * page with translated code (the engine is told afterwards), ROM, or a device. Devices are called with the guest's
+ * vector state parked and the machine's device lock held.
  *
  * Data breakpoints (SDM 3B 17.2.4) never hit in the TLB, since pages under one are not filled; the slow path
  * compares. A match is a trap: it sets debug_trap, and cpu_service_events() delivers it after the instruction.
@@ -93,10 +93,8 @@ static void mmio_write_bytes(struct cpu *cpu, uint64_t gpa, const uint8_t *from,
 
 static void ram_write(struct cpu *cpu, uint64_t gpa, uint8_t *host, const void *from, unsigned size)
 {
-	const uint8_t *flags = memory_page_flags(cpu->memory, gpa);
-	if (*flags & PAGE_CODE)
-		cpu->code_write(cpu->engine_opaque, gpa, size);
 	copy_small(host, from, size);
+	mmu_stored(cpu, gpa, size);
 }
 
 /* RAM that a ROM hides holds no code that runs. */
@@ -142,7 +140,7 @@ static void debugger_check(struct cpu *cpu, uint64_t linear, unsigned size, enum
 	cpu->debug_trap = true; /* the instruction ends, and then its vCPU looks */
 }
 
-static void watch_check(struct cpu *cpu, uint64_t linear, unsigned size, enum tlb_access access)
+void cpu_watch(struct cpu *cpu, uint64_t linear, unsigned size, enum tlb_access access)
 {
 	own_watch_check(cpu, linear, size, access);
 	debugger_check(cpu, linear, size, access);
@@ -170,7 +168,7 @@ static bool access_begin(struct cpu *cpu, uint64_t linear, unsigned size, enum t
 			return false;
 	}
 	if (access->part[0].page.watched || (access->count == 2 && access->part[1].page.watched))
-		watch_check(cpu, linear, size, kind);
+		cpu_watch(cpu, linear, size, kind);
 	return true;
 }
 

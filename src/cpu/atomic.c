@@ -2,8 +2,8 @@
 /*
  * BT, BTS, BTR and BTC with a register as the bit offset: the bit lies anywhere in memory.
  *
- * On RAM they change the shared page atomically, with LOCK or without: stronger is harmless. On devices, on watched
- * pages and across pages they are a read and a write, as a bus without locks would do them.
+ * On RAM they change the shared page atomically, with LOCK or without: stronger is harmless. Of an element on two pages
+ * that is done to the byte with the bit. On devices they are a read and a write, as a bus without locks would do them.
  */
 #include "cpu/op.h"
 
@@ -36,22 +36,40 @@ static bool bit_operand(struct cpu *cpu, const struct cpu_insn *insn, unsigned *
 	       op_aligned(cpu, *linear, size);
 }
 
-/* On RAM the byte with the bit is changed atomically: SDM volume 2 lets the element's other bytes alone. */
+/* The byte with the bit, if it is in RAM: SDM volume 2 lets the element's other bytes alone. */
+static uint8_t *bit_byte(struct cpu *cpu, uint64_t linear, unsigned size, unsigned bit, uint64_t *gpa, bool *fault)
+{
+	uint64_t byte = linear + bit / 8;
+	bool crosses = (linear & PAGE_MASK) + size > PAGE_SIZE;
+	uint8_t *host;
+
+	if (crosses) {
+		*fault = !cpu_check_write(cpu, linear, size, cpu_view(cpu));
+		return *fault ? NULL : op_atomic(cpu, cpu_code64(cpu) ? byte : (uint32_t)byte, 1, gpa, fault);
+	}
+	host = op_atomic(cpu, linear, size, gpa, fault);
+	if (host == NULL)
+		return NULL;
+	*gpa += bit / 8;
+	return host + bit / 8;
+}
+
 static bool bit_update(struct cpu *cpu, enum cpu_bit_kind kind, uint64_t linear, unsigned size, unsigned bit,
 		       bool *was_set)
 {
 	enum tlb_view view = cpu_view(cpu);
-	uint64_t value;
+	uint64_t value, gpa;
 	bool fault;
-	uint8_t *host = op_atomic(cpu, linear, size, &fault);
+	uint8_t *host = bit_byte(cpu, linear, size, bit, &gpa, &fault);
 
 	if (fault)
 		return false;
 	if (host != NULL) {
-		uint8_t old = __atomic_load_n(&host[bit / 8], __ATOMIC_RELAXED);
-		while (!__atomic_compare_exchange_n(&host[bit / 8], &old, (uint8_t)bit_changed(kind, old, bit % 8),
-						    false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+		uint8_t old = __atomic_load_n(host, __ATOMIC_RELAXED);
+		while (!__atomic_compare_exchange_n(host, &old, (uint8_t)bit_changed(kind, old, bit % 8), false,
+						    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 			;
+		mmu_stored(cpu, gpa, 1);
 		*was_set = (old >> (bit % 8)) & 1;
 		return true;
 	}

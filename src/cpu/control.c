@@ -323,3 +323,25 @@ enum cpu_next cpu_op_xsetbv(struct cpu *cpu, const struct cpu_insn *insn)
 	cpu_mode_update(cpu);
 	return op_exit(cpu, insn);
 }
+
+/* Of a spin: the gap between two PAUSEs, and how long it may last before the processor is given away (host TSC). A
+ * short wait ends sooner than the way to another thread and back would take. */
+#define PAUSE_GAP 4096u
+#define PAUSE_WINDOW 32768u
+
+/* Only where other vCPUs may hold what this one waits for; else PAUSE is re-emitted. */
+enum cpu_next cpu_op_pause(struct cpu *cpu, const struct cpu_insn *insn)
+{
+	uint64_t now = ledger_tsc();
+
+	if (now - cpu->pause_last > PAUSE_GAP)
+		cpu->pause_begin = now;
+	cpu->pause_last = now;
+	if (now - cpu->pause_begin < PAUSE_WINDOW || cpu->spin == NULL) {
+		__builtin_ia32_pause();
+		return op_done(cpu, insn);
+	}
+	cpu->spin(cpu->engine_opaque);
+	cpu->pause_last = cpu->pause_begin = ledger_tsc();
+	return op_done(cpu, insn);
+}

@@ -247,7 +247,8 @@ struct cpu {
 	uint32_t index;		  /* of this vCPU; its APIC ID */
 	uint8_t startup_vector;	  /* written before CPU_REQUEST_STARTUP is set */
 	uint64_t interrupt_since; /* host TSC when CPU_REQUEST_INTERRUPT was set, 0: not told. Atomic; for the ledger */
-	uint64_t host_xstate;	  /* XSAVE components saved and loaded for the guest; 0: the host has FXSAVE only */
+	uint64_t pause_begin, pause_last; /* host TSC: of the first and the last PAUSE of a spin */
+	uint64_t host_xstate; /* XSAVE components saved and loaded for the guest; 0: the host has FXSAVE only */
 
 	/* --- owners and neighbours, set at wiring time --- */
 	const struct cpu_model *model;
@@ -265,9 +266,12 @@ struct cpu {
 	 */
 	void (*flush_all)(void *opaque, bool global); /* after the TLB itself was flushed */
 	void (*flush_page)(void *opaque, uint64_t linear);
-	/* Called before the cpu layer's own stores, page-walk A/D updates included, change bytes of a PAGE_CODE page.
-	 */
+	/* Called after the cpu layer's own stores, page-walk A/D updates included, changed bytes of a PAGE_CODE page.
+	 * Other vCPUs may change mappings, pages' flags and TLBs meanwhile; and likewise in device_lock. What was
+	 * translated before either call is to be translated again. */
 	void (*code_write)(void *opaque, uint64_t gpa, uint64_t size);
+	/* NULL, or called while the guest spins: others may use the processor. */
+	void (*spin)(void *opaque);
 	void *engine_opaque;
 	/* NULL, or told of each interrupt and exception before it is delivered, with the vector state parked. */
 	void (*event_watcher)(void *opaque, enum cpu_event event, const struct cpu *cpu, uint8_t vector);

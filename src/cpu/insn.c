@@ -50,7 +50,7 @@ void cpu_register_set(struct cpu *cpu, const struct cpu_insn *insn, unsigned num
 		*gpr = (*gpr & ~size_mask(size)) | (value & size_mask(size));
 }
 
-uint8_t *op_atomic(struct cpu *cpu, uint64_t linear, unsigned size, bool *fault)
+uint8_t *op_atomic(struct cpu *cpu, uint64_t linear, unsigned size, uint64_t *gpa, bool *fault)
 {
 	enum tlb_view view = cpu_view(cpu);
 	const struct tlb_entry *entry = &cpu->tlb.entry[view][TLB_INDEX(linear)];
@@ -59,15 +59,20 @@ uint8_t *op_atomic(struct cpu *cpu, uint64_t linear, unsigned size, bool *fault)
 	*fault = false;
 	if ((linear & PAGE_MASK) + size > PAGE_SIZE)
 		return NULL;
-	if (linear - entry->write_tag < PAGE_SIZE)
+	if (linear - entry->write_tag < PAGE_SIZE) {
+		*gpa = align_down(entry->info, PAGE_SIZE) | (linear & PAGE_MASK);
 		return tlb_host(entry, linear);
+	}
 	if (!mmu_translate(cpu, linear, TLB_WRITE, view, false, &page)) {
 		*fault = true;
 		return NULL;
 	}
-	if (page.host == NULL || page.watched || page.read_only_memory)
+	if (page.host == NULL || page.read_only_memory)
 		return NULL;
-	if (!page.writable && cpu->code_write != NULL)
-		cpu->code_write(cpu->engine_opaque, page.gpa, size);
+	if (page.watched) {
+		cpu_watch(cpu, linear, size, TLB_READ);
+		cpu_watch(cpu, linear, size, TLB_WRITE);
+	}
+	*gpa = page.gpa;
 	return page.host;
 }

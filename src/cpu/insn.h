@@ -99,7 +99,7 @@ void cpu_register_set(struct cpu *cpu, const struct cpu_insn *insn, unsigned num
 #define CPU_OPS_CONTROL(X) /* cpu/control.c, cpu/debug.c, cpu/table.c, cpu/flags.c: system registers */ \
 	X(mov_from_cr) X(mov_to_cr) X(mov_from_dr) X(mov_to_dr) X(lmsw) X(smsw) X(clts) X(invlpg) X(invpcid) X(invd) \
 	X(wbinvd) X(lgdt) X(lidt) X(sgdt) X(sidt) X(lldt) X(ltr) X(sldt) X(str) X(hlt) X(rdpmc) X(xgetbv) X(xsetbv) \
-	X(rdfsbase) X(rdgsbase) X(wrfsbase) X(wrgsbase)
+	X(rdfsbase) X(rdgsbase) X(wrfsbase) X(wrgsbase) X(pause)
 #define CPU_OPS_FLAGS(X) /* cpu/flags.c: what kernels do at each entry and around each critical section */ \
 	X(stac) X(clac) X(swapgs) X(cli) X(sti) X(pushf) X(popf)
 #define CPU_OPS_MODEL(X) /* cpu/msr.c */ \

@@ -70,16 +70,17 @@ WALK_INLINE uint64_t slot_read(struct walk *walk, uint64_t gpa, unsigned size)
 static __attribute__((noinline)) bool entry_set(struct cpu *cpu, void *slot, uint64_t gpa, unsigned size,
 						uint64_t entry, uint64_t bits)
 {
-	const uint8_t *flags = memory_page_flags(cpu->memory, gpa);
-	if (*flags & PAGE_CODE)
-		cpu->code_write(cpu->engine_opaque, gpa, size);
+	bool set;
 	if (size == 4) {
 		uint32_t expected = (uint32_t)entry;
-		return __atomic_compare_exchange_n((uint32_t *)slot, &expected, (uint32_t)(entry | bits), false,
-						   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+		set = __atomic_compare_exchange_n((uint32_t *)slot, &expected, (uint32_t)(entry | bits), false,
+						  __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	} else {
+		set = __atomic_compare_exchange_n((uint64_t *)slot, &entry, entry | bits, false, __ATOMIC_SEQ_CST,
+						  __ATOMIC_RELAXED);
 	}
-	return __atomic_compare_exchange_n((uint64_t *)slot, &entry, entry | bits, false, __ATOMIC_SEQ_CST,
-					   __ATOMIC_RELAXED);
+	mmu_stored(cpu, gpa, size);
+	return set;
 }
 
 WALK_INLINE bool slot_set(const struct walk *walk, uint64_t entry, uint64_t bits)
@@ -372,6 +373,21 @@ bool mmu_probe(const struct cpu *cpu, uint64_t linear, uint64_t *gpa)
 		return false;
 	*gpa = walk_gpa(&walk);
 	return true;
+}
+
+void mmu_stored(struct cpu *cpu, uint64_t gpa, unsigned size)
+{
+	const uint8_t *flags = memory_page_flags(cpu->memory, gpa);
+	if (flags != NULL && (__atomic_load_n(flags, __ATOMIC_RELAXED) & PAGE_CODE) != 0)
+		cpu->code_write(cpu->engine_opaque, gpa, size);
+}
+
+void mmu_stored_at(struct cpu *cpu, const uint8_t *host, unsigned size)
+{
+	uint64_t offset = (uint64_t)(host - cpu->memory->host), gpa;
+	uint8_t flags = __atomic_load_n(&cpu->memory->page_flags[offset >> PAGE_SHIFT], __ATOMIC_RELAXED);
+	if ((flags & PAGE_CODE) != 0 && memory_gpa_of(cpu->memory, offset, &gpa))
+		cpu->code_write(cpu->engine_opaque, gpa, size);
 }
 
 void mmu_flush_all(struct cpu *cpu, bool global)

@@ -50,6 +50,15 @@ bool cpu_check_read(struct cpu *cpu, uint64_t linear, unsigned size, enum tlb_vi
 bool cpu_read_value(struct cpu *cpu, uint64_t linear, unsigned size, enum tlb_view view, uint64_t *value);
 bool cpu_write_value(struct cpu *cpu, uint64_t linear, unsigned size, enum tlb_view view, uint64_t value);
 
+/* After a store of C's own to RAM, before anything else is called: the engine hears of it if code lies there. */
+void mmu_stored(struct cpu *cpu, uint64_t gpa, unsigned size);
+
+/* The same where only the host address is at hand, within one page. */
+void mmu_stored_at(struct cpu *cpu, const uint8_t *host, unsigned size);
+
+/* Records the data breakpoints that an access touches, where struct mmu_page says that the page is watched. */
+void cpu_watch(struct cpu *cpu, uint64_t linear, unsigned size, enum tlb_access access);
+
 /* Guest-physical accesses after translation: RAM, MMIO or nothing. */
 void cpu_physical_read(struct cpu *cpu, uint64_t gpa, void *to, unsigned size);
 void cpu_physical_write(struct cpu *cpu, uint64_t gpa, const void *from, unsigned size);

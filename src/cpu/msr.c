@@ -374,11 +374,13 @@ enum cpu_next cpu_op_rdtsc(struct cpu *cpu, const struct cpu_insn *insn)
 	return CPU_CONTINUE;
 }
 
+/* It waits for earlier loads (SDM 2B): a time that another vCPU took before it wrote what they read is not later. */
 enum cpu_next cpu_op_rdtscp(struct cpu *cpu, const struct cpu_insn *insn)
 {
 	(void)insn;
 	if (!tsc_is_readable(cpu))
 		return CPU_FAULT;
+	__asm__ volatile("lfence" : : : "memory");
 	set_edx_eax(cpu, cpu_tsc(cpu));
 	cpu->gpr[CPU_RCX] = (uint32_t)cpu->tsc_aux;
 	return CPU_CONTINUE;

@@ -144,9 +144,9 @@ static inline uint8_t *op_direct(struct cpu *cpu, uint64_t linear, enum tlb_acce
 }
 
 /*
- * RAM of `size` bytes within one page on which an atomic instruction may act, code pages included: translations of the
- * page are dropped before the caller changes it. NULL as in op_direct().
+ * RAM of `size` bytes within one page on which an atomic instruction may act, code pages included. NULL as in
+ * op_direct(). After its store the caller calls mmu_stored() with *gpa.
  */
-uint8_t *op_atomic(struct cpu *cpu, uint64_t linear, unsigned size, bool *fault);
+uint8_t *op_atomic(struct cpu *cpu, uint64_t linear, unsigned size, uint64_t *gpa, bool *fault);
 
 #endif

@@ -382,7 +382,8 @@ static bool scas_chunk(struct string *string, uint64_t *count)
 
 /*
  * The port is read only when the element can be stored: a read may change the device. It moves no memory, so the
- * chunk's page stays where it is. (A write may, by a PCI BAR: OUTS does one element at a time.)
+ * chunk's page stays where it is. (A write may, by a PCI BAR: OUTS does one element at a time.) But while the thread
+ * waits for devices another vCPU may find code in the page.
  */
 static bool ins_chunk(struct string *string, uint64_t *count)
 {
@@ -398,6 +399,8 @@ static bool ins_chunk(struct string *string, uint64_t *count)
 		*count = port_read_run(cpu, port, string->size, to.host, *count);
 	else if (!element_write(string, &to, port_read(cpu, port, string->size)))
 		return false;
+	if (to.host != NULL)
+		mmu_stored_at(cpu, to.host, (unsigned)(*count * string->size));
 	string_advance(string, CPU_RDI, *count);
 	return true;
 }

@@ -44,6 +44,7 @@ enum cpu_request {
 	CPU_REQUEST_STOP = 16,	   /* the machine wants the vCPU out of guest code: pause, reset, kill */
 	CPU_REQUEST_CODE = 32,	   /* the engine has invalidations queued */
 	CPU_REQUEST_SMI = 64,
+	CPU_REQUEST_WORLD = 128, /* the engine: another vCPU waits until this one stands still */
 };
 
 /*

@@ -110,6 +110,9 @@ enum ledger_state {
 	X(CODE_STALE, "code_stale", "blocks that checked themselves and were stale")                                   \
 	X(CACHE_EVICTION, "cache_eviction", "times that the oldest part of the full code cache was emptied")           \
 	X(BLOCK_EVICTED, "block_evicted", "blocks dropped by that")                                                    \
+	X(WORLD_STOP, "world_stop", "times that it made all other processors stand still")                             \
+	X(SPLIT_LOCK, "split_lock", "locked instructions on two pages")                                                \
+	X(SPIN, "spin", "times that it gave its processor away, spinning with PAUSE")                                  \
 	X(CACHE_FLUSH, "cache_flush", "flushes of the whole code cache")                                               \
 	X(CACHE_FLUSH_MODES, "cache_flush_modes", "of them: code ran in too many modes")                               \
 	X(CACHE_FLUSH_DEVICE, "cache_flush_device", "of them: too many device writes to code at once")

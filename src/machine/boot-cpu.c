@@ -15,6 +15,14 @@
 #define MTRR_VALID BIT32(11)
 #define MTRR_MASK_1G UINT64_C(0xffc0000000) /* of 40 address bits */
 
+/* All memory is write-back but for the last GiB below 4 GiB (SDM 3A 12.11). */
+void boot_prepare(struct cpu *cpu)
+{
+	cpu->mtrr_def_type = MTRR_ENABLED | MTRR_WRITE_BACK;
+	cpu->mtrr_variable[0] = LAYOUT_LOW_LIMIT | MTRR_UNCACHEABLE;
+	cpu->mtrr_variable[1] = MTRR_MASK_1G | MTRR_VALID;
+}
+
 void boot_apply(const struct boot_state *state, struct cpu *cpu)
 {
 	static const enum cpu_segment_name data[] = {CPU_DS, CPU_ES, CPU_SS, CPU_FS, CPU_GS};
@@ -36,11 +44,7 @@ void boot_apply(const struct boot_state *state, struct cpu *cpu)
 	cpu->efer = wide ? EFER_LME | EFER_LMA : 0;
 	cpu->cpl = 0;
 
-	/* What firmware would have set: all memory is write-back but for the last GiB below 4 GiB (SDM 3A 12.11). */
-	cpu->mtrr_def_type = MTRR_ENABLED | MTRR_WRITE_BACK;
-	cpu->mtrr_variable[0] = LAYOUT_LOW_LIMIT | MTRR_UNCACHEABLE;
-	cpu->mtrr_variable[1] = MTRR_MASK_1G | MTRR_VALID;
-
+	boot_prepare(cpu);
 	memset(cpu->gpr, 0, sizeof cpu->gpr);
 	cpu->gpr[CPU_RAX] = state->rax;
 	cpu->gpr[CPU_RBX] = state->rbx;

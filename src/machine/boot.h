@@ -53,6 +53,8 @@ struct boot_state {
 #define BOOT_GDT_SIZE 32
 
 /* Puts a freshly reset processor into the state. */
+/* What firmware would have set on every processor, the waiting ones too. boot_apply() includes it. */
+void boot_prepare(struct cpu *cpu);
 void boot_apply(const struct boot_state *state, struct cpu *cpu);
 
 bool boot_write_gdt(struct memory *memory, uint64_t gpa, enum boot_mode mode);

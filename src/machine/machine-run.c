@@ -97,12 +97,16 @@ void machine_guest_reset(void *opaque)
 	post_from_guest(opaque, REQUEST_GUEST_RESET);
 }
 
-/* In a device access of the only vCPU that runs, or at reset. */
+/* In a device access, or at reset. */
 void machine_guest_a20(void *opaque, bool on)
 {
 	struct machine *machine = opaque;
+	if (machine->vcpu_count == 0)
+		return;
+	engine_stop_others(machine->engine);
 	for (unsigned i = 0; i < machine->vcpu_count; i++)
 		mmu_set_a20(machine->vcpu[i].cpu, on);
+	engine_start_others(machine->engine);
 }
 
 void machine_guest_debug_exit(void *opaque, uint32_t value)
@@ -195,7 +199,7 @@ static void resume_guest(struct machine *machine)
 static void plan_vcpu_resets(struct machine *machine)
 {
 	for (unsigned i = 0; i < machine->vcpu_count; i++)
-		vcpu_plan_reset(&machine->vcpu[i], i == 0 && machine->config.kernel != NULL ? &machine->boot : NULL);
+		vcpu_plan_reset(&machine->vcpu[i], machine->config.kernel != NULL ? &machine->boot : NULL);
 }
 
 static void reset(struct machine *machine)

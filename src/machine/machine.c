@@ -254,6 +254,7 @@ static bool create_vcpu(struct machine *machine, unsigned index, struct error *e
 			      .ledger = machine->ledger,
 			      .ledger_thread = {.schedstat = -1, .stat = -1},
 			      .lock = lock,
+			      .device_mutex = &machine->device_mutex,
 			      .shut_down = machine_vcpu_shut_down,
 			      .debugged = machine_vcpu_debugged,
 			      .failed = machine_vcpu_failed,
@@ -272,6 +273,8 @@ static bool create_vcpu(struct machine *machine, unsigned index, struct error *e
 	cpu->mmio = &machine->vcpu_mmio[index];
 	cpu->ledger = &machine->ledger->vcpu[index];
 	cpu->clock = &machine->clock;
+	if (machine->config.cpus > 1)
+		lock = vcpu_device_lock(vcpu);
 	cpu->device_lock = machine->config.deterministic ? machine_lock_counted : lock.lock;
 	cpu->device_unlock = lock.unlock;
 	cpu->device_lock_opaque = lock.opaque;
@@ -310,7 +313,6 @@ static bool create_board(struct machine *machine, struct error *error)
 	struct pc_config config = {.clock = &machine->clock,
 				   .ports = &machine->ports,
 				   .mmio = &machine->mmio,
-				   .lock = device_lock_of(machine),
 				   .sockets = machine->vcpu_count,
 				   .physical_bits = machine->model.physical_bits,
 				   .memory = &machine->memory,
@@ -334,10 +336,12 @@ static bool create_board(struct machine *machine, struct error *error)
 	memcpy(config.floppy, machine->media.floppy, sizeof config.floppy);
 	describe_networks(machine, &config);
 	for (unsigned i = 0; i < machine->vcpu_count; i++)
-		config.socket[i] = (struct pc_socket){.pin = vcpu_pin(&machine->vcpu[i]),
-						      .mmio = &machine->vcpu_mmio[i],
-						      .tsc = vcpu_tsc,
-						      .tsc_opaque = &machine->vcpu[i]};
+		config.socket[i] = (struct pc_socket){
+		    .pin = vcpu_pin(&machine->vcpu[i]),
+		    .lock = machine->vcpu_count > 1 ? vcpu_device_lock(&machine->vcpu[i]) : device_lock_of(machine),
+		    .mmio = &machine->vcpu_mmio[i],
+		    .tsc = vcpu_tsc,
+		    .tsc_opaque = &machine->vcpu[i]};
 	machine->pc = pc_create(&config, error);
 	for (unsigned i = 0; machine->pc != NULL && i < machine->vcpu_count; i++)
 		machine->vcpu[i].cpu->controller = pc_interrupt_controller(machine->pc, i);

@@ -156,7 +156,7 @@ static bool wire_lapics(struct pc *pc, struct error *error)
 						   .bootstrap = i == 0,
 						   .physical_bits = config->physical_bits,
 						   .pin = socket->pin,
-						   .lock = config->lock,
+						   .lock = socket->lock,
 						   .mmio = socket->mmio,
 						   .extint_acknowledge = i == 0 ? acknowledge_8259 : NULL,
 						   .extint_opaque = pc,

@@ -29,7 +29,8 @@ struct pc;
 /* A processor's socket. */
 struct pc_socket {
 	struct cpu_pin pin;
-	struct io_map *mmio; /* the processor's own map: its local APIC's page, the board's map behind it */
+	struct device_lock lock; /* as its thread takes it */
+	struct io_map *mmio;	 /* the processor's own map: its local APIC's page, the board's map behind it */
 	uint64_t (*tsc)(void *opaque);
 	void *tsc_opaque;
 };
@@ -57,7 +58,6 @@ struct pc_network {
 struct pc_config {
 	struct clock *clock;
 	struct io_map *ports, *mmio;
-	struct device_lock lock;
 	struct pc_socket socket[LEDGER_MAX_VCPUS];
 	unsigned sockets;
 	unsigned physical_bits;

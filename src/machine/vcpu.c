@@ -61,6 +61,27 @@ struct cpu_pin vcpu_pin(struct vcpu *vcpu)
 				.opaque = vcpu};
 }
 
+static void lock_devices(void *opaque)
+{
+	struct vcpu *vcpu = opaque;
+	if (pthread_mutex_trylock(vcpu->device_mutex) == 0)
+		return;
+	engine_step_aside(vcpu->engine);
+	(void)pthread_mutex_lock(vcpu->device_mutex);
+	engine_step_back(vcpu->engine);
+}
+
+static void unlock_devices(void *opaque)
+{
+	struct vcpu *vcpu = opaque;
+	(void)pthread_mutex_unlock(vcpu->device_mutex);
+}
+
+struct device_lock vcpu_device_lock(struct vcpu *vcpu)
+{
+	return (struct device_lock){.lock = lock_devices, .unlock = unlock_devices, .opaque = vcpu};
+}
+
 uint64_t vcpu_tsc(void *opaque)
 {
 	const struct vcpu *vcpu = opaque;
@@ -108,8 +129,12 @@ static void wait_in_halt(struct vcpu *vcpu, bool wakeable)
 static void do_reset(struct vcpu *vcpu)
 {
 	cpu_reset(vcpu->cpu);
-	if (vcpu->boot != NULL)
+	if (vcpu->boot == NULL)
+		return;
+	if (vcpu->index == 0)
 		boot_apply(vcpu->boot, vcpu->cpu);
+	else
+		boot_prepare(vcpu->cpu);
 }
 
 /* The guest's TSC stood still with the clock: follow the clock's new origin. */

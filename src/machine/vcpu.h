@@ -12,6 +12,10 @@
  *
  * A reset is done by the thread itself on its way out of the park, since struct cpu belongs to it.
  *
+ * Waking. A request advances `wake` and then looks at `sleeping`; a thread that goes to sleep sets `sleeping`, reads
+ * `wake`, and then looks at the requests. Each stores before it looks, so one of them sees the other, and a request
+ * that comes in between makes the futex word another one. An IPI is a request like any other.
+ *
  * Locking: `mutex` guards what follows it. Order: device lock, then `mutex`.
  */
 #ifndef NFOLD_MACHINE_VCPU_H
@@ -34,6 +38,7 @@ struct vcpu {
 	struct ledger *ledger;
 	struct ledger_thread ledger_thread; /* the thread's own */
 	struct device_lock lock;
+	pthread_mutex_t *device_mutex; /* behind it */
 	/* Called on the thread when the guest can run no further: a triple fault. */
 	void (*shut_down)(void *opaque);
 	/* Called on the thread when the debugger wants the vCPU: cpu->debug.stop. It asks the vCPU to stop. */
@@ -56,7 +61,7 @@ struct vcpu {
 	pthread_cond_t changed;
 	bool stop_wanted, parked, exit_wanted;
 	bool reset_wanted;
-	const struct boot_state *boot; /* for the reset; NULL: waits for SIPI */
+	const struct boot_state *boot; /* for the reset, in place of firmware; NULL: there is firmware */
 	uint64_t clock_offset;	       /* of the TSC, when the thread parked last */
 };
 
@@ -77,6 +82,12 @@ void vcpu_plan_reset(struct vcpu *vcpu, const struct boot_state *boot);
 
 /* How interrupt controllers reach it. */
 struct cpu_pin vcpu_pin(struct vcpu *vcpu);
+
+/*
+ * The device lock as the vCPU's thread takes it in the middle of an instruction. Where it has to wait, other vCPUs may
+ * change what the engine keeps: whoever has the lock may want just that.
+ */
+struct device_lock vcpu_device_lock(struct vcpu *vcpu);
 
 /* The guest's TSC, for the local APIC's deadline. */
 uint64_t vcpu_tsc(void *opaque);

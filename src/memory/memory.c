@@ -144,6 +144,8 @@ void memory_move_region(struct memory *memory, int index, const struct memory_re
 	struct memory_region *place = &memory->region[index];
 	if (regions_equal(place, region))
 		return;
+	if (memory->map_notifier.moving != NULL)
+		memory->map_notifier.moving(memory->map_notifier.opaque);
 	/* What shows at the new place until now goes too. */
 	tell_leaving(memory, place);
 	tell_leaving(memory, region);

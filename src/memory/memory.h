@@ -13,8 +13,8 @@
  * every write through the gate to such a page calls the code notifier afterwards, and engines must not keep
  * a direct write path to it. Flags are read without a lock and written by the engine only.
  *
- * Threading: any thread may read and write guest bytes at any time, as DMA does on hardware. Regions are moved
- * with the device lock held, by the only vCPU that runs or while none does.
+ * Threading: any thread may read and write guest bytes at any time, as DMA does on hardware. Regions are moved with the
+ * device lock held, while no vCPU but the mover runs (memory_map_notifier).
  */
 #ifndef NFOLD_MEMORY_MEMORY_H
 #define NFOLD_MEMORY_MEMORY_H
@@ -48,6 +48,7 @@ struct memory_region {
 
 /* Who keeps what was derived from regions: a TLB, translated code. */
 struct memory_map_notifier {
+	void (*moving)(void *opaque); /* first of all: until `changed` returns, no vCPU but the caller's runs */
 	void (*leaving)(void *opaque, uint64_t gpa, uint64_t size); /* before what is there goes */
 	void (*changed)(void *opaque);				    /* after a region moved */
 	void *opaque;
@@ -93,6 +94,18 @@ static inline const struct memory_region *memory_find(const struct memory *memor
 			return region;
 	}
 	return NULL;
+}
+
+/* Where a byte of the backing shows. False: nowhere. */
+static inline bool memory_gpa_of(const struct memory *memory, uint64_t offset, uint64_t *gpa)
+{
+	for (unsigned i = 0; i < memory->region_count; i++) {
+		const struct memory_region *region = &memory->region[i];
+		*gpa = region->base + (offset - region->offset);
+		if (offset - region->offset < region->size && memory_find(memory, *gpa) == region)
+			return true;
+	}
+	return false;
 }
 
 /*

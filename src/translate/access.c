@@ -113,7 +113,7 @@ static uint32_t descriptor_of(const struct translation *t, const struct access *
 	       (uint32_t)access->segment << ACCESS_SEGMENT_SHIFT | (uint32_t)access->buffer << ACCESS_BUFFER_SHIFT |
 	       (access->aligned ? ACCESS_ALIGNED : 0) | (access->unaligned_ok ? ACCESS_UNALIGNED_OK : 0) |
 	       (access->x87_waits ? ACCESS_X87_WAITS : 0) | (access->result_first ? ACCESS_RESULT_FIRST : 0) |
-	       t->insn_index << ACCESS_INSN_SHIFT;
+	       (access->locked ? ACCESS_LOCKED : 0) | t->insn_index << ACCESS_INSN_SHIFT;
 }
 
 static void call_helper(struct translation *t, const struct access *access, const uint8_t *thunk)

@@ -12,10 +12,8 @@ static unsigned hash_of(uint64_t rip, uint64_t gpa, uint32_t mode_id)
 
 void engine_count(const struct engine *engine, enum ledger_counter counter)
 {
-	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
-		if (engine->vcpu[i] != NULL)
-			ledger_count(engine->vcpu[i]->cpu.ledger, counter);
-	}
+	if (engine->vcpu != NULL)
+		ledger_count(engine->vcpu->cpu.ledger, counter);
 }
 
 uint32_t mode_intern(struct engine *engine, uint32_t bits, uint64_t cs_base, uint32_t cs_limit)
@@ -62,11 +60,14 @@ void page_trace(struct engine *engine, uint64_t gpa)
 	uint8_t *flags = memory_page_flags(engine->memory, gpa);
 	if (flags == NULL || (*flags & (PAGE_CODE | PAGE_SELF_CHECK)) != 0)
 		return;
+	world_stop(engine->world, engine->vcpu);
 	__atomic_or_fetch(flags, PAGE_CODE, __ATOMIC_SEQ_CST);
 	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
-		if (engine->vcpu[i] != NULL)
-			tlb_revoke_write(&engine->vcpu[i]->cpu.tlb, align_down(gpa, PAGE_SIZE));
+		const struct engine *other = engine->world->engine[i];
+		if (other != NULL && other->vcpu != NULL)
+			tlb_revoke_write(&other->vcpu->cpu.tlb, align_down(gpa, PAGE_SIZE));
 	}
+	world_start(engine->world, engine->vcpu);
 }
 
 static void page_link(struct engine *engine, struct block *block, unsigned which, uint64_t gpa)
@@ -80,11 +81,15 @@ static void page_link(struct engine *engine, struct block *block, unsigned which
 	block->next_page[which] = page->blocks;
 	block->place[which] = &page->blocks;
 	page->blocks = block;
-	page_trace(engine, gpa); /* a page walk may have written to it since the bytes were read */
 }
 
+/* Pages first: a page walk may have written to one since the bytes were read, and then tracing it waits for others, who
+ * must not find the block in half of the tables. */
 void block_publish(struct engine *engine, struct block *block)
 {
+	page_trace(engine, block->gpa);
+	if (block->gpa2 != NO_PAGE)
+		page_trace(engine, block->gpa2);
 	unsigned hash = hash_of(block->rip, block->gpa, block->mode_id);
 	block->next_hash = engine->hash[hash];
 	engine->hash[hash] = block;
@@ -221,11 +226,8 @@ static void block_bury(struct engine *engine, struct block *block)
 	if (*place == block)
 		*place = block->next_hash;
 	unsigned line = jump_line(block->rip, block->mode_id);
-	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
-		struct engine_vcpu *vcpu = engine->vcpu[i];
-		if (vcpu != NULL && vcpu->jump_key[line] == -block->rip)
-			jump_line_clear(engine, vcpu, line);
-	}
+	if (engine->vcpu->jump_key[line] == -block->rip)
+		jump_line_clear(engine, engine->vcpu, line);
 	block->dead = true;
 }
 
@@ -249,13 +251,8 @@ static void blocks_remove(struct engine *engine, struct block *const *blocks, ui
 		unlink_incoming(engine, blocks[i]);
 		unlink_outgoing(blocks[i]);
 	}
-	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
-		struct engine_vcpu *vcpu = engine->vcpu[i];
-		if (vcpu == NULL)
-			continue;
-		vcpu->code_changed = 1;
-		ledger_add(vcpu->cpu.ledger, counter, removed);
-	}
+	engine->vcpu->code_changed = 1;
+	ledger_add(engine->vcpu->cpu.ledger, counter, removed);
 }
 
 static void block_remove(struct engine *engine, struct block *block)
@@ -368,12 +365,10 @@ void engine_queue_code_write(struct engine *engine, uint64_t gpa, uint64_t size)
 		queue->overflow = true;
 	}
 	queue_release(queue);
-	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
-		if (engine->vcpu[i] == NULL)
-			continue;
-		__atomic_or_fetch(&engine->vcpu[i]->cpu.requests, CPU_REQUEST_CODE, __ATOMIC_SEQ_CST);
-		__atomic_store_n(&engine->vcpu[i]->cpu.run, 0, __ATOMIC_SEQ_CST);
-	}
+	if (engine->vcpu == NULL)
+		return;
+	__atomic_or_fetch(&engine->vcpu->cpu.requests, CPU_REQUEST_CODE, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&engine->vcpu->cpu.run, 0, __ATOMIC_SEQ_CST);
 }
 
 void engine_drain_code_writes(struct engine *engine, struct engine_vcpu *vcpu)
@@ -395,12 +390,15 @@ void engine_drain_code_writes(struct engine *engine, struct engine_vcpu *vcpu)
 	}
 }
 
+/* While others run, the page's flags stay: it may hold code of theirs. The next write finds out. */
 static void forget_page(struct engine *engine, uint64_t gpa)
 {
 	size_t number = ram_page(engine, gpa);
 	if (number == SIZE_MAX)
 		return;
 	engine->pages[number] = (struct code_page){0};
+	if (engine_is_shared(engine))
+		return;
 	__atomic_and_fetch(&engine->memory->page_flags[number], (uint8_t) ~(PAGE_CODE | PAGE_SELF_CHECK),
 			   __ATOMIC_SEQ_CST);
 }
@@ -420,13 +418,11 @@ void blocks_flush(struct engine *engine)
 	for (unsigned i = 0; i < engine->cache.region_count; i++)
 		forget_region(engine, i);
 	fill_bytes(engine->hash, 0, BLOCK_HASH_SIZE * sizeof engine->hash[0]);
-	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
-		if (engine->vcpu[i] == NULL)
-			continue;
-		jump_cache_clear(engine, engine->vcpu[i]);
-		engine->vcpu[i]->code_changed = 1;
-		ledger_count(engine->vcpu[i]->cpu.ledger, LEDGER_COUNT_CACHE_FLUSH);
+	if (engine->vcpu != NULL) {
+		jump_cache_clear(engine, engine->vcpu);
+		engine->vcpu->code_changed = 1;
 	}
+	engine_count(engine, LEDGER_COUNT_CACHE_FLUSH);
 	engine->epoch++;
 	code_cache_flush(&engine->cache);
 }

@@ -37,9 +37,8 @@
  * traced any more, its blocks compare their bytes with the copy taken at translation each time they are entered, and
  * end after every instruction that writes memory.
  *
- * Several vCPUs. Only the dispatcher, which is outside translated code, makes and removes blocks, under engine->lock.
- * With one vCPU nothing more is needed. With several, removal and eviction first ask the others to leave translated
- * code (CPU_REQUEST_CODE) and wait, until the exits of each have been settled too. All removal is in blocks_remove().
+ * Several vCPUs. Each has blocks of its own. A vCPU makes its blocks and removes them; others remove them too, while it
+ * stands still (world.h). All removal is in blocks_remove().
  */
 #ifndef NFOLD_TRANSLATE_BLOCK_H
 #define NFOLD_TRANSLATE_BLOCK_H
@@ -47,6 +46,7 @@
 #include "cpu/insn.h"
 #include "translate/cache.h"
 #include "translate/frame.h"
+#include "translate/world.h"
 
 /* The engine's bits in cpu.mode's free nibble. */
 #define MODE_CAREFUL BIT32(28) /* memory operands go through bounce buffers; one instruction */
@@ -150,7 +150,10 @@ struct thunks {
 	uint8_t *slow, *bounce_begin, *bounce_end, *c_op, *segment, *self_check;
 };
 
+/* One vCPU's translations. The first vCPU's stands for the machine's engine to those outside. */
 struct engine {
+	struct world *world;
+	struct engine_vcpu *vcpu; /* NULL: not made yet, or gone */
 	struct code_cache cache;
 	struct thunks thunks;
 	struct memory *memory;
@@ -164,19 +167,23 @@ struct engine {
 	uint32_t region_blocks, region_links; /* for how many each region of the cache has places in them */
 	struct code_page *pages;	      /* one for each RAM page, populated on demand */
 	size_t page_count;
-	struct engine_vcpu *vcpu[LEDGER_MAX_VCPUS];
 	uint64_t epoch; /* how often blocks were dropped whose memory is used again */
 	struct code_queue queue;
-	struct samples *samples;	 /* NULL: nobody has asked for a profile */
-	uint64_t sample_until;		 /* host TSC */
+	size_t code_bytes;
 	uint32_t off;			 /* enum engine_switch */
 	const struct debugger *debugger; /* NULL: nobody debugs */
 	bool has_bmi2;
 	bool counted; /* see count.h */
 };
 
-/* Counts what concerns the code cache, which the vCPUs share, in the ledger of each. */
+/* Counts what concerns the code cache. */
 void engine_count(const struct engine *engine, enum ledger_counter counter);
+
+/* Do other vCPUs run beside this one? */
+static inline bool engine_is_shared(const struct engine *engine)
+{
+	return engine->world->engine_count > 1;
+}
 
 /* May the engine use it? */
 static inline bool engine_uses(const struct engine *engine, enum engine_switch what)
@@ -189,7 +196,8 @@ uint32_t mode_intern(struct engine *engine, uint32_t bits, uint64_t cs_base, uin
 struct block *block_find(const struct engine *engine, uint64_t rip, uint64_t gpa, uint32_t mode_id);
 /* Enters a finished block into all tables and sets PAGE_CODE. */
 void block_publish(struct engine *engine, struct block *block);
-/* Makes writes to the page seen from now on. Called before the bytes are read that a block is made from. */
+/* Makes everybody's writes to the page seen from now on. Called before the bytes are read that a block is made from.
+ * May wait for others' exclusive sections. */
 void page_trace(struct engine *engine, uint64_t gpa);
 /* Empties the jump cache. */
 void jump_cache_clear(const struct engine *engine, struct engine_vcpu *vcpu);
@@ -201,8 +209,8 @@ unsigned block_insn_at(const struct block *block, uint32_t offset);
 /* Points a link at its target block. */
 void link_connect(struct engine *engine, struct link *link, struct block *to);
 
-/* Removes every block that overlaps the bytes. Returns true when any was. May be called from helpers with guest state
- * live. */
+/* Removes every block of this vCPU that overlaps the bytes. Returns true when any was. May be called from helpers with
+ * guest state live. */
 bool blocks_invalidate(struct engine *engine, uint64_t gpa, uint64_t size);
 /* Makes room for a new block by dropping the oldest ones. */
 void blocks_evict(struct engine *engine);
@@ -213,7 +221,7 @@ void block_discard(struct engine *engine, struct block *block);
 /* Do a PAGE_SELF_CHECK block's bytes still stand in memory? */
 bool block_is_current(const struct engine *engine, const struct block *block);
 
-/* From any thread: bytes of a page with code are about to change. The vCPUs drain the queue at their next turn. */
+/* From any thread: bytes of a page with code have changed. The vCPU drains the queue at its next turn. */
 void engine_queue_code_write(struct engine *engine, uint64_t gpa, uint64_t size);
 void engine_drain_code_writes(struct engine *engine, struct engine_vcpu *vcpu);
 

@@ -240,6 +240,30 @@ static bool clears_trap_flag(unsigned op)
 	       op == CPU_OP_syscall || op == CPU_OP_sysenter;
 }
 
+/* SDM 3A 9.3. The host's own serializing instructions are too slow, and a fence is all that others can see of it. */
+static bool is_serializing(unsigned op)
+{
+	switch (op) {
+	case CPU_OP_mov_to_cr:
+	case CPU_OP_mov_to_dr:
+	case CPU_OP_lmsw:
+	case CPU_OP_invlpg:
+	case CPU_OP_invpcid:
+	case CPU_OP_invd:
+	case CPU_OP_wbinvd:
+	case CPU_OP_lgdt:
+	case CPU_OP_lidt:
+	case CPU_OP_lldt:
+	case CPU_OP_ltr:
+	case CPU_OP_wrmsr:
+	case CPU_OP_cpuid:
+	case CPU_OP_iret:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Under which kind the ledger counts an instruction. */
 static const uint8_t ledger_kinds[CPU_OP_COUNT] = {
 #define X(name) [CPU_OP_##name] = LEDGER_KIND_CONTROL,
@@ -289,6 +313,7 @@ struct c_insn *c_record(struct translation *t, enum cpu_op op)
 	record->block = t->block;
 	record->insn_index = (uint8_t)t->insn_index;
 	record->ends_trap = clears_trap_flag(op);
+	record->serializes = engine_is_shared(t->engine) && is_serializing(op);
 	record->begins_trap = op == CPU_OP_sysret;
 	record->ledger_kind = ledger_kinds[op];
 	fill_insn(t, &record->insn, op);

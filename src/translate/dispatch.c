@@ -46,14 +46,11 @@ void engine_run_until(struct engine_vcpu *vcpu, uint64_t count)
 	vcpu->count_end = count;
 }
 
-void engine_code_write(struct engine_vcpu *vcpu, uint64_t gpa, uint64_t size)
+/* In an exclusive section. */
+static void code_written(struct engine_vcpu *vcpu, uint64_t gpa, uint64_t size, size_t number)
 {
 	struct engine *engine = vcpu->engine;
-	size_t number = ram_page(engine, gpa);
-	ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_CODE_WRITE);
-	if (number == SIZE_MAX)
-		return;
-	blocks_invalidate(engine, gpa, size);
+	world_invalidate(engine->world, gpa, size);
 	struct code_page *page = &engine->pages[number];
 	uint8_t *flags = &engine->memory->page_flags[number];
 	uint64_t now = engine->counted ? engine_executed(vcpu) : ledger_tsc(); /* the same in each run */
@@ -61,17 +58,29 @@ void engine_code_write(struct engine_vcpu *vcpu, uint64_t gpa, uint64_t size)
 	if (page->window != window)
 		page->writes = 0;
 	page->window = window;
-	if (page->blocks == NULL) { /* no code left: plain data until code is read from it again */
+	if (!world_has_blocks(engine->world, number)) { /* no code left: plain data until code is read from it again */
 		__atomic_and_fetch(flags, (uint8_t)~PAGE_CODE, __ATOMIC_SEQ_CST);
 		return;
 	}
 	if (++page->writes < SELF_CHECK_THRESHOLD)
 		return;
-	blocks_invalidate(engine, align_down(gpa, PAGE_SIZE), PAGE_SIZE);
+	world_invalidate(engine->world, align_down(gpa, PAGE_SIZE), PAGE_SIZE);
 	page->writes = 0;
 	page->checks = 0;
 	ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_CODE_CHECKED);
 	__atomic_store_n(flags, PAGE_SELF_CHECK, __ATOMIC_SEQ_CST);
+}
+
+void engine_code_write(struct engine_vcpu *vcpu, uint64_t gpa, uint64_t size)
+{
+	struct engine *engine = vcpu->engine;
+	size_t number = ram_page(engine, gpa);
+	ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_CODE_WRITE);
+	if (number == SIZE_MAX)
+		return;
+	world_stop(engine->world, vcpu);
+	code_written(vcpu, gpa, size, number);
+	world_start(engine->world, vcpu);
 }
 
 static uint32_t wanted_mode(const struct cpu *cpu, const struct turn *turn, bool step)
@@ -238,9 +247,8 @@ static struct block *find_existing(struct engine_vcpu *vcpu, uint64_t gpa, bool 
 	}
 }
 
-/* Finds or makes the block at cs:rip. False: a fault is pending. *temporary: not from RAM, to be dropped after one run.
- */
-static bool find_block(struct engine_vcpu *vcpu, uint32_t mode, struct block **result, bool *temporary)
+/* *temporary: not from RAM, to be dropped after one run. */
+static bool find_block_once(struct engine_vcpu *vcpu, uint32_t mode, struct block **result, bool *temporary)
 {
 	struct cpu *cpu = &vcpu->cpu;
 	struct fetch fetch;
@@ -280,6 +288,22 @@ static bool find_block(struct engine_vcpu *vcpu, uint32_t mode, struct block **r
 		*temporary = true;
 	}
 	return make_block(vcpu, &fetch, result) == TRANSLATE_DONE;
+}
+
+/*
+ * Finds or makes the block at cs:rip. False: a fault is pending. While it waits, on its way, for others' exclusive
+ * sections, bytes that it has read may change, and what it has found may go: then it begins again.
+ */
+static bool find_block(struct engine_vcpu *vcpu, uint32_t mode, struct block **result, bool *temporary)
+{
+	for (;;) {
+		vcpu->disturbed = 0;
+		if (!find_block_once(vcpu, mode, result, temporary))
+			return false;
+		if (!vcpu->disturbed)
+			return true;
+		block_discard(vcpu->engine, *result);
+	}
 }
 
 static enum exit_code enter(struct engine_vcpu *vcpu, const uint8_t *code)
@@ -431,6 +455,8 @@ static bool settle(struct engine_vcpu *vcpu, enum exit_code code, struct turn *t
 			cpu->flags_system |= FLAG_RF;
 		break;
 	case EXIT_FAULT:
+		if (vcpu->section_depth > 0) /* of a split locked instruction */
+			world_start(engine->world, vcpu);
 		break;
 	}
 	return false;
@@ -452,11 +478,19 @@ static bool serve_events(struct engine_vcpu *vcpu, const struct turn *turn)
 	if (turn->retry || !events_due(cpu))
 		return true;
 	ledger_enter(cpu->ledger, LEDGER_EXIT);
-	if ((__atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST) & CPU_REQUEST_CODE) != 0)
-		engine_drain_code_writes(vcpu->engine, vcpu);
-	if (debug_holds_events(cpu))
-		return true;
-	return cpu_service_events(cpu);
+	uint32_t requests = __atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST);
+	do {
+		if ((requests & CPU_REQUEST_WORLD) != 0)
+			world_pass(vcpu);
+		if ((requests & CPU_REQUEST_CODE) != 0)
+			engine_drain_code_writes(vcpu->engine, vcpu);
+		if (debug_holds_events(cpu))
+			return true;
+		if (!cpu_service_events(cpu))
+			return false;
+		requests = __atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST);
+	} while ((requests & (CPU_REQUEST_WORLD | CPU_REQUEST_CODE)) != 0); /* it has set `run` again */
+	return true;
 }
 
 /* Is the count reached that somebody waits for? */
@@ -512,9 +546,11 @@ enum engine_exit engine_run(struct engine_vcpu *vcpu)
 	enum engine_exit why;
 	if (__atomic_load_n(&vcpu->profile_dozes, __ATOMIC_RELAXED))
 		profile_wake(vcpu);
+	world_enter(vcpu);
 	for (;;) {
 		struct block *temporary;
-		__atomic_store_n(&cpu->run, 1, __ATOMIC_SEQ_CST);
+		if (!turn.retry) /* else requests are not looked at, and what they clear must stay */
+			__atomic_store_n(&cpu->run, 1, __ATOMIC_SEQ_CST);
 		if (count_is_reached(vcpu, &turn)) {
 			why = ENGINE_COUNTED;
 			break;
@@ -551,12 +587,13 @@ enum engine_exit engine_run(struct engine_vcpu *vcpu)
 		if (temporary != NULL)
 			block_discard(vcpu->engine, temporary);
 	}
+	world_leave(vcpu);
 	cpu_fpu_park(cpu);
 	ledger_enter(cpu->ledger, LEDGER_EXIT);
 	return why;
 }
 
-enum engine_step engine_step(struct engine_vcpu *vcpu)
+static enum engine_step step_once(struct engine_vcpu *vcpu)
 {
 	struct cpu *cpu = &vcpu->cpu;
 	struct turn turn = {0};
@@ -578,4 +615,22 @@ enum engine_step engine_step(struct engine_vcpu *vcpu)
 			return done ? ENGINE_STEP_DONE : ENGINE_STEP_FAULT;
 		}
 	}
+}
+
+enum engine_step engine_step(struct engine_vcpu *vcpu)
+{
+	world_enter(vcpu);
+	enum engine_step result = step_once(vcpu);
+	world_leave(vcpu);
+	return result;
+}
+
+void engine_step_aside(struct engine_vcpu *vcpu)
+{
+	world_leave(vcpu);
+}
+
+void engine_step_back(struct engine_vcpu *vcpu)
+{
+	world_enter(vcpu);
 }

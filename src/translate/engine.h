@@ -2,8 +2,8 @@
 /*
  * The translating engine as the machine sees it. How it works: docs/engine.md.
  *
- * One engine serves one machine; each vCPU has its own `struct engine_vcpu`, which embeds its struct cpu. The code
- * cache is shared by all vCPUs: translated code reaches its vCPU through one reserved host register.
+ * One engine serves one machine; each vCPU has its own `struct engine_vcpu`, which embeds its struct cpu, and a code
+ * cache of its own. All vCPUs are created before one of them runs.
  *
  * Threading: engine_run and engine_step are called by the vCPU's own thread. That thread must have an alternate signal
  * stack, which engine_vcpu_attach sets up.
@@ -80,6 +80,17 @@ const struct samples *engine_samples(const struct engine *engine);
 
 /* The debugger's points, or who debugs at all (NULL: nobody), are different from now on. The vCPUs do not run. */
 void engine_debugger_changed(struct engine *engine, const struct debugger *debugger);
+/*
+ * Around what a vCPU's thread does, in engine_run(), that may wait for another vCPU's thread: a lock that it holds.
+ * Meanwhile others may change what this one has translated or looked up.
+ */
+void engine_step_aside(struct engine_vcpu *vcpu);
+void engine_step_back(struct engine_vcpu *vcpu);
+
+/* Between these two no vCPU but the caller's uses anything of the engine's. Called by a vCPU's thread, or by one that
+ * runs none, with or without the device lock, which must not be taken in between. */
+void engine_stop_others(struct engine *engine);
+void engine_start_others(struct engine *engine);
 
 /* Bytes the engine holds beyond guest RAM: cache, tables, vCPU frames. */
 uint64_t engine_memory_used(const struct engine *engine);

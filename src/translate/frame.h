@@ -15,8 +15,7 @@
  * - host EFLAGS: the guest's arithmetic flags at every block boundary
  * - host x87, SSE, AVX: the guest's
  *
- * The decision for several vCPUs: one code cache shared by all, since code never names a vCPU: all it touches is
- * relative to RSP.
+ * Each vCPU has a code cache of its own (world.h). Code still names no vCPU: all it touches is relative to RSP.
  */
 #ifndef NFOLD_TRANSLATE_FRAME_H
 #define NFOLD_TRANSLATE_FRAME_H
@@ -82,6 +81,7 @@ struct c_insn {
 	const struct block *block;
 	bool ends_trap;	     /* INT n, SYSCALL and their like: no single-step trap after them */
 	uint8_t insn_index;  /* in its block */
+	bool serializes;     /* and other vCPUs run: what was stored before is seen before what follows is loaded */
 	bool begins_trap;    /* SYSRET: a trap at once when it has set TF */
 	uint8_t ledger_kind; /* enum ledger_kind */
 	struct cpu_insn insn;
@@ -99,7 +99,15 @@ struct bounce {
 	uint64_t linear;
 	uint32_t size;
 	bool commit;   /* write the buffer back after the operation */
+	bool traced;   /* the operation stores to `gpa`, in a page with code */
+	bool split;    /* a locked operand on two pages, in an exclusive section from begin to end */
 	bool deferred; /* ACCESS_RESULT_FIRST: the address faults, unless the result comes to something else */
+	uint64_t gpa;
+	struct bounce_part {
+		uint8_t *host;
+		uint64_t gpa;
+		uint32_t size;
+	} part[2]; /* of a split one */
 	uint8_t data[128] __attribute__((aligned(64)));
 };
 
@@ -131,9 +139,13 @@ struct engine_vcpu {
 	uint32_t mode_bits, mode_id; /* the last mode seen and its number */
 	uint64_t mode_cs_base, mode_cs_limit;
 	struct mode_memo mode_memo[MODE_MEMO]; /* others seen lately */
-	timer_t profile_timer;		       /* see profile.c */
-	uint8_t profile_state;		       /* enum profile_state, atomic */
-	bool profile_dozes;		       /* the timer was stopped since the thread sleeps */
+	uint32_t inside;		       /* futex: see world.h */
+	uint32_t was_inside;		       /* before the exclusive section that it has or waits for */
+	uint32_t section_depth;
+	uint8_t disturbed;     /* another vCPU had an exclusive section since this was cleared */
+	timer_t profile_timer; /* see profile.c */
+	uint8_t profile_state; /* enum profile_state, atomic */
+	bool profile_dozes;    /* the timer was stopped since the thread sleeps */
 	void *signal_stack;
 	void *allocation;
 	size_t allocation_size;

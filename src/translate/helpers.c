@@ -83,6 +83,7 @@ static uint64_t slow_access(struct engine_vcpu *vcpu, uint64_t linear, uint32_t 
 		return give_up_insn(vcpu, EXIT_FAULT, return_address, descriptor);
 	if ((linear & PAGE_MASK) + ACCESS_SIZE(descriptor) > PAGE_SIZE)
 		return give_up_insn(vcpu, EXIT_CAREFUL, return_address, descriptor);
+	vcpu->disturbed = 0;
 	if (!mmu_translate(cpu, linear, write ? TLB_WRITE : TLB_READ, view_of(descriptor),
 			   (descriptor & ACCESS_STACK) != 0, &page)) {
 		if ((descriptor & ACCESS_RESULT_FIRST) == 0)
@@ -90,7 +91,9 @@ static uint64_t slow_access(struct engine_vcpu *vcpu, uint64_t linear, uint32_t 
 		cpu->pending.valid = false;
 		return give_up_insn(vcpu, EXIT_CAREFUL, return_address, descriptor);
 	}
-	if (page.host == NULL || page.watched || (write && !page.writable))
+	/* After a section of another vCPU, in the middle of the walk, no check that the block has made counts any more.
+	 */
+	if (page.host == NULL || page.watched || (write && !page.writable) || vcpu->disturbed)
 		return give_up_insn(vcpu, EXIT_CAREFUL, return_address, descriptor);
 	cpu_fpu_unpark(cpu);
 	return (uint64_t)(uintptr_t)page.host;
@@ -116,18 +119,85 @@ static bool misaligned(const struct cpu *cpu, uint64_t linear, uint32_t descript
 	return (linear & ((size == 10 ? 8 : size) - 1)) != 0;
 }
 
-/* RAM of one page that can be used in place, so that atomic instructions stay atomic. */
-static uint8_t *in_place(struct engine_vcpu *vcpu, const struct mmu_page *page, uint64_t linear, unsigned size,
-			 bool write)
+static bool page_is_traced(const struct engine_vcpu *vcpu, uint64_t gpa)
 {
-	if (page->host == NULL || page->watched || (linear & PAGE_MASK) + size > PAGE_SIZE)
+	const uint8_t *flags = memory_page_flags(vcpu->cpu.memory, gpa);
+	return flags != NULL && (__atomic_load_n(flags, __ATOMIC_SEQ_CST) & PAGE_CODE) != 0;
+}
+
+/* RAM of one page that can be used in place, so that atomic instructions stay atomic: those that are locked also where
+ * a data breakpoint is to be looked at. */
+static uint8_t *in_place(struct engine_vcpu *vcpu, const struct mmu_page *page, struct bounce *bounce,
+			 uint32_t descriptor)
+{
+	bool write = (descriptor & ACCESS_WRITE) != 0;
+	if (page->host == NULL || (bounce->linear & PAGE_MASK) + bounce->size > PAGE_SIZE ||
+	    (write && page->read_only_memory) || (page->watched && (descriptor & ACCESS_LOCKED) == 0))
 		return NULL;
-	if (!write || page->writable)
-		return page->host;
-	if (page->read_only_memory)
-		return NULL;
-	engine_code_write(vcpu, page->gpa, size);
+	if (page->watched) {
+		if ((descriptor & ACCESS_READ) != 0)
+			cpu_watch(&vcpu->cpu, bounce->linear, bounce->size, TLB_READ);
+		cpu_watch(&vcpu->cpu, bounce->linear, bounce->size, TLB_WRITE);
+	}
+	bounce->gpa = page->gpa;
+	bounce->traced = write && page_is_traced(vcpu, page->gpa);
 	return page->host;
+}
+
+static bool split_part(struct engine_vcpu *vcpu, struct bounce_part *part, uint64_t linear, uint32_t descriptor,
+		       bool *fault)
+{
+	struct mmu_page page;
+	*fault = !mmu_translate(&vcpu->cpu, linear, TLB_WRITE, (enum tlb_view)ACCESS_VIEW(descriptor),
+				(descriptor & ACCESS_STACK) != 0, &page);
+	if (*fault || page.host == NULL || page.read_only_memory || page.watched)
+		return false;
+	part->host = page.host;
+	part->gpa = page.gpa;
+	return true;
+}
+
+/*
+ * A locked operand on two pages of RAM: from here to split_end() no other vCPU runs. False: it cannot be had, or with
+ * *fault set, faults. On devices, ROM, and under a data breakpoint it is a read and a write, as a bus without locks
+ * would do them.
+ */
+static bool split_begin(struct engine_vcpu *vcpu, struct bounce *bounce, uint8_t *data, uint32_t descriptor,
+			bool *fault)
+{
+	uint64_t second = align_down(bounce->linear, PAGE_SIZE) + PAGE_SIZE;
+	*fault = false;
+	if (!engine_is_shared(vcpu->engine) || (bounce->linear & PAGE_MASK) + bounce->size <= PAGE_SIZE)
+		return false;
+	if (!cpu_code64(&vcpu->cpu))
+		second = (uint32_t)second;
+	bounce->part[0].size = PAGE_SIZE - (uint32_t)(bounce->linear & PAGE_MASK);
+	bounce->part[1].size = bounce->size - bounce->part[0].size;
+	world_stop(vcpu->engine->world, vcpu);
+	if (!split_part(vcpu, &bounce->part[0], bounce->linear, descriptor, fault) ||
+	    !split_part(vcpu, &bounce->part[1], second, descriptor, fault)) {
+		world_start(vcpu->engine->world, vcpu);
+		return false;
+	}
+	ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_SPLIT_LOCK);
+	copy_bytes(data, bounce->part[0].host, bounce->part[0].size);
+	copy_bytes(data + bounce->part[0].size, bounce->part[1].host, bounce->part[1].size);
+	bounce->split = true;
+	return true;
+}
+
+static void split_end(struct engine_vcpu *vcpu, struct bounce *bounce)
+{
+	const uint8_t *data = bounce->data + (bounce->linear & 63);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct bounce_part *part = &bounce->part[i];
+		copy_bytes(part->host, data, part->size);
+		data += part->size;
+		if (page_is_traced(vcpu, part->gpa))
+			engine_code_write(vcpu, part->gpa, part->size);
+	}
+	bounce->split = false;
+	world_start(vcpu->engine->world, vcpu);
 }
 
 static bool is_canonical(const struct cpu *cpu, uint64_t linear)
@@ -175,6 +245,8 @@ uint64_t helper_bounce_begin(struct engine_vcpu *vcpu, uint64_t linear, uint32_t
 	bounce->linear = linear;
 	bounce->size = size;
 	bounce->commit = false;
+	bounce->traced = false;
+	bounce->split = false;
 	bounce->deferred = false;
 	if (vcpu->segment_fault != 0) {
 		vcpu->segment_fault = 0;
@@ -192,7 +264,7 @@ uint64_t helper_bounce_begin(struct engine_vcpu *vcpu, uint64_t linear, uint32_t
 	if (!mmu_translate(cpu, first, write ? TLB_WRITE : TLB_READ, view_of(descriptor),
 			   (descriptor & ACCESS_STACK) != 0, &page))
 		return fault_or_defer(vcpu, bounce, descriptor);
-	uint8_t *host = in_place(vcpu, &page, linear, size, write);
+	uint8_t *host = in_place(vcpu, &page, bounce, descriptor);
 	if (host != NULL) {
 		vcpu->uncounted = 0;
 		cpu_fpu_unpark(cpu);
@@ -201,6 +273,14 @@ uint64_t helper_bounce_begin(struct engine_vcpu *vcpu, uint64_t linear, uint32_t
 	/* The same offset into a 64-byte line: alignment checks of vector instructions see what the guest's address
 	 * would give. */
 	uint8_t *data = bounce->data + (linear & 63);
+	bool fault = false;
+	if ((descriptor & ACCESS_LOCKED) != 0 && split_begin(vcpu, bounce, data, descriptor, &fault)) {
+		vcpu->uncounted = 0;
+		cpu_fpu_unpark(cpu);
+		return (uint64_t)(uintptr_t)data;
+	}
+	if (fault)
+		return give_up(vcpu, EXIT_FAULT);
 	if (write && !cpu_check_write(cpu, linear, size, view_of(descriptor)))
 		return fault_or_defer(vcpu, bounce, descriptor);
 	if ((descriptor & ACCESS_READ) != 0 && !cpu_read(cpu, linear, data, size, view_of(descriptor)))
@@ -219,6 +299,17 @@ uint64_t helper_bounce_end(struct engine_vcpu *vcpu, uint64_t address, uint32_t 
 	bool suppressed = (descriptor & ACCESS_X87_WAITS) != 0 && x87_store_suppressed();
 	if (bounce->deferred && !suppressed)
 		return raise_deferred(vcpu);
+	if (bounce->split) {
+		split_end(vcpu, bounce);
+		cpu_fpu_unpark(cpu);
+		return address;
+	}
+	if (bounce->traced) { /* also where it was suppressed: that is rare */
+		bounce->traced = false;
+		engine_code_write(vcpu, bounce->gpa, bounce->size);
+		cpu_fpu_unpark(cpu);
+		return address;
+	}
 	if (!bounce->commit || suppressed)
 		return address;
 	bounce->commit = false;
@@ -267,8 +358,10 @@ static bool self_check_is_over(struct engine *engine, const struct block *block)
 		page->patience++;
 	page->checks = 0;
 	engine_count(engine, LEDGER_COUNT_CODE_TRACED);
-	(void)blocks_invalidate(engine, align_down(block->gpa, PAGE_SIZE), PAGE_SIZE);
+	world_stop(engine->world, engine->vcpu);
+	(void)world_invalidate(engine->world, align_down(block->gpa, PAGE_SIZE), PAGE_SIZE);
 	__atomic_store_n(&engine->memory->page_flags[number], 0, __ATOMIC_SEQ_CST);
+	world_start(engine->world, engine->vcpu);
 	return true;
 }
 
@@ -319,6 +412,8 @@ static uint64_t run_c_op(struct engine_vcpu *vcpu, const struct c_insn *record)
 	bool shadow = cpu->interrupt_shadow != 0;
 	cpu->rip = record->rip;
 	vcpu->code_changed = 0;
+	if (record->serializes)
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	enum cpu_next next = record->function(cpu, &record->insn);
 	close_shadow(cpu, shadow, next);
 	vcpu->trap_suppressed = record->ends_trap && next == CPU_EXIT;

@@ -13,7 +13,7 @@ uint64_t helper_self_check(struct engine_vcpu *vcpu, uint64_t address, uint32_t 
 uint64_t helper_c_op(struct engine_vcpu *vcpu, const struct c_insn *record);
 uint64_t helper_c_op_counted(struct engine_vcpu *vcpu, const struct c_insn *record);
 
-/* Bytes of a page that holds translated code are about to change. */
+/* Bytes of a page with PAGE_CODE have changed. May wait for others' exclusive sections. */
 void engine_code_write(struct engine_vcpu *vcpu, uint64_t gpa, uint64_t size);
 
 #endif

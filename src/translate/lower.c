@@ -128,6 +128,12 @@ static bool never_waits(ZydisMnemonic mnemonic)
 	       mnemonic == ZYDIS_MNEMONIC_FNINIT || mnemonic == ZYDIS_MNEMONIC_FNCLEX;
 }
 
+/* SDM 3A 9.1.2: LOCK, and XCHG without it. */
+static bool is_locked(const struct translation *t)
+{
+	return (t->insn.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0 || t->insn.mnemonic == ZYDIS_MNEMONIC_XCHG;
+}
+
 void access_demands(const struct translation *t, struct access *access)
 {
 	enum vector_class class = vector_class(t);
@@ -136,6 +142,7 @@ void access_demands(const struct translation *t, struct access *access)
 	bool half_store = t->insn.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH;
 	access->unaligned_ok = half_store || t->insn.mnemonic == ZYDIS_MNEMONIC_VCVTPH2PS;
 	access->result_first = access->write && (half_store || (class == CLASS_X87 && !never_waits(t->insn.mnemonic)));
+	access->locked = access->write && is_locked(t);
 	access->x87_waits = (class == CLASS_X87 && !never_waits(t->insn.mnemonic)) || class == CLASS_MMX;
 }
 
@@ -368,7 +375,9 @@ void lower_insn(struct translation *t)
 		return;
 	}
 	int gate = vector_gate(t);
-	if (t->row->kind == ROW_NONE || !memory_allowed(t))
+	if (t->insn.mnemonic == ZYDIS_MNEMONIC_PAUSE && engine_is_shared(t->engine))
+		lower_c(t, CPU_OP_pause);
+	else if (t->row->kind == ROW_NONE || !memory_allowed(t))
 		lower_raise(t, VECTOR_UD);
 	else if (gate >= 0)
 		lower_raise(t, (enum cpu_vector)gate);

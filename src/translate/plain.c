@@ -525,6 +525,7 @@ void lower_high_byte(struct translation *t)
 	struct access access = {0};
 	if (plan.memory != NULL) {
 		access = access_of(plan.memory);
+		access_demands(t, &access);
 		emit_effective_address(t, plan.memory, 0);
 		emit_access(t, &access);
 	}

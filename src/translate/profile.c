@@ -200,7 +200,7 @@ static void take_helper(const struct engine_vcpu *vcpu, uint64_t stack, struct s
 
 static bool is_over(const struct engine *engine)
 {
-	return ledger_tsc() > __atomic_load_n(&engine->sample_until, __ATOMIC_SEQ_CST);
+	return ledger_tsc() > __atomic_load_n(&engine->world->sample_until, __ATOMIC_SEQ_CST);
 }
 
 /* The first sample comes at a random moment of the period: one that came a whole period after each sleep would never
@@ -263,7 +263,7 @@ void profile_take(struct engine_vcpu *vcpu, const struct profile_moment *moment)
 {
 	struct engine *engine = vcpu->engine;
 	const struct cpu *cpu = &vcpu->cpu;
-	struct samples *samples = __atomic_load_n(&engine->samples, __ATOMIC_ACQUIRE);
+	struct samples *samples = __atomic_load_n(&engine->world->samples, __ATOMIC_ACQUIRE);
 	uint64_t state = cpu->ledger->state;
 	bool over = is_over(engine);
 	if (over || state >= LEDGER_RUNNING_COUNT) { /* asleep: the ledger's clocks have that exactly */
@@ -329,31 +329,34 @@ static bool timer_continue(const struct engine_vcpu *vcpu)
 	return now.it_value.tv_sec != 0 || now.it_value.tv_nsec != 0 || timer_start(vcpu);
 }
 
-static bool make_ring(struct engine *engine, struct error *error)
+static bool make_ring(struct world *world, struct error *error)
 {
-	if (engine->samples != NULL)
+	if (world->samples != NULL)
 		return true;
-	void *ring = mmap(NULL, sizeof *engine->samples, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *ring = mmap(NULL, sizeof *world->samples, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (ring == MAP_FAILED)
 		return error_set_errno(error, "cannot map the ring of samples");
-	__atomic_store_n(&engine->samples, ring, __ATOMIC_RELEASE);
+	__atomic_store_n(&world->samples, ring, __ATOMIC_RELEASE);
 	return true;
 }
 
 bool engine_sample(struct engine *engine, unsigned milliseconds, uint64_t tsc_hz, struct error *error)
 {
 	uint64_t until = ledger_tsc() + tsc_hz / 1000 * milliseconds;
-	if (!make_ring(engine, error))
+	struct world *world = engine->world;
+	if (!make_ring(world, error))
 		return false;
-	if (until > engine->sample_until)
-		__atomic_store_n(&engine->sample_until, until, __ATOMIC_SEQ_CST);
+	if (until > world->sample_until)
+		__atomic_store_n(&world->sample_until, until, __ATOMIC_SEQ_CST);
 	bool good = true;
-	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++)
-		good &= engine->vcpu[i] == NULL || timer_continue(engine->vcpu[i]);
+	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
+		const struct engine *each = world->engine[i];
+		good &= each == NULL || each->vcpu == NULL || timer_continue(each->vcpu);
+	}
 	return good || error_set(error, ERROR_HOST, "the host refused a timer for sampling");
 }
 
 const struct samples *engine_samples(const struct engine *engine)
 {
-	return engine->samples;
+	return engine->world->samples;
 }

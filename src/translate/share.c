@@ -26,7 +26,8 @@
  *
  * Why this is sound. A TLB entry may be used until the guest flushes it or the dispatcher or a C instruction takes it
  * away; C instructions end all sharing in a block. Refills in between can replace the entry, but what it said stays
- * true. All addresses lie between R12 and R12 + range, in one page, by the comparison at the leader.
+ * true, unless another vCPU had the world meanwhile: then helper_slow() leaves the block. All addresses lie between R12
+ * and R12 + range, in one page, by the comparison at the leader.
  */
 #include "base/bits.h"
 #include "translate/translation.h"

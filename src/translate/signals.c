@@ -30,6 +30,11 @@ static _Thread_local struct engine_vcpu *attached;
 
 static const int handled[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 
+struct engine_vcpu *signals_vcpu(void)
+{
+	return attached;
+}
+
 static bool record_exception(struct cpu *cpu, uint64_t trap)
 {
 	switch (trap) {

@@ -8,4 +8,8 @@
 /* Installs the process's handlers for SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGPROF. Idempotent. */
 bool signals_install(struct error *error);
 
+/* The vCPU that the calling thread is attached to, or NULL. */
+struct engine_vcpu;
+struct engine_vcpu *signals_vcpu(void);
+
 #endif

@@ -31,6 +31,7 @@ struct helpers {
 #define ACCESS_X87_WAITS BIT32(21) /* a pending x87 error is #MF, before any memory fault */
 #define ACCESS_RESULT_FIRST                                                                                            \
 	BIT32(22) /* the result may raise an exception, or suppress the store, before the address may fault */
+#define ACCESS_LOCKED BIT32(23) /* LOCK, or XCHG: atomic also across pages */
 #define ACCESS_INSN(descriptor) ((descriptor) >> 24)
 #define ACCESS_INSN_SHIFT 24
 

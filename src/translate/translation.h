@@ -159,8 +159,8 @@ struct access {
 	uint8_t segment; /* enum cpu_segment_name */
 	uint16_t size;
 	bool read, write, stack;
-	bool aligned, unaligned_ok, x87_waits, result_first; /* see thunks.h */
-	uint8_t buffer;					     /* which bounce buffer, 0 or 1 */
+	bool aligned, unaligned_ok, x87_waits, result_first, locked; /* see thunks.h */
+	uint8_t buffer;						     /* which bounce buffer, 0 or 1 */
 };
 /* R12 = the operand's offset, address size applied. Uses RCX. rsp_bias is added to the value of guest RSP. */
 void emit_effective_address(struct translation *t, const ZydisDecodedOperand *operand, int32_t rsp_bias);

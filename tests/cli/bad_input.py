@@ -113,8 +113,9 @@ class BadInput(BadInputTest):
             self.assertIn("--code-cache", self.refuse_run("--kernel", self.good, f"--code-cache={size}"), size)
 
     def test_cpus(self):
-        for count in ("0", "2", "255", "x", "", "-1", HUGE):
+        for count in ("0", "9", "255", "x", "", "-1", HUGE):
             self.assertIn("--cpus", self.refuse_run("--kernel", self.good, f"--cpus={count}"), count)
+        self.assertIn("--cpus", self.refuse_run("--kernel", self.good, "--cpus=2", "--clock=deterministic"))
 
     def test_choices(self):
         for option, value in (("--cpu", "x86-64-v9"), ("--cpu", ""), ("--engine", "qemu")):

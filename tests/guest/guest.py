@@ -40,16 +40,16 @@ def nfold_path():
     return os.environ.get("NFOLD", str(ROOT / "build" / "nfold"))
 
 
-def command_line(runner, kernel, initrd, append, memory_mib, cpu="max", name=None):
+def command_line(runner, kernel, initrd, append, memory_mib, cpu="max", name=None, cpus=1):
     if runner == "qemu":
         return [
-            QEMU, "-accel", "tcg", "-M", "pc", "-smp", "1", "-cpu", QEMU_CPU[cpu], "-m", str(memory_mib),
+            QEMU, "-accel", "tcg", "-M", "pc", "-smp", str(cpus), "-cpu", QEMU_CPU[cpu], "-m", str(memory_mib),
             "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot",
             "-kernel", str(kernel), "-initrd", str(initrd), "-append", append,
         ]  # fmt: skip
     if runner != "nfold":
         raise GuestError(f"unknown runner {runner}: nfold or qemu")
-    words = [nfold_path(), "run", "--memory", f"{memory_mib}M", "--cpus", "1", "--cpu", cpu, "--no-reboot"]
+    words = [nfold_path(), "run", "--memory", f"{memory_mib}M", "--cpus", str(cpus), "--cpu", cpu, "--no-reboot"]
     if name:
         words += ["--name", name]
     return words + ["--kernel", str(kernel), "--initrd", str(initrd), "--append", append, "--serial", "stdio"]

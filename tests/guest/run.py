@@ -32,9 +32,9 @@ CHURN_EVICTIONS = 64  # a code cache has at most 32 parts: each has been used fo
 CHURN_GROWTH = MIB // 2
 
 
-def start(image, memory_mib=512, cpu="max", append="", name=None, options=()):
+def start(image, memory_mib=512, cpu="max", append="", name=None, options=(), cpus=1):
     words = command_line(
-        runner_name(), GUEST / "vmlinuz", GUEST / f"{image}.cpio.gz", f"console=ttyS0 {append}".strip(), memory_mib, cpu, name
+        runner_name(), GUEST / "vmlinuz", GUEST / f"{image}.cpio.gz", f"console=ttyS0 {append}".strip(), memory_mib, cpu, name, cpus
     )
     return Guest([*words, *options])
 
@@ -117,12 +117,15 @@ SORTED_HASH = "32e8bfc1888e4abc"
 
 
 def group_patching(group):
-    """The kernel rewriting itself."""
-    with start("programs") as guest:
-        boot(group, guest)
-        marked_lines(group, guest, "sh /nfold/patching.sh", 180)
-        check_dmesg(group, guest)
-        group.power_off(guest)
+    """The kernel rewriting itself, on several processors too: then the others run the code meanwhile."""
+    for cpus in (1, 3):
+        group.about = f"{cpus} processors" if cpus > 1 else ""
+        with start("programs", cpus=cpus) as guest:
+            boot(group, guest)
+            marked_lines(group, guest, "sh /nfold/patching.sh", 180)
+            check_dmesg(group, guest)
+            group.power_off(guest)
+    group.about = ""
 
 
 def marked_lines(group, guest, command, seconds):
@@ -287,7 +290,22 @@ def group_repeat(group):
         group.report("one a second later is not", None if first_difference(trace, later) else "the traces do not tell them apart")
 
 
+def group_smp(group):
+    """Several processors, more than the host has too: what they share, and that none of them stalls."""
+    for cpus in (2, 4):
+        group.about = f"{cpus} processors"
+        with start("smp", cpus=cpus) as guest:
+            boot(group, guest)
+            output, _ = guest.shell("grep -c ^processor /proc/cpuinfo; grep -c . /sys/devices/system/cpu/cpu0/topology/core_id")
+            group.equal("/proc/cpuinfo", without_kernel_lines(output).split(), [str(cpus), "1"])
+            marked_lines(group, guest, f"/nfold/smp {cpus} 20", 240)
+            check_dmesg(group, guest)
+            group.power_off(guest)
+    group.about = ""
+
+
 GROUPS = {
+    "smp": group_smp,
     "boot": group_boot,
     "repeat": group_repeat,
     "cpu": group_cpu,

@@ -219,3 +219,23 @@ int guest_take_interrupt(struct cpu *cpu)
 		guest_out(cpu, 0x20, 1, 0x20);
 	return vector;
 }
+
+void engine_step_aside(struct engine_vcpu *vcpu)
+{
+	(void)vcpu;
+}
+
+void engine_step_back(struct engine_vcpu *vcpu)
+{
+	(void)vcpu;
+}
+
+void engine_stop_others(struct engine *engine)
+{
+	(void)engine;
+}
+
+void engine_start_others(struct engine *engine)
+{
+	(void)engine;
+}

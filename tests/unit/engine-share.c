@@ -28,7 +28,7 @@
 #define PROGRAMS 1500u
 #define RUNS 6u
 
-struct world {
+struct fixture {
 	struct memory memory;
 	struct io_map ports, mmio;
 	struct cpu_model model;
@@ -59,7 +59,7 @@ static int no_interrupt(void *opaque)
 	return -1;
 }
 
-static uint32_t draw(struct world *world, uint32_t below)
+static uint32_t draw(struct fixture *world, uint32_t below)
 {
 	world->random ^= world->random << 13;
 	world->random ^= world->random >> 7;
@@ -67,7 +67,7 @@ static uint32_t draw(struct world *world, uint32_t below)
 	return (uint32_t)(world->random >> 16) % below;
 }
 
-static void start(struct world *world, const struct engine_options *options)
+static void start(struct fixture *world, const struct engine_options *options)
 {
 	struct error error = {0};
 	memset(world, 0, sizeof *world);
@@ -93,7 +93,7 @@ static void start(struct world *world, const struct engine_options *options)
 	assert_true(engine_vcpu_attach(world->vcpu, &error));
 }
 
-static void end(struct world *world)
+static void end(struct fixture *world)
 {
 	engine_vcpu_detach(world->vcpu);
 	engine_vcpu_destroy(world->vcpu);
@@ -126,7 +126,7 @@ static void set_mode(struct cpu *cpu, bool wide)
  * The first 2 MiB map themselves, but for the window: there each page is writable, read-only, absent, outside of RAM,
  * or a page with code. None has been accessed or written to.
  */
-static void put_tables(struct world *world)
+static void put_tables(struct fixture *world)
 {
 	uint64_t table[512];
 	for (unsigned level = 0; level < 3; level++) {
@@ -166,14 +166,14 @@ static void put(struct program *program, unsigned count, ...)
 	va_end(bytes);
 }
 
-static unsigned draw_data_register(struct world *world)
+static unsigned draw_data_register(struct fixture *world)
 {
 	static const uint8_t registers[] = {CPU_RAX, CPU_RCX, CPU_RDX};
 	return registers[draw(world, 3)];
 }
 
 /* [REX] opcode modrm with RBX, RBP, RSI, RDI, RSP or R12 as base, sometimes RDX as index, and a small displacement. */
-static void put_access(struct world *world, struct program *program, unsigned map, unsigned opcode, unsigned reg)
+static void put_access(struct fixture *world, struct program *program, unsigned map, unsigned opcode, unsigned reg)
 {
 	static const uint8_t bases[] = {CPU_RBX, CPU_RBP, CPU_RSI, CPU_RDI, CPU_RSP, CPU_R12};
 	unsigned base = bases[draw(world, program->wide ? 6 : 5)];
@@ -190,7 +190,7 @@ static void put_access(struct world *world, struct program *program, unsigned ma
 	put(program, 1, draw(world, 3) ? draw(world, 64) - 24 : draw(world, 256));
 }
 
-static void put_insn(struct world *world, struct program *program)
+static void put_insn(struct fixture *world, struct program *program)
 {
 	static const uint8_t plain[] = {0x8b, 0x89, 0x01, 0x03, 0x39, 0x3b, 0x31, 0x33, 0x8a, 0x88, 0x21, 0x87};
 	static const uint8_t two_bytes[] = {0xb6, 0xbe, 0x10, 0x11, 0x28, 0x29, 0xaf};
@@ -222,7 +222,7 @@ static void put_insn(struct world *world, struct program *program)
 		put_access(world, program, 0, 0xff, 6); /* push m */
 }
 
-static void make_program(struct world *world, struct program *program)
+static void make_program(struct fixture *world, struct program *program)
 {
 	*program = (struct program){.wide = draw(world, 2) == 0};
 	for (unsigned count = 4 + draw(world, 24); count > 0; count--)
@@ -231,13 +231,13 @@ static void make_program(struct world *world, struct program *program)
 		put(program, 1, 0xf4); /* hlt */
 }
 
-static uint64_t draw_address(struct world *world)
+static uint64_t draw_address(struct fixture *world)
 {
 	uint64_t edge = WINDOW + (1 + draw(world, WINDOW_PAGES - 1)) * PAGE_SIZE;
 	return edge + (draw(world, 3) == 0 ? draw(world, PAGE_SIZE) : draw(world, 128) - UINT64_C(64));
 }
 
-static uint64_t hash_memory(const struct world *world)
+static uint64_t hash_memory(const struct fixture *world)
 {
 	uint64_t hash = 1;
 	for (uint64_t gpa = 0; gpa < WINDOW + WINDOW_PAGES * PAGE_SIZE; gpa += PAGE_SIZE) {
@@ -250,7 +250,7 @@ static uint64_t hash_memory(const struct world *world)
 	return hash;
 }
 
-static void run(struct world *world, const struct program *program, struct outcome *outcome)
+static void run(struct fixture *world, const struct program *program, struct outcome *outcome)
 {
 	struct cpu *cpu = world->cpu;
 	if (draw(world, 2) == 0)
@@ -275,7 +275,7 @@ static struct outcome with[PROGRAMS * RUNS], without[PROGRAMS * RUNS];
 
 static void run_all(uint32_t off, struct outcome *outcomes)
 {
-	struct world world;
+	struct fixture world;
 	struct engine_options options = {.off = off};
 	start(&world, &options);
 	world.random = 88172645463325252;

@@ -25,7 +25,7 @@
 #define CODE 0x1000u
 #define STACK 0x80000u
 
-struct world {
+struct fixture {
 	struct memory memory;
 	struct io_map ports, mmio;
 	struct cpu_model model;
@@ -69,7 +69,7 @@ static void protected_mode(struct cpu *cpu)
 	cpu_mode_update(cpu);
 }
 
-static void start(struct world *world, const struct engine_options *options)
+static void start(struct fixture *world, const struct engine_options *options)
 {
 	struct error error = {0};
 	memset(world, 0, sizeof *world);
@@ -96,7 +96,7 @@ static void start(struct world *world, const struct engine_options *options)
 	protected_mode(cpu);
 }
 
-static void end(struct world *world)
+static void end(struct fixture *world)
 {
 	engine_vcpu_detach(world->vcpu);
 	engine_vcpu_destroy(world->vcpu);
@@ -105,13 +105,13 @@ static void end(struct world *world)
 	memory_destroy(&world->memory);
 }
 
-static void put(struct world *world, uint64_t gpa, const void *bytes, size_t size)
+static void put(struct fixture *world, uint64_t gpa, const void *bytes, size_t size)
 {
 	assert_true(memory_write(&world->memory, gpa, bytes, size));
 }
 
 /* Runs from an address to its HLT and gives EAX. */
-static uint32_t run_to_halt(struct world *world, uint64_t rip)
+static uint32_t run_to_halt(struct fixture *world, uint64_t rip)
 {
 	world->cpu->rip = rip;
 	world->cpu->halted = false;
@@ -122,7 +122,7 @@ static uint32_t run_to_halt(struct world *world, uint64_t rip)
 static void test_device_writes_code(void **state)
 {
 	(void)state;
-	struct world world;
+	struct fixture world;
 	uint8_t code[] = {0xb8, 0, 0, 0, 0, 0xf4}; /* mov eax, imm32; hlt */
 	start(&world, NULL);
 	for (uint8_t value = 1; value < 200; value++) {
@@ -137,7 +137,7 @@ static void test_device_writes_code(void **state)
 static void test_device_writes_overflow_the_queue(void **state)
 {
 	(void)state;
-	struct world world;
+	struct fixture world;
 	uint8_t code[] = {0xb8, 0, 0, 0, 0, 0xf4};
 	start(&world, NULL);
 	for (unsigned i = 0; i < 300; i++)
@@ -158,7 +158,7 @@ static void test_device_writes_overflow_the_queue(void **state)
 static void test_full_code_cache(void **state)
 {
 	(void)state;
-	struct world world;
+	struct fixture world;
 	struct engine_options options = {.code_cache_bytes = 256 << 10};
 	static const uint8_t piece[] = {0x83, 0xc0, 0x01, 0xeb, 0x00}; /* add eax, 1; jmp to the next */
 	static const uint8_t halt = 0xf4;
@@ -185,7 +185,7 @@ static void test_full_code_cache(void **state)
 static void test_more_modes_than_numbers(void **state)
 {
 	(void)state;
-	struct world world;
+	struct fixture world;
 	static const uint8_t code[] = {0x83, 0xc0, 0x01, 0xeb, 0x00, 0xf4}; /* add eax, 1; jmp +0; hlt */
 	start(&world, NULL);
 	for (unsigned i = 0; i < 10000; i++) {
@@ -237,7 +237,7 @@ static void test_loops_can_be_left(void **state)
 	/* A code descriptor for IRET at 8. */
 	static const uint8_t table[] = {0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0x9b, 0xcf, 0};
 	for (size_t i = 0; i < sizeof loops / sizeof loops[0]; i++) {
-		struct world world;
+		struct fixture world;
 		pthread_t thread;
 		start(&world, NULL);
 		put(&world, 0x500, table, sizeof table);
@@ -262,7 +262,7 @@ static void test_switches(void **state)
 				       0x59, 0x01, 0xc8, 0xbf, 0x00, 0x30, 0,	 0,    0xab, 0xbe, 0x00,
 				       0x30, 0,	   0,	 0x60, 0xad, 0x61, 0x9c, 0x9d, 0xc3};
 	for (unsigned number = 0; number <= ENGINE_SWITCH_COUNT; number++) {
-		struct world world;
+		struct fixture world;
 		struct engine_options options = {.off = number == ENGINE_SWITCH_COUNT ? 0 : 1u << number};
 		start(&world, &options);
 		put(&world, CODE, code, sizeof code);
@@ -283,7 +283,7 @@ static void test_switches_have_an_effect(void **state)
 		skip();
 	static const unsigned at_least[] = {0, 999, 999, 1999}, at_most[] = {20, 1100, 1100, 2100};
 	for (size_t i = 0; i < sizeof off / sizeof off[0]; i++) {
-		struct world world;
+		struct fixture world;
 		struct engine_options options = {.off = off[i]};
 		start(&world, &options);
 		put(&world, CODE, code, sizeof code);
@@ -305,7 +305,7 @@ static void test_regions_move(void **state)
 	static const uint8_t two[] = {0xb8, 2, 0, 0, 0, 0x03, 0x05, 0x00, 0x10, 0x40, 0x00, 0xf4};
 	const struct memory_region first = {.base = 0x400000, .size = 0x2000, .offset = 0x10000};
 	const struct memory_region second = {.base = 0x400000, .size = 0x2000, .offset = 0x20000};
-	struct world world;
+	struct fixture world;
 	struct error error;
 	start(&world, NULL);
 	int index = memory_add_movable_region(&world.memory, &error);
@@ -330,7 +330,7 @@ static void test_a20(void **state)
 	(void)state;
 	static const uint8_t low[] = {0xb8, 1, 0, 0, 0, 0x03, 0x05, 0x00, 0x20, 0x10, 0x00, 0xf4};
 	static const uint8_t high[] = {0xb8, 2, 0, 0, 0, 0x03, 0x05, 0x00, 0x20, 0x10, 0x00, 0xf4};
-	struct world world;
+	struct fixture world;
 	start(&world, NULL);
 	put(&world, 0x1000, low, sizeof low); /* mov eax, 1; add eax, [102000h]; hlt */
 	put(&world, 0x101000, high, sizeof high);
@@ -376,7 +376,7 @@ static struct findings look_at(const struct samples *samples, uint64_t first, un
 /* Samples a loop at CODE, in rounds of 30 ms, until there are enough: a busy host gives it little time. */
 static struct findings profile_loop(const uint8_t *code, size_t size, unsigned kind)
 {
-	struct world world;
+	struct fixture world;
 	struct error error = {0};
 	pthread_t thread;
 	start(&world, NULL);
@@ -419,7 +419,7 @@ static void test_profile_ends(void **state)
 {
 	(void)state;
 	static const uint8_t loop[] = {0xeb, 0xfe};
-	struct world world;
+	struct fixture world;
 	struct error error = {0};
 	pthread_t thread;
 	start(&world, NULL);
@@ -437,7 +437,7 @@ static void test_profile_ends(void **state)
 	end(&world);
 }
 
-static bool samples_come(struct world *world)
+static bool samples_come(struct fixture *world)
 {
 	pthread_t thread;
 	uint64_t seen = samples_now(engine_samples(world->engine));
@@ -455,7 +455,7 @@ static void test_profile_across_sleep(void **state)
 {
 	(void)state;
 	static const uint8_t loop[] = {0xeb, 0xfe};
-	struct world world;
+	struct fixture world;
 	struct error error = {0};
 	start(&world, NULL);
 	put(&world, CODE, loop, sizeof loop);
@@ -475,7 +475,7 @@ static void test_profile_before_the_thread(void **state)
 {
 	(void)state;
 	static const uint8_t loop[] = {0xeb, 0xfe};
-	struct world world;
+	struct fixture world;
 	struct error error = {0};
 	start(&world, NULL);
 	put(&world, CODE, loop, sizeof loop);
@@ -494,7 +494,7 @@ static void test_profile_before_the_thread(void **state)
 
 /* Loops, calls, strings, C instructions in the middle of blocks, and in each turn an exception whose handler goes on
  * behind the instruction. */
-static void put_counted_program(struct world *world)
+static void put_counted_program(struct fixture *world)
 {
 	/* mov ecx, 100; again: mov edi, 3000h; stosd; call f; cpuid; mov ecx, [3000h]; inc eax; jmp on; f: push ecx;
 	 * pop [3000h]; ret; on: xor edx, edx; ud2; mov esi, 3000h; rep lodsb; pushf; popf; mov ecx, [3000h]; dec ecx;
@@ -528,7 +528,7 @@ static uint64_t state_mark(const struct cpu *cpu)
  */
 static uint64_t run_counted(uint64_t stride, uint32_t off, uint64_t *marks)
 {
-	struct world world;
+	struct fixture world;
 	struct engine_options options = {.counted = true, .off = off};
 	start(&world, &options);
 	put_counted_program(&world);
