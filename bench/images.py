@@ -17,7 +17,7 @@ from subjects import ROOT, guest
 
 PROGRAMS = ROOT / "bench" / "programs"
 FOLDER = guest.GUEST / "bench"
-COMPILER = ["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-static", "-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wno-sign-conversion"]
+COMPILER = ["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-static", "-pthread", "-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wno-sign-conversion"]
 
 
 class ImageError(Exception):
@@ -30,6 +30,7 @@ class Image:
     memory_mib: int
     packages: tuple = ()
     exclude: tuple = ()
+    cpus: int = 1
 
     @property
     def archive(self):
@@ -116,6 +117,7 @@ def unpack(archive, tree):
 
 
 SMALL = Image("small", 512, ("xz-utils", "zstd"))
+PAIR = Image("small", 512, SMALL.packages, cpus=2)  # the same files
 LARGE = Image(
     "large",
     1024,

@@ -212,7 +212,7 @@ def extras(results):
 def print_report(results):
     options = results.options
     kernel = os.path.basename(os.path.realpath(options.kernel))
-    print(f"\n{machine_text()}; guests: {kernel}, 1 vCPU; median of {results.rounds()}; x: times faster; spread: the widest of the row\n")
+    print(f"\n{machine_text()}; guests: {kernel}, 1 vCPU, parallel 2; median of {results.rounds()}; x: times faster; spread: the widest of the row\n")
     print(table(results))
     for name, values in extras(results).items():
         print(f"{name}: {', '.join(values)}")

@@ -44,11 +44,11 @@ class Session(guest.Guest):
         self.subject = subject
         if subject.is_guest:
             use(subject)
-            super().__init__(subject.words(options.kernel, image.archive, options.append, image.memory_mib))
+            super().__init__(subject.words(options.kernel, image.archive, options.append, image.memory_mib, image.cpus))
         else:
             super().__init__(native_words(image.tree))
         try:
-            self.prepare()
+            self.prepare(image)
         except guest.GuestError as error:
             self.__exit__()
             raise RowError(f"no session: {error}\n{self.tail()}") from None
@@ -56,15 +56,15 @@ class Session(guest.Guest):
             self.__exit__()
             raise
 
-    def prepare(self):
+    def prepare(self, image):
         if self.subject.is_guest:
             self.boot(BOOT_SECONDS)
             self.shell("dmesg -n 1; ifconfig lo up")
         else:
             self.expect(rb"native-ready\r?\n", 30, "native shell")
-            # One processor, as guests have.
+            # As many processors as guests have.
             for pid in self.vm_pids():
-                os.sched_setaffinity(pid, {max(os.sched_getaffinity(0))})
+                os.sched_setaffinity(pid, set(sorted(os.sched_getaffinity(0))[-image.cpus :]))
 
     def run(self, command, seconds=RUN_SECONDS):
         """One command through the timer."""

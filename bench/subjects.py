@@ -31,9 +31,9 @@ class Subject:
     def is_guest(self):
         return self.kind != NATIVE
 
-    def words(self, kernel, initrd, append, memory_mib):
+    def words(self, kernel, initrd, append, memory_mib, cpus=1):
         """The command that boots a Linux guest directly, with its serial console on stdin and stdout."""
-        words = guest.command_line(self.kind, kernel, initrd, f"{append} {self.append}".strip(), memory_mib, self.cpu)
+        words = guest.command_line(self.kind, kernel, initrd, f"{append} {self.append}".strip(), memory_mib, self.cpu, cpus=cpus)
         return [self.path, *words[1:]]
 
     def version(self):
