@@ -23,6 +23,8 @@ DMESG_TROUBLE = re.compile(
     re.IGNORECASE,
 )
 DMESG_ALLOWED = [
+    # Debian's kernel for all machines, on a processor of AMD.
+    re.compile(r"AMD-Vi: AMD IOMMUv2 functionality not available on this system - This is not a bug"),
     # The host was busy for a moment; Linux then calibrates another way.
     re.compile(r"tsc: Unable to calibrate against PIT"),
     re.compile(r"PM-Timer running at invalid rate: 1\d\d% of normal - aborting"),

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 import fat12
+import network
 import storage
 from group import BOOT_SECONDS, boot, check_dmesg
 from guest import GUEST, GuestError
@@ -275,6 +276,7 @@ GROUPS = {
         for package in ("linux-image-686", "linux-image-686-pae")
     ],
     "storage": [("bad images", storage.ask, [], [storage.KERNEL, storage.INITRD])],
+    "network": network.GROUP,
     "memtest": [(f"memtest86+ {arch}", memtest, [arch], [MEMTEST_CD]) for arch in ("x64", "ia32")],
     "loaders": [
         ("GRUB from floppy", grub, ["fd0", "floppies"], [GRUB_FLOPPY]),
