@@ -63,7 +63,7 @@ class Words(CliTest):
     def test_usage_errors(self):
         for words in ([], ["explode"], ["--explode"], [""], ["list", "x"], ["pause"], ["pause", "a", "b"], ["kill"], ["stats"], ["explain"],
                       ["stats", "--xml", "a"], ["stop", "--timeout", "x", "a"], ["stop", "--timeout=86401", "a"],
-                      ["stop", "--timeout"], ["version", "x"], ["help", "explode"], ["help", "a", "b"], ["help", "list", "b"], ["help", "plan", "b"], ["help", "plan", "show", "x"], ["plan"], ["plan", "x"], ["plan", "show"], ["plan", "fit"], ["run", "x"],
+                      ["stop", "--timeout"], ["version", "x"], ["help", "explode"], ["help", "a", "b"], ["help", "list", "b"], ["help", "plan", "b"], ["help", "plan", "show", "x"], ["plan"], ["plan", "x"], ["plan", "show"], ["plan", "fit"], ["plan", "report"], ["plan", "report", "x"], ["plan", "report", "-o", "x"], ["run", "x"],
                       ["run", "--kernel", "k", "x"], ["screen"], ["screen", "a", "b"], ["screen", "a", "--png"], ["type"],
                       ["type", "a"], ["type", "--interval=0", "a", "b"], ["type", "--interval=1001", "a", "b"], ["type", "a", "b", "c"], ["key"], ["key", "a"], ["list", "\n\x1b[2J"], ["\n\x1b[2J"]):
             line = self.refuse(STATUS_INPUT, *words)
