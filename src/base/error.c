@@ -6,6 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Names from files may hold anything; an error stays one line. Bytes above 127 are left alone: they are UTF-8. */
+static void text_clean(struct error *error)
+{
+	for (char *at = error->text; *at != '\0'; at++)
+		if ((unsigned char)*at < ' ' || *at == 0x7f)
+			*at = '?';
+}
+
 bool error_set(struct error *error, enum error_kind kind, const char *format, ...)
 {
 	if (error == NULL)
@@ -15,6 +23,7 @@ bool error_set(struct error *error, enum error_kind kind, const char *format, ..
 	error->kind = kind;
 	(void)vsnprintf(error->text, sizeof error->text, format, args);
 	va_end(args);
+	text_clean(error);
 	return false;
 }
 
@@ -30,5 +39,6 @@ bool error_set_errno(struct error *error, const char *format, ...)
 	va_end(args);
 	if (used >= 0 && (size_t)used < sizeof error->text)
 		(void)snprintf(error->text + used, sizeof error->text - (size_t)used, ": %s", strerror(number));
+	text_clean(error);
 	return false;
 }

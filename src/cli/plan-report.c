@@ -49,9 +49,8 @@ const struct command command_plan_report = {
     .argument_min = 1,
     .argument_max = 1,
     .summary = "make a page of a plan",
-    .description =
-	"Makes one HTML page of a plan that nfold plan fit -o wrote: the answer, each host over time, the riskiest\n"
-	"hours, what to look at before, the lower bound and every assumption. It needs nothing else to be read.",
+    .description = "Makes one HTML page of a plan that nfold plan fit -o wrote: the answer, each host over time, the\n"
+		   "riskiest hours, what to look at before, the lower bound and every assumption. It loads nothing.",
     .options = report_options,
     .run = report_run,
 };
