@@ -33,6 +33,8 @@
 	X(INLINE_STRINGS, "inline-strings", "string instructions without REP run in translated code") \
 	X(INLINE_PUSHA, "inline-pusha", "PUSHA, POPA and PUSHF run in translated code") \
 	X(RETRACE, "retrace", "pages whose code compares its bytes go back to traced writes when they have calmed down") \
+	X(INLINE_SYSTEM, "inline-system", "SWAPGS, STAC, CLAC, RDTSC and RDTSCP run in translated code") \
+	X(INLINE_BITS, "inline-bits", "bit tests that reach beyond their operand run in translated code") \
 	X(SPACES, "spaces", "the TLB keeps what it had of other address spaces, where the guest uses PCIDs")
 /* clang-format on */
 

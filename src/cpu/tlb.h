@@ -15,7 +15,7 @@
  * Fetch entries say which physical page the code at a linear page comes from, packed with the linear page in
  * one word, so that a guarded link is one comparison. There are two fetch views: user and supervisor.
  *
- * Lines used since the last flush are remembered by groups of 16, and lines filled with what is not global one by one,
+ * Lines used since the last flush are remembered by groups of 64, and lines filled with what is not global one by one,
  * so that a flush costs what was filled.
  *
  * Address spaces. The table holds one at a time, besides global pages. With PCIDs, what a CR3 load need not flush is
@@ -30,11 +30,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TLB_BITS 10
+#define TLB_BITS 12
 #define TLB_SIZE (1u << TLB_BITS)
-#define TLB_FETCH_BITS 10
+#define TLB_FETCH_BITS 12
 #define TLB_FETCH_SIZE (1u << TLB_FETCH_BITS)
-#define TLB_GROUP_BITS 4
+#define TLB_GROUP_BITS 6
 #define TLB_GROUP_SIZE (1u << TLB_GROUP_BITS)
 
 enum tlb_view {
@@ -83,7 +83,7 @@ struct tlb {
 	struct tlb_entry entry[TLB_VIEW_COUNT][TLB_SIZE];
 	uint64_t fetch[2][TLB_FETCH_SIZE];     /* tlb_fetch_word() or 0; [0] user, [1] supervisor */
 	uint8_t fetch_info[2][TLB_FETCH_SIZE]; /* TLB_GLOBAL | TLB_LARGE | TLB_HUGE */
-	uint64_t used[TLB_VIEW_COUNT];	       /* one bit for a group of 16 entries */
+	uint64_t used[TLB_VIEW_COUNT];	       /* one bit for a group of 64 entries */
 	uint64_t fetch_used[2];		       /* the same for fetch entries */
 	/* The linear range that large pages were filled from, for each half of the address space; low > high: none. */
 	uint64_t large_low[2], large_high[2];
@@ -95,8 +95,8 @@ struct tlb {
 
 #define TLB_INDEX(linear) (((linear) >> 12) & (TLB_SIZE - 1))
 #define TLB_EMPTY(index) (((uint64_t)(index) ^ 1u) << 12)
-/* Folded: a kernel's text and its entry code often lie a multiple of 4 MiB apart. */
-#define TLB_FETCH_INDEX(linear) ((((linear) >> 12) ^ ((linear) >> 22)) & (TLB_FETCH_SIZE - 1))
+/* Folded: a kernel's text and its entry code often lie a multiple of 16 MiB apart. */
+#define TLB_FETCH_INDEX(linear) ((((linear) >> 12) ^ ((linear) >> 24)) & (TLB_FETCH_SIZE - 1))
 
 /* 36 bits of linear page (48-bit canonical addresses) and 28 bits of physical page: guest RAM below 1 TiB. Never 0 for
  * a page that can hold code at linear 0 of physical 0: bit 0 of the low half is the page number + 1. */

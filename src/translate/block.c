@@ -16,22 +16,31 @@ void engine_count(const struct engine *engine, enum ledger_counter counter)
 		ledger_count(engine->vcpu->cpu.ledger, counter);
 }
 
-uint32_t mode_intern(struct engine *engine, uint32_t bits, uint64_t cs_base, uint32_t cs_limit)
+uint32_t mode_intern_if_room(struct engine *engine, uint32_t bits, uint64_t cs_base, uint32_t cs_limit)
 {
 	for (uint32_t i = 1; i < engine->mode_count; i++) {
 		const struct mode_key *key = &engine->modes[i];
 		if (key->bits == bits && key->cs_base == cs_base && key->cs_limit == cs_limit)
 			return i;
 	}
-	if (engine->mode_count == MODE_MAX) { /* only a guest that makes thousands of code segments gets here */
-		engine_count(engine, LEDGER_COUNT_CACHE_FLUSH_MODES);
-		blocks_flush(engine);
-		engine->mode_count = 1;
-		engine->mode_epoch++;
-	}
+	if (engine->mode_count == MODE_MAX)
+		return 0;
 	uint32_t id = engine->mode_count++;
 	engine->modes[id] = (struct mode_key){.bits = bits, .cs_limit = cs_limit, .cs_base = cs_base};
 	return id;
+}
+
+uint32_t mode_intern(struct engine *engine, uint32_t bits, uint64_t cs_base, uint32_t cs_limit)
+{
+	uint32_t id = mode_intern_if_room(engine, bits, cs_base, cs_limit);
+	if (id != 0)
+		return id;
+	/* only a guest that makes thousands of code segments gets here */
+	engine_count(engine, LEDGER_COUNT_CACHE_FLUSH_MODES);
+	blocks_flush(engine);
+	engine->mode_count = 1;
+	engine->mode_epoch++;
+	return mode_intern_if_room(engine, bits, cs_base, cs_limit);
 }
 
 struct block *block_find(const struct engine *engine, uint64_t rip, uint64_t gpa, uint32_t mode_id)

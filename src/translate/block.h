@@ -84,6 +84,7 @@ struct link {
 	bool own_checks;      /* goes to a block of MODE_OWN_CHECKS */
 	bool far;	      /* into the code segment with this base, in a mode that is else the same */
 	uint32_t cs_base;
+	uint32_t mode_id; /* of the target where the jump changes the mode, else 0 */
 };
 
 struct block {
@@ -192,6 +193,8 @@ static inline bool engine_uses(const struct engine *engine, enum engine_switch w
 }
 
 uint32_t mode_intern(struct engine *engine, uint32_t bits, uint64_t cs_base, uint32_t cs_limit);
+/* The same while a block is made: 0 rather than forgetting all modes and blocks. */
+uint32_t mode_intern_if_room(struct engine *engine, uint32_t bits, uint64_t cs_base, uint32_t cs_limit);
 
 struct block *block_find(const struct engine *engine, uint64_t rip, uint64_t gpa, uint32_t mode_id);
 /* Enters a finished block into all tables and sets PAGE_CODE. */

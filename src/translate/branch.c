@@ -104,6 +104,12 @@ void emit_far_link(struct translation *t, uint64_t target, uint32_t cs_base)
 	emit_planned(t, &(struct link_plan){.target = target, .guarded = true, .far = true, .cs_base = cs_base});
 }
 
+void emit_mode_link(struct translation *t, uint64_t target, uint32_t mode_id)
+{
+	flags_restore(t);
+	emit_planned(t, &(struct link_plan){.target = target, .guarded = leaves_page(t, target), .mode_id = mode_id});
+}
+
 static uint32_t cache_offset(const struct translation *t, const uint8_t *write_address)
 {
 	return (uint32_t)(write_address - t->engine->cache.write);
@@ -130,6 +136,7 @@ static void emit_link_stub(struct translation *t, unsigned i)
 					   .guarded = plan->guarded,
 					   .own_checks = plan->own_checks,
 					   .far = plan->far,
+					   .mode_id = plan->mode_id,
 					   .cs_base = plan->cs_base};
 	asm_mov_immediate(&t->as, REG_INDEX, number);
 	asm_jump_to(&t->as, engine->thunks.link);

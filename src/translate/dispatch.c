@@ -318,6 +318,8 @@ static enum exit_code enter(struct engine_vcpu *vcpu, const uint8_t *code)
 static bool leads_into_mode(const struct engine *engine, const struct link *link, uint32_t mode_id)
 {
 	const struct mode_key *source = &engine->modes[link->source->mode_id], *mode = &engine->modes[mode_id];
+	if (link->mode_id != 0)
+		return link->mode_id == mode_id;
 	if (!link->far && link->source->mode_id == mode_id)
 		return true;
 	return ((source->bits ^ mode->bits) & ~MODE_OWN_CHECKS) == 0 && source->cs_limit == mode->cs_limit &&

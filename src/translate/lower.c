@@ -193,7 +193,7 @@ static void lower_bit(struct translation *t)
 	bool reaches =
 	    t->operand[0].type == ZYDIS_OPERAND_TYPE_MEMORY && t->operand[1].type == ZYDIS_OPERAND_TYPE_REGISTER;
 	if (reaches)
-		lower_c(t, CPU_OP_bit_memory);
+		lower_bit_string(t);
 	else
 		lower_plain(t);
 }
@@ -272,6 +272,8 @@ static void lower_by_row(struct translation *t)
 		lower_plain(t);
 		break;
 	case ROW_C:
+		if (lower_system(t, (enum cpu_op)t->row->op))
+			break;
 		lower_c(t, (enum cpu_op)t->row->op);
 		t->ended |= c_ends_block(t->row->op);
 		break;

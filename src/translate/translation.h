@@ -67,6 +67,7 @@ struct link_plan {
 	uint8_t *event_field32; /* rel32 of the jump behind a poll of all requests, or NULL */
 	uint64_t target;
 	uint32_t cs_base; /* of a far one */
+	uint32_t mode_id; /* of the target, or 0: see struct link */
 	bool guarded, far, own_checks;
 };
 
@@ -219,6 +220,8 @@ void lower_far_return(struct translation *t);
 void lower_pusha(struct translation *t); /* registers.c */
 void lower_popa(struct translation *t);
 void lower_pushf(struct translation *t);
+void lower_bit_string(struct translation *t);		  /* bits.c */
+bool lower_system(struct translation *t, enum cpu_op op); /* system.c; false: nothing was emitted, C has to do it */
 void lower_string(struct translation *t, enum cpu_op op); /* string.c */
 void lower_mov_to_segment(struct translation *t);	  /* segment.c */
 void lower_mov_from_segment(struct translation *t);
@@ -234,6 +237,8 @@ void lower_jcxz(struct translation *t);
 void emit_link(struct translation *t, uint64_t target);
 /* To another code segment of real or virtual-8086 mode. */
 void emit_far_link(struct translation *t, uint64_t target, uint32_t cs_base);
+/* To a block of another mode, which the instruction has set. */
+void emit_mode_link(struct translation *t, uint64_t target, uint32_t mode_id);
 /* Room for the links that are planned, and more. False: the arena is full. */
 bool links_allocate(struct translation *t, unsigned more);
 /* The ways to the dispatcher of all links that have none yet. */
