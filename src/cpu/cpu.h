@@ -359,6 +359,8 @@ void cpu_init_signal(struct cpu *cpu);
 
 /* Recomputes cpu->mode from the state. Every function that changes an input calls it. */
 void cpu_mode_update(struct cpu *cpu);
+/* The same, sooner, where nothing but CS, SS, CPL and RFLAGS may have changed: system calls, exceptions, IRET. */
+void cpu_mode_update_transfer(struct cpu *cpu);
 
 static inline unsigned cpu_code_bytes(const struct cpu *cpu) /* 2, 4 or 8 */
 {

@@ -156,7 +156,7 @@ static bool deliver_long(struct cpu *cpu, const struct gate_event *event)
 	if (inner)
 		segment_set_null(&cpu->segment[CPU_SS], (uint16_t)target.cpl);
 	gate_flags(cpu, gate.type == DESCRIPTOR_INTERRUPT, FLAGS_CLEARED);
-	cpu_mode_update(cpu);
+	cpu_mode_update_transfer(cpu);
 	return true;
 }
 

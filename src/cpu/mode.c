@@ -111,6 +111,21 @@ static uint32_t mode_control(const struct cpu *cpu)
 	       bit_if(cpu->flags_system & FLAG_VM, MODE_VM86) | bit_if(debug_is_armed(cpu), MODE_DEBUG);
 }
 
+/* What a transfer within 64-bit code can change. */
+#define MODE_BY_TRANSFER                                                                                               \
+	(3u << MODE_CPL_SHIFT | 3u << MODE_VIEW_SHIFT | MODE_ALIGN | MODE_IOPL_OK | MODE_TSC_OK | MODE_TF)
+
+void cpu_mode_update_transfer(struct cpu *cpu)
+{
+	bool stays64 = cpu_code64(cpu) && cpu_long_mode(cpu) && (cpu->segment[CPU_CS].access & SEGMENT_L);
+	if (!stays64) {
+		cpu_mode_update(cpu);
+		return;
+	}
+	cpu->mode =
+	    (cpu->mode & ~MODE_BY_TRANSFER) | mode_privilege(cpu) | bit_if(cpu->flags_system & FLAG_TF, MODE_TF);
+}
+
 void cpu_mode_update(struct cpu *cpu)
 {
 	cpu->mode = (cpu->mode & MODE_ENGINE_MASK) | mode_segments(cpu) | mode_privilege(cpu) | mode_control(cpu);

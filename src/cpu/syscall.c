@@ -22,7 +22,7 @@ static void enter_kernel(struct cpu *cpu, uint16_t selector, uint16_t code_acces
 	segment_set_flat(&cpu->segment[CPU_CS], selector, code_access);
 	segment_set_flat(&cpu->segment[CPU_SS], (uint16_t)(selector + 8), ACCESS_FLAT_DATA(0));
 	cpu->cpl = 0;
-	cpu_mode_update(cpu);
+	cpu_mode_update_transfer(cpu);
 }
 
 static void enter_user(struct cpu *cpu, uint16_t cs, uint16_t ss, bool code64)
@@ -30,7 +30,7 @@ static void enter_user(struct cpu *cpu, uint16_t cs, uint16_t ss, bool code64)
 	segment_set_flat(&cpu->segment[CPU_CS], cs | 3, code64 ? ACCESS_FLAT_CODE64(3) : ACCESS_FLAT_CODE32(3));
 	segment_set_flat(&cpu->segment[CPU_SS], ss | 3, ACCESS_FLAT_DATA(3));
 	cpu->cpl = 3;
-	cpu_mode_update(cpu);
+	cpu_mode_update_transfer(cpu);
 	event_recheck(cpu);
 }
 

@@ -335,7 +335,7 @@ enum cpu_next cpu_op_iret(struct cpu *cpu, const struct cpu_insn *insn)
 	if (!done)
 		return CPU_FAULT;
 	if (!real || ((before ^ cpu->flags_system) & (FLAG_TF | FLAG_AC | FLAG_IOPL)) != 0)
-		cpu_mode_update(cpu);
+		cpu_mode_update_transfer(cpu);
 	event_recheck(cpu);
 	return CPU_EXIT;
 }

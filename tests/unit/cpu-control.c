@@ -87,6 +87,34 @@ static void test_long_mode_switch(void **state)
 	assert_int_equal(cpu->efer & EFER_LMA, 0);
 }
 
+/* The short way to the mode gives what the long one does, whatever a transfer can change. */
+static void test_mode_by_transfer(void **state)
+{
+	struct fixture *fixture = *state;
+	struct cpu *cpu = fixture->cpu;
+
+	start_long(fixture);
+	assert_true(cpu_code64(cpu));
+	struct cpu_segment code64 = cpu->segment[CPU_CS], code32 = code64;
+	code32.access = (uint16_t)((code64.access & ~SEGMENT_L) | SEGMENT_DB);
+	for (unsigned bits = 0; bits < 1024; bits++) {
+		uint32_t flags = (bits & 1 ? FLAG_AC : 0) | (bits & 2 ? FLAG_TF : 0) | (bits & 4 ? FLAG_IOPL : 0);
+		cpu->cr0 = (cpu->cr0 & ~CR0_AM) | (bits & 8 ? CR0_AM : 0);
+		cpu->cr4 = (cpu->cr4 & ~(CR4_SMAP | CR4_TSD)) | (bits & 16 ? CR4_SMAP : 0) | (bits & 32 ? CR4_TSD : 0);
+		cpu->segment[CPU_CS] = bits & 64 ? code32 : code64;
+		cpu->cpl = bits & 128 ? 3 : 0;
+		cpu->flags_system = 0;
+		cpu_mode_update(cpu);
+		cpu->segment[CPU_CS] = bits & 256 ? code32 : code64;
+		cpu->cpl = bits & 512 ? 3 : 0;
+		cpu->flags_system = flags;
+		cpu_mode_update_transfer(cpu);
+		uint32_t mode = cpu->mode;
+		cpu_mode_update(cpu);
+		assert_int_equal(mode, cpu->mode);
+	}
+}
+
 /* PAE paging loads the four pointers with CR3; reserved bits in one that is present are #GP. */
 static void test_pae_pointers(void **state)
 {
@@ -472,10 +500,23 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_cr0),	      TEST(test_long_mode_switch), TEST(test_pae_pointers), TEST(test_cr3),
-	    TEST(test_cr4_model),     TEST(test_cr_numbers),	   TEST(test_lmsw_smsw),    TEST(test_xcr0),
-	    TEST(test_invalidations), TEST(test_debug_registers),  TEST(test_cli_sti),	    TEST(test_popf),
-	    TEST(test_v86_flags),     TEST(test_stac_swapgs_hlt),  TEST(test_tables),	    TEST(test_lldt_ltr),
+	    TEST(test_cr0),
+	    TEST(test_long_mode_switch),
+	    TEST(test_pae_pointers),
+	    TEST(test_cr3),
+	    TEST(test_cr4_model),
+	    TEST(test_cr_numbers),
+	    TEST(test_lmsw_smsw),
+	    TEST(test_xcr0),
+	    TEST(test_invalidations),
+	    TEST(test_debug_registers),
+	    TEST(test_cli_sti),
+	    TEST(test_popf),
+	    TEST(test_v86_flags),
+	    TEST(test_stac_swapgs_hlt),
+	    TEST(test_tables),
+	    TEST(test_lldt_ltr),
+	    TEST(test_mode_by_transfer),
 
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
