@@ -301,6 +301,14 @@ FRAGMENT(write_ac, "stac\n movb $1, (" BX ")\n clac");
 FRAGMENT(fetch_ac, "stac\n call *" BX "\n clac");
 FRAGMENT(read_after_clac, "stac\n mov (" BX "), %al\n clac\n mov (" BX "), %al");
 FRAGMENT(set_ac, "stac");
+/* Pairs one after the other, and often: each instruction leads into a view and from there to the next. */
+FRAGMENT(ac_twice, "stac\n stac\n mov (" BX "), %al\n clac\n clac\n mov (" BX "), %al");
+FRAGMENT(ac_loop, "mov $200, %ecx\n1: stac\n mov (" BX "), %dl\n clac\n add %dl, %al\n dec %ecx\n jnz 1b\n"
+		  "stac\n mov (" BX "), %dl\n clac");
+FRAGMENT(ac_flags, "xor %eax, %eax\n stc\n stac\n setc %al\n clac\n adc $0x10, %eax\n stac\n pushf\n pop " DX
+		   "\n clac\n pushf\n pop " CX);
+FRAGMENT(ac_across_cr4, "stac\n mov %cr4, " AX "\n xor $0x200000, " AX "\n mov " AX ", %cr4\n mov (" BX
+			"), %dl\n clac\n mov (" BX "), %dl");
 FRAGMENT(popf_ac,
 	 "pushf\n orl $0x40000, (" SP ")\n popf\n mov (" BX "), %al\n pushf\n andl $~0x40000, (" SP ")\n popf");
 FRAGMENT(smap_string, "mov " BX ", " SI "\n mov $smap_target, " DI "\n mov $4, %ecx\n rep movsb");
@@ -358,6 +366,25 @@ static void smap(void)
 	fact("smap.sse", access(false, smap_sse, TEST));
 	if (IS64) /* with an IST; else the trap needs the stack it is about */
 		fact("smap.push", access(false, smap_push, TEST + 64));
+	fact("smap.twice", access(false, ac_twice, TEST));
+	fact("smap.twice_ip", trap.ip - (word)ac_twice);
+	regs.ax = 0;
+	fact("smap.loop", access(false, ac_loop, TEST));
+	fact("smap.loop_sum", regs.ax & 0xff);
+	fact("smap.loop_flags", access(false, ac_flags, TEST));
+	fact("smap.flags_kept", regs.ax);
+	fact("smap.flag_set", regs.dx >> 18 & 1);
+	fact("smap.flag_clear", regs.cx >> 18 & 1);
+	write_cr4(read_cr4() & ~CR4_SMAP); /* which the fragment sets, with AC set */
+	fact("smap.on_under_ac", access(false, ac_across_cr4, TEST));
+	fact("smap.on_under_ac_ip", trap.ip - (word)ac_across_cr4);
+	fact("smap.off_under_ac", access(false, ac_across_cr4, TEST));
+	write_cr4(read_cr4() & ~CR4_SMAP);
+	fact("smap.clac_when_off", access(false, read_after_clac, TEST));
+	fact("smap.flags_when_off", access(false, ac_flags, TEST));
+	fact("smap.flag_set_when_off", regs.dx >> 18 & 1);
+	fact("smap.flag_clear_when_off", regs.cx >> 18 & 1);
+	write_cr4(read_cr4() | CR4_SMAP);
 	run(set_ac);
 	fact("smap.stac_flag", regs.flags >> 18 & 1);
 	map(TEST, frame_a, PTE_P | PTE_U);
