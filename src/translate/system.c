@@ -30,12 +30,8 @@ static bool lower_swapgs(struct translation *t)
 
 static bool clock_is_real(const struct engine *engine)
 {
-	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
-		const struct engine_vcpu *vcpu = engine->vcpu[i];
-		if (vcpu != NULL && vcpu->cpu.clock != NULL && vcpu->cpu.clock->mode != CLOCK_REAL)
-			return false;
-	}
-	return true;
+	const struct clock *clock = engine->vcpu->cpu.clock;
+	return clock == NULL || clock->mode == CLOCK_REAL;
 }
 
 /* rorx to, from, 32 in 64 bits: no flags change. */
