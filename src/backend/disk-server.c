@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT */
+#include "backend/disk-server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PROGRAM "qemu-nbd"
+#define LISTEN_FD 3 /* sd_listen_fds(3): the first descriptor that is handed over */
+#define SAID_SIZE 1024u
+/* It writes back what it has cached of an image's tables; after so long it is told to end, and later made to. */
+#define END_SECONDS 30
+#define TERM_SECONDS 10
+
+struct disk_server {
+	pid_t pid;
+	int said_fd; /* its standard error */
+	char said[SAID_SIZE];
+	unsigned said_length;
+	bool ended;
+	int status; /* as waitpid() gives it; valid once it ended */
+};
+
+static const char *format_name(enum disk_format format)
+{
+	static const char *const names[] = {[DISK_FORMAT_RAW] = "raw",
+					    [DISK_FORMAT_QCOW2] = "qcow2",
+					    [DISK_FORMAT_VMDK] = "vmdk",
+					    [DISK_FORMAT_VHD] = "vpc",
+					    [DISK_FORMAT_VHDX] = "vhdx"};
+	return names[format];
+}
+
+static const char *cache_name(enum disk_cache cache)
+{
+	static const char *const names[] = {[DISK_WRITEBACK] = "writeback",
+					    [DISK_WRITETHROUGH] = "writethrough",
+					    [DISK_DIRECT] = "none",
+					    [DISK_UNSAFE] = "unsafe"};
+	return names[cache];
+}
+
+/* ---- the socket ---- */
+
+static bool connect_pair(const struct sockaddr_un *address, int *listener, int *client)
+{
+	const struct sockaddr *at = (const struct sockaddr *)address;
+	*listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	*client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	return *listener >= 0 && *client >= 0 && bind(*listener, at, sizeof *address) == 0 &&
+	       listen(*listener, 1) == 0 && connect(*client, at, sizeof *address) == 0;
+}
+
+/* In a folder that only we may enter, and gone from there once both ends have met. */
+static bool make_sockets(int *listener, int *client, struct error *error)
+{
+	char folder[] = "/tmp/nfold-nbd-XXXXXX";
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	*listener = *client = -1;
+	if (mkdtemp(folder) == NULL)
+		return error_set_errno(error, "cannot make a folder in /tmp for a disk server's socket");
+	(void)snprintf(address.sun_path, sizeof address.sun_path, "%s/nbd", folder);
+	bool met = connect_pair(&address, listener, client);
+	int why = errno;
+	(void)unlink(address.sun_path);
+	(void)rmdir(folder);
+	errno = why;
+	return met || error_set_errno(error, "cannot make a disk server's socket");
+}
+
+/* ---- the process ---- */
+
+/* In the words of its --image-opts, where a comma is doubled: a file's name then has no other meaning. */
+static bool write_image_options(char *text, size_t size, const char *path, enum disk_format format)
+{
+	int used = snprintf(text, size, "driver=%s,file.driver=file,file.filename=", format_name(format));
+	size_t at = (size_t)used;
+	for (; *path != '\0' && at + 3 < size; path++) {
+		text[at++] = *path;
+		if (*path == ',')
+			text[at++] = ',';
+	}
+	text[at] = '\0';
+	return *path == '\0';
+}
+
+/* The child's descriptors: nothing, nothing, our pipe, the listening socket. Both ends are above LISTEN_FD or moved
+ * there by dup2(), which also clears O_CLOEXEC. */
+static bool child_take_descriptors(int listener, int said)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	listener = fcntl(listener, F_DUPFD_CLOEXEC, LISTEN_FD + 1);
+	said = fcntl(said, F_DUPFD_CLOEXEC, LISTEN_FD + 1);
+	return null >= 0 && listener >= 0 && said >= 0 && dup2(null, STDIN_FILENO) >= 0 &&
+	       dup2(null, STDOUT_FILENO) >= 0 && dup2(said, STDERR_FILENO) >= 0 && dup2(listener, LISTEN_FD) >= 0;
+}
+
+static _Noreturn void child_run(char *const *words, int listener, int said, pid_t parent)
+{
+	char pid[16];
+	sigset_t none;
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	(void)signal(SIGPIPE, SIG_DFL);
+	(void)setsid(); /* what is typed at our terminal is not for it */
+	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+	(void)snprintf(pid, sizeof pid, "%d", (int)getpid());
+	if (getppid() == parent && setenv("LISTEN_PID", pid, 1) == 0 && setenv("LISTEN_FDS", "1", 1) == 0 &&
+	    child_take_descriptors(listener, said)) {
+		(void)execvp(words[0], words);
+		(void)dprintf(STDERR_FILENO, "%s\n", errno == ENOENT ? "not installed" : strerror(errno));
+	}
+	_exit(127);
+}
+
+static bool start_process(struct disk_server *server, const char *path, enum disk_format format,
+			  const struct disk_options *options, int listener, struct error *error)
+{
+	char image[2 * 4096 + 128], cache[32];
+	int said[2];
+	if (!write_image_options(image, sizeof image, path, format))
+		return error_set(error, ERROR_INPUT, "disk image %.64s...: File name too long", path);
+	(void)snprintf(cache, sizeof cache, "--cache=%s", cache_name(options->cache));
+	char program[] = PROGRAM, image_opts[] = "--image-opts", discard[] = "--discard=unmap",
+	     read_only[] = "--read-only", end[] = "--";
+	char *const words[] = {program,
+			       image_opts,
+			       discard,
+			       cache,
+			       options->read_only ? read_only : end,
+			       options->read_only ? end : image,
+			       options->read_only ? image : NULL,
+			       NULL};
+	if (pipe2(said, O_CLOEXEC | O_NONBLOCK) != 0)
+		return error_set_errno(error, "cannot make a pipe for " PROGRAM);
+	pid_t parent = getpid();
+	server->pid = fork();
+	if (server->pid == 0)
+		child_run(words, listener, said[1], parent);
+	(void)close(said[1]);
+	server->said_fd = said[0];
+	return server->pid > 0 || error_set_errno(error, "cannot start " PROGRAM);
+}
+
+struct disk_server *disk_server_start(const char *path, enum disk_format format, const struct disk_options *options,
+				      int *socket, struct error *error)
+{
+	struct disk_server *server = calloc(1, sizeof *server);
+	int listener;
+	if (server == NULL) {
+		(void)error_set(error, ERROR_HOST, "out of memory for disk image %s", path);
+		return NULL;
+	}
+	server->said_fd = -1;
+	bool good =
+	    make_sockets(&listener, socket, error) && start_process(server, path, format, options, listener, error);
+	if (listener >= 0)
+		(void)close(listener);
+	if (good)
+		return server;
+	if (*socket >= 0)
+		(void)close(*socket);
+	if (server->said_fd >= 0)
+		(void)close(server->said_fd);
+	free(server);
+	return NULL;
+}
+
+/* ---- its end ---- */
+
+static bool look_for_end(struct disk_server *server)
+{
+	if (!server->ended && waitpid(server->pid, &server->status, WNOHANG) == server->pid)
+		server->ended = true;
+	return server->ended;
+}
+
+static bool await_end(struct disk_server *server, unsigned seconds)
+{
+	const struct timespec pause = {.tv_nsec = 10000000};
+	for (unsigned i = 0; i < 100 * seconds; i++) {
+		if (look_for_end(server))
+			return true;
+		(void)nanosleep(&pause, NULL);
+	}
+	return look_for_end(server);
+}
+
+/* Keeps the newest. */
+static void hear(struct disk_server *server)
+{
+	char bytes[SAID_SIZE / 2];
+	ssize_t got;
+	while ((got = read(server->said_fd, bytes, sizeof bytes)) > 0) {
+		unsigned count = (unsigned)got, keep = SAID_SIZE - count;
+		if (server->said_length > keep) {
+			memmove(server->said, server->said + (server->said_length - keep), keep);
+			server->said_length = keep;
+		}
+		memcpy(server->said + server->said_length, bytes, count);
+		server->said_length += count;
+	}
+}
+
+/* On one line, without the program's name in front. */
+static void copy_line(char *text, unsigned size, const char *said, unsigned length)
+{
+	static const char name[] = PROGRAM ": ";
+	unsigned used = 0;
+	for (unsigned i = 0; i < length && used + 1 < size; i++) {
+		if (length - i >= strlen(name) && memcmp(said + i, name, strlen(name)) == 0) {
+			i += (unsigned)strlen(name) - 1;
+			continue;
+		}
+		unsigned char byte = (unsigned char)said[i];
+		if (byte == '\n' && (i + 1 == length || used == 0))
+			continue;
+		text[used++] = byte == '\n' ? ';' : byte < ' ' || byte == 0x7f ? '?' : (char)byte;
+	}
+	text[used] = '\0';
+}
+
+void disk_server_describe(struct disk_server *server, char *text, unsigned size)
+{
+	(void)await_end(server, 1); /* a closed socket comes a moment before the end */
+	hear(server);
+	copy_line(text, size, server->said, server->said_length);
+	if (text[0] != '\0' || !server->ended)
+		return;
+	if (WIFSIGNALED(server->status))
+		(void)snprintf(text, size, "ended by signal %d", WTERMSIG(server->status));
+	else
+		(void)snprintf(text, size, "ended with status %d", WEXITSTATUS(server->status));
+}
+
+void disk_server_stop(struct disk_server *server)
+{
+	if (server == NULL)
+		return;
+	if (!await_end(server, END_SECONDS)) {
+		(void)kill(server->pid, SIGTERM);
+		if (!await_end(server, TERM_SECONDS)) {
+			(void)kill(server->pid, SIGKILL);
+			(void)waitpid(server->pid, &server->status, 0);
+		}
+	}
+	(void)close(server->said_fd);
+	free(server);
+}
