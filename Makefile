@@ -5,6 +5,7 @@
 #   make setup     install the Debian packages that building and testing need (tools/packages.txt)
 #   make demo      set up, build, get a Debian kernel, boot it to a shell
 #   make test      set up, build, run every test; the last line is the count
+#   make test-long what takes too long for every run; in shards: TESTS="long-powercut-1 ..."
 #   make bench     programs and boots timed natively, under nfold and under QEMU TCG; BENCH="--rounds 1" for its options
 #   make fuzz      random input for devices and loaders, then random instructions against the host's processor,
 #                  until interrupted
@@ -43,7 +44,7 @@ CC_tsan := gcc
 CC_clang := clang
 VARIANTS := asan ubsan tsan clang
 
-.PHONY: all setup demo guest test bench fuzz check install clean distclean $(VARIANTS)
+.PHONY: all setup demo guest test test-long bench fuzz check install clean distclean $(VARIANTS)
 
 all: $(BUILD)/build.ninja $(FIRMWARE)
 	@ninja -C $(BUILD) -j $(JOBS)
@@ -76,6 +77,13 @@ test:
 	@$(MAKE) --no-print-directory all
 	@$(MAKE) --no-print-directory guest
 	@tools/run-tests $(BUILD) $(JOBS)
+
+test-long:
+	@tools/setup build guest test
+	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory guest
+	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --num-processes $(JOBS) --setup long $(if $(TESTS),$(TESTS),--suite long)
+	@tools/test-summary $(BUILD)/meson-logs/testlog-long.json
 
 bench: all
 	@tools/setup build guest test bench

@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import disks
 import fat12
 import network
 import storage
@@ -277,6 +278,7 @@ GROUPS = {
     ],
     "storage": [("bad images", storage.ask, [], [storage.KERNEL, storage.INITRD])],
     "network": network.GROUP,
+    "disks": [("disks", disks.ask, [], [disks.KERNEL, disks.INITRD])],
     "memtest": [(f"memtest86+ {arch}", memtest, [arch], [MEMTEST_CD]) for arch in ("x64", "ia32")],
     "loaders": [
         ("GRUB from floppy", grub, ["fd0", "floppies"], [GRUB_FLOPPY]),
