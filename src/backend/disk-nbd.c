@@ -336,7 +336,7 @@ static bool say_why(struct nbd_disk *disk, const char *fallback, struct error *e
 	nbd_close(disk->nbd); /* so that it ends */
 	disk->nbd = NULL;
 	disk_server_describe(disk->server, why, sizeof why);
-	if (strcmp(why, "not installed") == 0)
+	if (strstr(why, "exec: ") != NULL)
 		return error_set(error, ERROR_INPUT,
 				 "disk image %s: its format needs the program qemu-nbd; install qemu-utils, or give a "
 				 "raw image",

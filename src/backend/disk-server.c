@@ -4,10 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -21,6 +21,8 @@
 /* It writes back what it has cached of an image's tables; after so long it is told to end, and later made to. */
 #define END_SECONDS 30
 #define TERM_SECONDS 10
+
+extern char **environ;
 
 struct disk_server {
 	pid_t pid;
@@ -64,11 +66,11 @@ static bool connect_pair(const struct sockaddr_un *address, int *listener, int *
 /* In a folder that only we may enter, and gone from there once both ends have met. */
 static bool make_sockets(int *listener, int *client, struct error *error)
 {
-	char folder[] = "/tmp/nfold-nbd-XXXXXX";
+	char folder[] = P_tmpdir "/nfold-nbd-XXXXXX";
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	*listener = *client = -1;
 	if (mkdtemp(folder) == NULL)
-		return error_set_errno(error, "cannot make a folder in /tmp for a disk server's socket");
+		return error_set_errno(error, "cannot make a folder in " P_tmpdir " for a disk server's socket");
 	(void)snprintf(address.sun_path, sizeof address.sun_path, "%s/nbd", folder);
 	bool met = connect_pair(&address, listener, client);
 	int why = errno;
@@ -94,46 +96,68 @@ static bool write_image_options(char *text, size_t size, const char *path, enum 
 	return *path == '\0';
 }
 
-/* The child's descriptors: nothing, nothing, our pipe, the listening socket. Both ends are above LISTEN_FD or moved
- * there by dup2(), which also clears O_CLOEXEC. */
-static bool child_take_descriptors(int listener, int said)
+/* Standard input and output from nowhere, standard error to us, the socket where it is looked for. */
+static bool set_descriptors(posix_spawn_file_actions_t *actions, int listener, int said)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	listener = fcntl(listener, F_DUPFD_CLOEXEC, LISTEN_FD + 1);
-	said = fcntl(said, F_DUPFD_CLOEXEC, LISTEN_FD + 1);
-	return null >= 0 && listener >= 0 && said >= 0 && dup2(null, STDIN_FILENO) >= 0 &&
-	       dup2(null, STDOUT_FILENO) >= 0 && dup2(said, STDERR_FILENO) >= 0 && dup2(listener, LISTEN_FD) >= 0;
+	return posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDWR, 0) == 0 &&
+	       posix_spawn_file_actions_adddup2(actions, STDIN_FILENO, STDOUT_FILENO) == 0 &&
+	       posix_spawn_file_actions_adddup2(actions, said, STDERR_FILENO) == 0 &&
+	       posix_spawn_file_actions_adddup2(actions, listener, LISTEN_FD) == 0;
 }
 
-static _Noreturn void child_run(char *const *words, int listener, int said, pid_t parent)
+/* A session of its own: what is typed at our terminal is not for it. Signals as in a new process. */
+static bool set_attributes(posix_spawnattr_t *attributes)
 {
-	char pid[16];
-	sigset_t none;
+	sigset_t none, all;
 	(void)sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	(void)signal(SIGPIPE, SIG_DFL);
-	(void)setsid(); /* what is typed at our terminal is not for it */
-	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
-	(void)snprintf(pid, sizeof pid, "%d", (int)getpid());
-	if (getppid() == parent && setenv("LISTEN_PID", pid, 1) == 0 && setenv("LISTEN_FDS", "1", 1) == 0 &&
-	    child_take_descriptors(listener, said)) {
-		(void)execvp(words[0], words);
-		(void)dprintf(STDERR_FILENO, "%s\n", errno == ENOENT ? "not installed" : strerror(errno));
+	(void)sigfillset(&all);
+	return posix_spawnattr_setflags(attributes,
+					POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF) == 0 &&
+	       posix_spawnattr_setsigmask(attributes, &none) == 0 &&
+	       posix_spawnattr_setsigdefault(attributes, &all) == 0;
+}
+
+static bool spawn(pid_t *pid, char *const *words, int listener, int said)
+{
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	if (posix_spawn_file_actions_init(&actions) != 0)
+		return false;
+	bool good = posix_spawnattr_init(&attributes) == 0;
+	if (good) {
+		good = set_descriptors(&actions, listener, said) && set_attributes(&attributes) &&
+		       posix_spawn(pid, words[0], &actions, &attributes, words, environ) == 0;
+		(void)posix_spawnattr_destroy(&attributes);
 	}
-	_exit(127);
+	(void)posix_spawn_file_actions_destroy(&actions);
+	return good;
+}
+
+/* A descriptor that dup2() to a lower place neither loses nor leaves as it is, with O_CLOEXEC. */
+static int move_up(int fd)
+{
+	int moved = fcntl(fd, F_DUPFD_CLOEXEC, LISTEN_FD + 1);
+	(void)close(fd);
+	return moved;
 }
 
 static bool start_process(struct disk_server *server, const char *path, enum disk_format format,
 			  const struct disk_options *options, int listener, struct error *error)
 {
+	/* sd_listen_fds(3) wants to know the process by its number, which only the process itself can say. */
+	static char shell[] = "/bin/sh", flag[] = "-c", program[] = PROGRAM, image_opts[] = "--image-opts",
+		    discard[] = "--discard=unmap", read_only[] = "--read-only", end[] = "--",
+		    script[] = "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"";
 	char image[2 * 4096 + 128], cache[32];
 	int said[2];
 	if (!write_image_options(image, sizeof image, path, format))
 		return error_set(error, ERROR_INPUT, "disk image %.64s...: File name too long", path);
 	(void)snprintf(cache, sizeof cache, "--cache=%s", cache_name(options->cache));
-	char program[] = PROGRAM, image_opts[] = "--image-opts", discard[] = "--discard=unmap",
-	     read_only[] = "--read-only", end[] = "--";
-	char *const words[] = {program,
+	char *const words[] = {shell,
+			       flag,
+			       script,
+			       shell,
+			       program,
 			       image_opts,
 			       discard,
 			       cache,
@@ -143,13 +167,12 @@ static bool start_process(struct disk_server *server, const char *path, enum dis
 			       NULL};
 	if (pipe2(said, O_CLOEXEC | O_NONBLOCK) != 0)
 		return error_set_errno(error, "cannot make a pipe for " PROGRAM);
-	pid_t parent = getpid();
-	server->pid = fork();
-	if (server->pid == 0)
-		child_run(words, listener, said[1], parent);
-	(void)close(said[1]);
+	said[1] = move_up(said[1]);
 	server->said_fd = said[0];
-	return server->pid > 0 || error_set_errno(error, "cannot start " PROGRAM);
+	bool started = said[1] >= 0 && spawn(&server->pid, words, listener, said[1]);
+	if (said[1] >= 0)
+		(void)close(said[1]);
+	return started || error_set(error, ERROR_HOST, "cannot start a process for " PROGRAM);
 }
 
 struct disk_server *disk_server_start(const char *path, enum disk_format format, const struct disk_options *options,

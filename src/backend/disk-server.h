@@ -4,8 +4,8 @@
  * us over a socket. Internal to the backends.
  *
  * The socket is made and connected before the process begins, and has no name afterwards: nobody else can be its
- * client. It ends when we leave it or are killed; when it ends before, the socket is closed, and the server can say
- * why.
+ * client. It ends when its only client is gone, however we ended; when it ends before, the socket is closed, and the
+ * server can say why.
  */
 #ifndef NFOLD_BACKEND_DISK_SERVER_H
 #define NFOLD_BACKEND_DISK_SERVER_H
@@ -14,7 +14,7 @@
 
 struct disk_server;
 
-/* *socket is connected; it is the caller's. Call before there are other threads. */
+/* *socket is connected; it is the caller's. */
 struct disk_server *disk_server_start(const char *path, enum disk_format format, const struct disk_options *options,
 				      int *socket, struct error *error);
 
