@@ -44,7 +44,8 @@ static void emit_swap_halves(struct translation *t, unsigned to, unsigned from)
 
 /*
  * As cpu_tsc() in mode CLOCK_REAL: the host's counter plus an offset, which the machine changes while the vCPU does not
- * run. Uses LEA and RORX for the sum, so that the flags survive; so does the host's RDTSC.
+ * run. Uses LEA and RORX for the sum, so that the flags survive; so does the host's RDTSC. RDTSCP waits for the loads
+ * before it (SDM 2B), so it is the host's own; what that leaves in ECX is overwritten. A host with BMI2 has it.
  */
 static bool lower_rdtsc(struct translation *t, bool with_aux)
 {
@@ -53,7 +54,12 @@ static bool lower_rdtsc(struct translation *t, bool with_aux)
 		return false;
 	flags_free_rax(t);
 	asm_byte(as, 0x0f);
-	asm_byte(as, 0x31);
+	if (with_aux) {
+		asm_byte(as, 0x01);
+		asm_byte(as, 0xf9);
+	} else {
+		asm_byte(as, 0x31);
+	}
 	emit_swap_halves(t, HOST_RDX, HOST_RDX);
 	asm_lea(as, HOST_RAX, rm_indexed(HOST_RAX, HOST_RDX, 1, 0), 8);
 	asm_load(as, REG_INDEX, rm_frame(FRAME(cpu.tsc_offset)));
