@@ -24,6 +24,7 @@
 	X(JUMP_CACHE, "jump-cache", "indirect branches find their target without the dispatcher") \
 	X(BMI2, "bmi2", "the host's BMI2 instructions are used, in checks and indirect branches") \
 	X(LAZY_FLAGS, "lazy-flags", "flags are saved only where they would be lost, and restored only where they are read") \
+	X(SAVED_FLAGS, "saved-flags", "jumps to guarded entries pass the flags as a check has saved them") \
 	X(LOGIC_FLAGS, "logic-flags", "AND, OR, XOR and TEST run without the flags from before") \
 	X(SHARED_CHECKS, "shared-checks", "accesses near each other share a check") \
 	X(IN_SLOTS, "in-slots", "guest registers that live in memory are worked on there, and not loaded to be overwritten") \

@@ -242,6 +242,14 @@ uint8_t *asm_jump_if8(struct assembler *as, unsigned condition)
 	return field;
 }
 
+void asm_jump_back_if8(struct assembler *as, unsigned condition, const uint8_t *to)
+{
+	asm_byte(as, 0x70 | condition);
+	ptrdiff_t distance = to - (as->next + 1);
+	bug_if(!as->full && distance < -128);
+	asm_byte(as, (uint8_t)distance);
+}
+
 void asm_patch32_here(struct assembler *as, uint8_t *field)
 {
 	if (!as->full)

@@ -119,6 +119,9 @@ void asm_call_to(struct assembler *as, const uint8_t *run_address);
 uint8_t *asm_jrcxz(struct assembler *as);
 uint8_t *asm_jump_if8(struct assembler *as, unsigned condition);
 
+/* To code that was written less than 120 bytes ago. */
+void asm_jump_back_if8(struct assembler *as, unsigned condition, const uint8_t *to);
+
 /* Points a rel32 or rel8 field at the current position. */
 void asm_patch32_here(struct assembler *as, uint8_t *field);
 void asm_patch8_here(struct assembler *as, uint8_t *field);

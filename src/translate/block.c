@@ -162,7 +162,7 @@ void link_connect(struct engine *engine, struct link *link, struct block *to)
 	link->next_in = to->incoming;
 	to->incoming = link;
 	bool guarded = link->guarded || to->gpa2 != NO_PAGE || to->self_check || !same_page(link->source, to);
-	set_target(engine, link->field, guarded ? to->guarded_entry : to->entry);
+	set_target(engine, link->field, !guarded ? to->entry : link->saved ? to->guarded_entry : to->host_entry);
 }
 
 /* ---- removal ---- */
@@ -217,7 +217,7 @@ static void unlink_page(const struct engine *engine, struct block *block, unsign
 static void jump_line_clear(const struct engine *engine, struct engine_vcpu *vcpu, unsigned line)
 {
 	vcpu->jump_key[line] = 0;
-	vcpu->jump_host[line] = (uint64_t)(uintptr_t)engine->thunks.next;
+	vcpu->jump_host[line] = (uint64_t)(uintptr_t)engine->thunks.empty;
 }
 
 void jump_cache_clear(const struct engine *engine, struct engine_vcpu *vcpu)
@@ -235,7 +235,7 @@ static void block_bury(struct engine *engine, struct block *block)
 	if (*place == block)
 		*place = block->next_hash;
 	unsigned line = jump_line(block->rip, block->mode_id);
-	if (engine->vcpu->jump_key[line] == -block->rip)
+	if (engine->vcpu->jump_key[line] == jump_key(engine, block->rip))
 		jump_line_clear(engine, engine->vcpu, line);
 	block->dead = true;
 }

@@ -9,11 +9,13 @@
  * virtual PC, hence it is in the key beside the physical page.
  *
  * Validity of a mapping. A block's guarded entry compares the fetch entry of its page (cpu.tlb.fetch) with the
- * word that names this linear and this physical page, and leaves with EXIT_GUARD when they differ. The comparison uses
- * LEA and JRCXZ, so guest flags survive. Jumps within one page go to the plain entry: if the source is mapped, so is
- * the target. Everything else (links across pages, the jump cache) goes to the guarded entry. Whoever changes a mapping
- * clears fetch entries (cpu/tlb.c), and no list of links need be kept for it. An instruction that lies across two pages
- * is a block of its own whose guard compares both pages, and all jumps to it are guarded.
+ * word that names this linear and this physical page, and leaves with EXIT_GUARD when they differ. Guest flags come
+ * there in RAX, since most that jump there have just checked an access; host_entry, before it, saves them first. (With
+ * ENGINE_SAVED_FLAGS off they come in EFLAGS, and the comparison uses LEA and JRCXZ.) Jumps within one page go to the
+ * plain entry: if the source is mapped, so is the target. Everything else (links across pages, the jump cache) goes to
+ * the guarded entry. Whoever changes a mapping clears fetch entries (cpu/tlb.c), and no list of links need be kept for
+ * it. An instruction that lies across two pages is a block of its own whose guard compares both pages, and all jumps to
+ * it are guarded.
  *
  * Writes to code. The pages a block was read from carry PAGE_CODE, so no TLB entry lets writes through. A write that
  * overlaps a block removes it: from the hash table, the page lists and the jump caches, and every link to it is pointed
@@ -81,6 +83,7 @@ struct link {
 	uint32_t field;	      /* offset in the code cache */
 	uint32_t stub;	      /* offset of the way to the dispatcher */
 	bool guarded;	      /* goes to the guarded entry */
+	bool saved;	      /* with the flags in RAX */
 	bool own_checks;      /* goes to a block of MODE_OWN_CHECKS */
 	bool far;	      /* into the code segment with this base, in a mode that is else the same */
 	uint32_t cs_base;
@@ -92,7 +95,7 @@ struct block {
 	uint64_t linear;
 	uint64_t gpa, gpa2; /* of the first byte; of the second page, or NO_PAGE */
 	uint32_t mode_id;
-	uint32_t guarded_entry, entry; /* offsets in the code cache */
+	uint32_t host_entry, guarded_entry, entry; /* offsets in the code cache */
 	uint32_t code_end;
 	uint16_t guest_length;
 	uint8_t insn_count, link_count;
@@ -148,6 +151,7 @@ struct code_page {
 struct thunks {
 	uint8_t *enter; /* void enter(struct engine_vcpu *, const void *code), C convention */
 	uint8_t *link, *event, *guard, *indirect, *next, *fault, *count;
+	uint8_t *empty; /* where empty lines of the jump cache lead to: next, by way of a guarded entry's flags */
 	uint8_t *slow, *bounce_begin, *bounce_end, *c_op, *segment, *self_check;
 };
 
@@ -190,6 +194,18 @@ static inline bool engine_is_shared(const struct engine *engine)
 static inline bool engine_uses(const struct engine *engine, enum engine_switch what)
 {
 	return (engine->off & what) == 0;
+}
+
+/* Where guest flags are at guarded entries: in RAX, or in EFLAGS. */
+static inline bool guards_take_saved(const struct engine *engine)
+{
+	return engine_uses(engine, ENGINE_SAVED_FLAGS);
+}
+
+/* The key of a PC in the jump cache, in the form that indirect branches compare. */
+static inline uint64_t jump_key(const struct engine *engine, uint64_t rip)
+{
+	return guards_take_saved(engine) ? rip : -rip;
 }
 
 uint32_t mode_intern(struct engine *engine, uint32_t bits, uint64_t cs_base, uint32_t cs_limit);

@@ -7,6 +7,9 @@
  */
 #include "translate/stack.h"
 
+#define CONDITION_EQUAL 4
+#define CONDITION_NOT_EQUAL 5
+
 static bool single(const struct translation *t)
 {
 	return (t->mode & (MODE_CAREFUL | MODE_STEP)) != 0;
@@ -42,6 +45,12 @@ static void emit_planned(struct translation *t, const struct link_plan *plan)
 {
 	struct link_plan *link = &t->link[t->link_count++];
 	*link = *plan;
+	if (link->guarded && guards_take_saved(t->engine)) {
+		flags_save(t);
+		link->saved = true;
+	} else {
+		flags_restore(t);
+	}
 	if (t->clear_shadow) { /* interrupts that arrived while IF was clear did not touch cpu.run */
 		asm_load32(&t->as, REG_INDEX, rm_frame(FRAME(cpu.requests)));
 		uint8_t *none = asm_jrcxz(&t->as);
@@ -89,7 +98,6 @@ static void emit_side_link(struct translation *t, unsigned condition, uint64_t t
 
 void emit_link(struct translation *t, uint64_t target)
 {
-	flags_restore(t);
 	if (single(t) || t->sets_shadow) { /* an open shadow: the dispatcher runs the one instruction that it covers */
 		emit_next(t, target);
 		return;
@@ -100,7 +108,6 @@ void emit_link(struct translation *t, uint64_t target)
 
 void emit_far_link(struct translation *t, uint64_t target, uint32_t cs_base)
 {
-	flags_restore(t);
 	emit_planned(t, &(struct link_plan){.target = target, .guarded = true, .far = true, .cs_base = cs_base});
 }
 
@@ -125,6 +132,8 @@ static void emit_link_stub(struct translation *t, unsigned i)
 	if (plan->event_field32 != NULL)
 		asm_patch32_here(&t->as, plan->event_field32);
 	if (plan->event_field != NULL || plan->event_field32 != NULL) {
+		if (plan->saved)
+			flags_from_rax(&t->as);
 		asm_mov_immediate(&t->as, REG_INDEX, number);
 		asm_jump_to(&t->as, engine->thunks.event);
 	}
@@ -134,10 +143,13 @@ static void emit_link_stub(struct translation *t, unsigned i)
 					   .field = cache_offset(t, plan->field),
 					   .stub = cache_offset(t, t->as.next),
 					   .guarded = plan->guarded,
+					   .saved = plan->saved,
 					   .own_checks = plan->own_checks,
 					   .far = plan->far,
 					   .mode_id = plan->mode_id,
 					   .cs_base = plan->cs_base};
+	if (plan->saved)
+		flags_from_rax(&t->as);
 	asm_mov_immediate(&t->as, REG_INDEX, number);
 	asm_jump_to(&t->as, engine->thunks.link);
 }
@@ -164,33 +176,74 @@ static void emit_indirect_exit(struct translation *t)
 	asm_jump_to(&t->as, t->engine->thunks.indirect);
 }
 
-/* To the guest PC in R12, found by the vCPU's jump cache. stack_change: what the instruction has added to RSP. */
-static void emit_indirect(struct translation *t, int32_t stack_change)
+/* RCX = the line of the guest PC in R12. */
+static void emit_jump_line(struct translation *t)
 {
-	struct assembler *as = &t->as;
-	t->insns[t->insn_index].stack_change = stack_change;
-	flags_restore(t);
-	leave_shadow(t);
-	t->ended = true;
-	if (single(t) || !t->engine->has_bmi2 || !engine_uses(t->engine, ENGINE_JUMP_CACHE)) {
-		emit_indirect_exit(t);
-		return;
-	}
-	asm_load32(as, REG_INDEX, rm_frame(FRAME(cpu.run)));
-	uint8_t *event = asm_jrcxz(as);
 	static const uint8_t pext[] = {0xc4, 0xe2, 0x9a, 0xf5}; /* pext rcx, r12, [rsp + jump_mask] */
 	for (size_t i = 0; i < sizeof pext; i++)
-		asm_byte(as, pext[i]);
-	asm_modrm(as, REG_INDEX, rm_frame(FRAME(jump_mask)));
-	asm_load(as, HOST_RAX, rm_indexed(HOST_RSP, REG_INDEX, 8, (int32_t)FRAME(jump_host[t->jump_mode_id])));
-	asm_load(as, REG_INDEX, rm_indexed(HOST_RSP, REG_INDEX, 8, (int32_t)FRAME(jump_key[t->jump_mode_id])));
+		asm_byte(&t->as, pext[i]);
+	asm_modrm(&t->as, REG_INDEX, rm_frame(FRAME(jump_mask)));
+}
+
+static struct host_rm jump_host(const struct translation *t)
+{
+	return rm_indexed(HOST_RSP, REG_INDEX, 8, (int32_t)FRAME(jump_host[t->jump_mode_id]));
+}
+
+static struct host_rm jump_key_of_line(const struct translation *t)
+{
+	return rm_indexed(HOST_RSP, REG_INDEX, 8, (int32_t)FRAME(jump_key[t->jump_mode_id]));
+}
+
+/* Guest flags in EFLAGS: no comparison may change them. */
+static void emit_indirect_by_jrcxz(struct translation *t)
+{
+	struct assembler *as = &t->as;
+	asm_load32(as, REG_INDEX, rm_frame(FRAME(cpu.run)));
+	uint8_t *event = asm_jrcxz(as);
+	emit_jump_line(t);
+	asm_load(as, HOST_RAX, jump_host(t));
+	asm_load(as, REG_INDEX, jump_key_of_line(t));
 	asm_lea(as, REG_INDEX, rm_indexed(REG_INDEX, REG_ADDRESS, 1, 0), 8);
 	uint8_t *hit = asm_jrcxz(as);
 	asm_patch8_here(as, event);
 	emit_indirect_exit(t);
 	asm_patch8_here(as, hit);
 	asm_op(as, 0, false, 0xff, 4, rm_register(HOST_RAX)); /* jmp rax; an empty line's thunk wants R12 */
-	t->flags = FLAGS_HOST;
+}
+
+/* Guest flags in RAX. */
+static void emit_indirect_saved(struct translation *t)
+{
+	struct assembler *as = &t->as;
+	asm_group_immediate(as, false, 7, rm_frame(FRAME(cpu.run)), 0);
+	uint8_t *event = asm_jump_if8(as, CONDITION_EQUAL);
+	emit_jump_line(t);
+	asm_op(as, 0, true, 0x3b, REG_ADDRESS, jump_key_of_line(t));
+	uint8_t *miss = asm_jump_if8(as, CONDITION_NOT_EQUAL);
+	asm_op(as, 0, false, 0xff, 4, jump_host(t)); /* an empty line's thunk wants R12 */
+	asm_patch8_here(as, event);
+	asm_patch8_here(as, miss);
+	flags_from_rax(as);
+	emit_indirect_exit(t);
+}
+
+/* To the guest PC in R12, found by the vCPU's jump cache. stack_change: what the instruction has added to RSP. */
+static void emit_indirect(struct translation *t, int32_t stack_change)
+{
+	t->insns[t->insn_index].stack_change = stack_change;
+	leave_shadow(t);
+	t->ended = true;
+	if (single(t) || !t->engine->has_bmi2 || !engine_uses(t->engine, ENGINE_JUMP_CACHE)) {
+		flags_restore(t);
+		emit_indirect_exit(t);
+	} else if (guards_take_saved(t->engine)) {
+		flags_save(t);
+		emit_indirect_saved(t);
+	} else {
+		flags_restore(t);
+		emit_indirect_by_jrcxz(t);
+	}
 }
 
 static uint64_t branch_target(const struct translation *t)
@@ -288,7 +341,9 @@ void lower_ret(struct translation *t)
 
 static void two_links(struct translation *t, uint8_t *taken)
 {
+	enum flags_location flags = t->flags;
 	emit_link(t, t->next_rip);
+	t->flags = flags; /* as they are where the jump goes */
 	asm_patch8_here(&t->as, taken);
 	emit_taken(t);
 }
@@ -342,22 +397,20 @@ void lower_loop(struct translation *t)
 		condition = asm_jump_if8(&t->as, 5);
 	else if (t->insn.mnemonic == ZYDIS_MNEMONIC_LOOPNE)
 		condition = asm_jump_if8(&t->as, 4);
+	enum flags_location flags = t->flags;
 	emit_taken(t);
+	t->flags = flags; /* as they are where the jumps go */
 	asm_patch8_here(&t->as, done);
 	if (condition != NULL)
 		asm_patch8_here(&t->as, condition);
 	emit_link(t, t->next_rip);
 }
 
-/* RCX = 0 when the fetch entry of a linear page names the physical page. */
-static void emit_fetch_compare(struct translation *t, uint64_t linear, uint64_t gpa)
+static struct host_rm fetch_entry(const struct translation *t, uint64_t linear)
 {
 	bool supervisor = (t->mode >> MODE_CPL_SHIFT & 3) != 3;
-	size_t slot =
-	    FRAME(cpu.tlb.fetch) + (supervisor ? sizeof(uint64_t[TLB_FETCH_SIZE]) : 0) + 8 * TLB_FETCH_INDEX(linear);
-	asm_mov_immediate(&t->as, REG_INDEX, -tlb_fetch_word(linear, gpa));
-	asm_load(&t->as, REG_ADDRESS, rm_frame(slot));
-	asm_lea(&t->as, REG_INDEX, rm_indexed(REG_INDEX, REG_ADDRESS, 1, 0), 8);
+	return rm_frame(FRAME(cpu.tlb.fetch) + (supervisor ? sizeof(uint64_t[TLB_FETCH_SIZE]) : 0) +
+			8 * TLB_FETCH_INDEX(linear));
 }
 
 static void emit_guard_exit(struct translation *t)
@@ -366,25 +419,70 @@ static void emit_guard_exit(struct translation *t)
 	asm_jump_to(&t->as, t->engine->thunks.guard);
 }
 
-void emit_guard(struct translation *t)
+static uint64_t second_page(const struct translation *t)
 {
-	emit_fetch_compare(t, t->block->linear, t->block->gpa);
+	uint64_t second = align_down(t->block->linear, PAGE_SIZE) + PAGE_SIZE;
+	return t->code_bytes == 8 ? second : (uint32_t)second;
+}
+
+static void emit_self_check(struct translation *t)
+{
+	asm_mov_immediate(&t->as, REG_INDEX, block_next_number(t->engine));
+	asm_call_to(&t->as, t->engine->thunks.self_check);
+}
+
+/* RCX = 0 when the fetch entry of a linear page names the physical page. Guest flags are in EFLAGS. */
+static void emit_page_guard(struct translation *t, uint64_t linear, uint64_t gpa)
+{
+	asm_mov_immediate(&t->as, REG_INDEX, -tlb_fetch_word(linear, gpa));
+	asm_load(&t->as, REG_ADDRESS, fetch_entry(t, linear));
+	asm_lea(&t->as, REG_INDEX, rm_indexed(REG_INDEX, REG_ADDRESS, 1, 0), 8);
 	uint8_t *same = asm_jrcxz(&t->as);
 	emit_guard_exit(t);
 	asm_patch8_here(&t->as, same);
-	if (t->block->gpa2 != NO_PAGE) {
-		uint64_t second = align_down(t->block->linear, PAGE_SIZE) + PAGE_SIZE;
-		if (t->code_bytes != 8)
-			second = (uint32_t)second;
-		emit_fetch_compare(t, second, t->block->gpa2);
-		same = asm_jrcxz(&t->as);
-		emit_guard_exit(t);
-		asm_patch8_here(&t->as, same);
-	}
+}
+
+static void emit_guard_by_jrcxz(struct translation *t)
+{
+	t->block->host_entry = t->block->guarded_entry = cache_offset(t, t->as.next);
+	emit_page_guard(t, t->block->linear, t->block->gpa);
+	if (t->block->gpa2 != NO_PAGE)
+		emit_page_guard(t, second_page(t), t->block->gpa2);
 	if (t->block->self_check) {
 		flags_to_rax(&t->as);
-		asm_mov_immediate(&t->as, REG_INDEX, block_next_number(t->engine));
-		asm_call_to(&t->as, t->engine->thunks.self_check);
+		emit_self_check(t);
 		flags_from_rax(&t->as);
 	}
+}
+
+static void emit_page_guard_saved(struct translation *t, uint64_t linear, uint64_t gpa, const uint8_t *exit)
+{
+	asm_mov_immediate(&t->as, REG_INDEX, tlb_fetch_word(linear, gpa));
+	asm_op(&t->as, 0, true, 0x3b, REG_INDEX, fetch_entry(t, linear));
+	asm_jump_back_if8(&t->as, CONDITION_NOT_EQUAL, exit);
+}
+
+/* Guest flags are in RAX. What happens rarely lies before the entry. */
+static void emit_guard_saved(struct translation *t)
+{
+	const uint8_t *exit = t->as.next;
+	flags_from_rax(&t->as);
+	emit_guard_exit(t);
+	t->block->host_entry = cache_offset(t, t->as.next);
+	flags_to_rax(&t->as);
+	t->block->guarded_entry = cache_offset(t, t->as.next);
+	emit_page_guard_saved(t, t->block->linear, t->block->gpa, exit);
+	if (t->block->gpa2 != NO_PAGE)
+		emit_page_guard_saved(t, second_page(t), t->block->gpa2, exit);
+	if (t->block->self_check)
+		emit_self_check(t);
+	flags_from_rax(&t->as);
+}
+
+void emit_guard(struct translation *t)
+{
+	if (guards_take_saved(t->engine))
+		emit_guard_saved(t);
+	else
+		emit_guard_by_jrcxz(t);
 }

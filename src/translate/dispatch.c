@@ -350,7 +350,9 @@ static const uint8_t *jump_cache_find(struct engine_vcpu *vcpu, uint32_t mode)
 		return NULL;
 	unsigned line = jump_line(vcpu->cpu.rip, vcpu->mode_id);
 	const uint8_t *host = (const uint8_t *)(uintptr_t)vcpu->jump_host[line];
-	return vcpu->jump_key[line] == -vcpu->cpu.rip && host != vcpu->engine->thunks.next ? host : NULL;
+	return vcpu->jump_key[line] == jump_key(vcpu->engine, vcpu->cpu.rip) && host != vcpu->engine->thunks.empty
+		   ? host
+		   : NULL;
 }
 
 const uint8_t *engine_next_code(struct engine_vcpu *vcpu)
@@ -385,7 +387,7 @@ static const uint8_t *find_code(struct engine_vcpu *vcpu, bool step, struct turn
 		*temporary = block;
 	} else if ((mode & MODE_OWN_CHECKS) == 0) {
 		unsigned line = jump_line(block->rip, block->mode_id);
-		vcpu->jump_key[line] = -block->rip;
+		vcpu->jump_key[line] = jump_key(engine, block->rip);
 		vcpu->jump_host[line] = (uint64_t)(uintptr_t)(engine->cache.run + block->guarded_entry);
 	}
 	return engine->cache.run + block->entry;

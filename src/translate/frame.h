@@ -126,8 +126,8 @@ struct engine_vcpu {
 	uint8_t segment_fault;		      /* pending, and to be deferred: ACCESS_RESULT_FIRST */
 	uint64_t kept[SHARE_SLOTS];	      /* host addresses that several accesses of a block share */
 	uint64_t jump_mask;		      /* for PEXT: the bits of a guest PC that select a jump cache line */
-	uint64_t jump_key[JUMP_CACHE_LINES];  /* -rip */
-	uint64_t jump_host[JUMP_CACHE_LINES]; /* the block's guarded entry, or thunks.next: empty */
+	uint64_t jump_key[JUMP_CACHE_LINES];  /* jump_key() */
+	uint64_t jump_host[JUMP_CACHE_LINES]; /* the block's guarded entry, or thunks.empty */
 	struct bounce bounce[2];
 	struct cpu_pending deferred_fault;
 	uint8_t deferred_state[CPU_XSAVE_SIZE]; /* vector state before the operation */

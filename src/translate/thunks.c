@@ -143,6 +143,15 @@ static uint8_t *make_exit(struct assembler *as, enum exit_code code, bool stores
 	return start;
 }
 
+/* Flags are in RAX. */
+static uint8_t *make_empty(struct assembler *as, const uint8_t *next)
+{
+	uint8_t *start = begin(as);
+	flags_from_rax(as);
+	asm_jump_to(as, next);
+	return start;
+}
+
 /*
  * A helper called from the middle of an instruction: R12 is an address, ECX a descriptor, RAX the flags. The C function
  * gets (vcpu, address, descriptor, return address) and gives the new R12. When it sets helper_failed, the instruction
@@ -220,6 +229,7 @@ void thunks_make(struct engine *engine, const struct helpers *helpers)
 	thunks->guard = make_exit(&as, EXIT_GUARD, true, false, common);
 	thunks->indirect = make_exit(&as, EXIT_INDIRECT, true, true, common);
 	thunks->next = make_exit(&as, EXIT_NEXT, false, true, common);
+	thunks->empty = guards_take_saved(engine) ? make_empty(&as, thunks->next) : thunks->next;
 	thunks->slow = make_helper(&as, (const void *)helpers->slow);
 	thunks->bounce_begin = make_helper(&as, (const void *)helpers->bounce_begin);
 	thunks->bounce_end = make_helper(&as, (const void *)helpers->bounce_end);

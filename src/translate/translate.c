@@ -243,7 +243,6 @@ enum translate_result translate_block(struct engine *engine, const struct transl
 	block->gpa = request->gpa;
 	block->gpa2 = request->gpa2;
 	block->mode_id = request->mode_id;
-	block->guarded_entry = cache_offset_of(&t);
 	unsigned page_left = PAGE_SIZE - (unsigned)(request->linear & PAGE_MASK);
 	/* A copy: a device may write to the page meanwhile, and the block must be of one mind about its bytes. */
 	uint8_t bytes[BLOCK_MAX_BYTES];

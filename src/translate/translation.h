@@ -69,6 +69,7 @@ struct link_plan {
 	uint32_t cs_base; /* of a far one */
 	uint32_t mode_id; /* of the target, or 0: see struct link */
 	bool guarded, far, own_checks;
+	bool saved; /* the flags are in RAX: it goes to the guarded entry that wants them there */
 };
 
 /* Conditional branches that a block goes on behind. More would make longer blocks of code that is rarely reached. */
