@@ -4,9 +4,9 @@
  *
  * Theory of operation. Most accesses of a block lie near another one: fields of one structure, a stack frame, pushes
  * and pops in a row. The first of them, the leader, checks the range of all that follow from the same base and index
- * registers, as far as the block is straight and these registers stay as they are, but for what PUSH, POP and their kin
- * add to RSP. The followers address R12 plus a displacement. While R12 still holds the address they need nothing else;
- * else they load it from a slot of the frame, where the leader has then kept it.
+ * registers, as far as the block is straight and these registers stay as they are, but for known constants that ADD,
+ * LEA, PUSH and their kin add to them. The followers address R12 plus a displacement. While R12 still holds the address
+ * they need nothing else; else they load it from a slot of the frame, where the leader has then kept it.
  *
  * How far the range goes is known only later. So leaders are emitted with 32-bit fields (the displacement of LEA, the
  * limit of the comparison, the displacement of each access), which are filled when the block is finished, and with a
@@ -37,7 +37,8 @@
 
 #define STORE_KEEP 8 /* bytes of mov [slot], r12 */
 
-/* Where an access goes: displacements from RSP are from what it was when the block began. */
+/* Where an access goes: displacements count from what base and index would be without the constants that were added
+ * to them since the block's begin. Without a base, from the block's first PC. */
 struct place {
 	uint8_t base, index, scale;
 	int32_t displacement;
@@ -64,24 +65,41 @@ static bool is_linear(const struct translation *t, const struct access *access)
 	       (segment_is_flat(t, access->segment) && !(access->segment == CPU_CS && access->write));
 }
 
-static bool place_set(struct place *place, int64_t displacement)
+static bool fits(int64_t displacement)
 {
-	place->displacement = (int32_t)displacement;
 	return displacement < (1 << 30) && displacement > -(1 << 30);
+}
+
+/* What constants have added to base and index. */
+static int64_t place_bias(const struct translation *t, const struct place *place)
+{
+	int64_t bias = place->base != CPU_NO_REGISTER ? t->delta[place->base] : 0;
+	return place->index != CPU_NO_REGISTER ? bias + (int64_t)t->delta[place->index] * place->scale : bias;
+}
+
+static bool place_set(const struct translation *t, struct place *place, int64_t displacement)
+{
+	int64_t bias = place_bias(t, place);
+	place->displacement = (int32_t)(displacement + bias);
+	return fits(displacement + bias) && fits(bias);
 }
 
 static bool place_of(const struct translation *t, const ZydisDecodedOperandMem *mem, struct place *place)
 {
-	if (mem->base == ZYDIS_REGISTER_NONE || mem->base == ZYDIS_REGISTER_RIP || mem->base == ZYDIS_REGISTER_EIP ||
-	    t->insn.address_width != t->code_bytes * 8)
+	int64_t displacement = mem->disp.has_displacement ? mem->disp.value : 0;
+	if (t->insn.address_width != t->code_bytes * 8)
 		return false;
-	*place = (struct place){.base = gpr_of(mem->base).number, .index = CPU_NO_REGISTER};
+	*place = (struct place){.base = CPU_NO_REGISTER, .index = CPU_NO_REGISTER};
+	if (mem->base == ZYDIS_REGISTER_RIP)
+		return place_set(t, place, (int64_t)(t->next_rip + (uint64_t)displacement - t->block->rip));
+	if (mem->base == ZYDIS_REGISTER_NONE)
+		return false;
+	place->base = gpr_of(mem->base).number;
 	if (mem->index != ZYDIS_REGISTER_NONE && mem->scale != 0) {
 		place->index = gpr_of(mem->index).number;
 		place->scale = mem->scale;
 	}
-	return place_set(place, (mem->disp.has_displacement ? mem->disp.value : 0) +
-				    (place->base == CPU_RSP ? t->stack_delta : 0));
+	return place_set(t, place, displacement);
 }
 
 static struct share *share_find(struct translation *t, const struct place *place)
@@ -139,8 +157,22 @@ static struct host_rm shared_place(struct translation *t, struct share *share, i
 	return rm;
 }
 
+/* mov r12, imm64, whatever the value: it is filled later. */
+static void emit_constant(struct translation *t, uint64_t value)
+{
+	t->as.r12_used++;
+	asm_byte(&t->as, 0x49);
+	asm_byte(&t->as, 0xb8 | (REG_ADDRESS & 7));
+	t->as.displacement = t->as.next;
+	asm_word64(&t->as, value);
+}
+
 static void emit_place(struct translation *t, const struct slow_stub *stub, int32_t displacement)
 {
+	if (stub->base == CPU_NO_REGISTER) {
+		emit_constant(t, t->block->rip + (uint64_t)(int64_t)displacement);
+		return;
+	}
 	struct host_rm rm = {.is_memory = true,
 			     .memory = {.index = HOST_NONE, .scale = 1, .displacement = displacement, .wide = true}};
 	rm.memory.base = (uint8_t)register_value(t, stub->base, REG_INDEX);
@@ -173,7 +205,7 @@ static struct host_rm emit_leader(struct translation *t, struct share *same, con
 				   .index = place->index,
 				   .scale = place->scale,
 				   .own = place->displacement,
-				   .bias = place->base == CPU_RSP ? t->stack_delta : 0,
+				   .bias = (int32_t)place_bias(t, place),
 				   .rip = t->rip};
 	emit_place(t, &leader, 0);
 	leader.place_field = t->as.displacement;
@@ -230,8 +262,7 @@ struct host_rm emit_operand_access(struct translation *t, const ZydisDecodedOper
 bool emit_stack_shared(struct translation *t, const struct access *access, int32_t bias, struct host_rm *rm)
 {
 	struct place place = {.base = CPU_RSP, .index = CPU_NO_REGISTER};
-	if (!may_share(t, access) || t->stack_bytes != t->code_bytes ||
-	    !place_set(&place, (int64_t)t->stack_delta + bias))
+	if (!may_share(t, access) || t->stack_bytes != t->code_bytes || !place_set(t, &place, bias))
 		return false;
 	*rm = emit_shared(t, &place, access);
 	return true;
@@ -244,29 +275,49 @@ void note_place(struct translation *t)
 	t->member_pending = false;
 }
 
-/* By how much the instruction changes RSP, where that is known. */
-static bool stack_step(const struct translation *t, int32_t *step)
+static bool is_whole(const struct translation *t, const ZydisDecodedOperand *operand)
+{
+	return operand->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(operand->reg.value).bytes == t->code_bytes;
+}
+
+/* PUSH and POP: by how much they change RSP, where that is known. */
+static bool stack_step(const struct translation *t, int64_t *step)
+{
+	const ZydisDecodedOperand *operand = &t->operand[0];
+	*step = t->insn.operand_width / 8;
+	if (t->insn.mnemonic == ZYDIS_MNEMONIC_PUSH)
+		*step = -*step;
+	else if (t->insn.mnemonic != ZYDIS_MNEMONIC_POP)
+		return false;
+	return t->stack_bytes == t->code_bytes &&
+	       (operand->visibility != ZYDIS_OPERAND_VISIBILITY_EXPLICIT || t->insn.mnemonic == ZYDIS_MNEMONIC_PUSH ||
+		operand->type != ZYDIS_OPERAND_TYPE_REGISTER || gpr_of(operand->reg.value).number != CPU_RSP ||
+		!gpr_of(operand->reg.value).is_gpr);
+}
+
+/* By how much the instruction changes its first operand, all of a register, where that is a constant. */
+static bool register_step(const struct translation *t, unsigned guest, int64_t *step)
 {
 	const ZydisDecodedOperand *to = &t->operand[0], *from = &t->operand[1];
-	bool whole = to->type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_of(to->reg.value).number == CPU_RSP &&
-		     gpr_of(to->reg.value).bytes == t->stack_bytes;
-	*step = t->insn.operand_width / 8;
+	if (!is_whole(t, to) || gpr_of(to->reg.value).number != guest)
+		return false;
 	switch (t->insn.mnemonic) {
-	case ZYDIS_MNEMONIC_PUSH:
-		*step = -*step;
+	case ZYDIS_MNEMONIC_INC:
+		*step = 1;
 		return true;
-	case ZYDIS_MNEMONIC_POP:
-		return to->type != ZYDIS_OPERAND_TYPE_REGISTER || gpr_of(to->reg.value).number != CPU_RSP;
+	case ZYDIS_MNEMONIC_DEC:
+		*step = -1;
+		return true;
 	case ZYDIS_MNEMONIC_ADD:
+		*step = from->imm.value.s;
+		return from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
 	case ZYDIS_MNEMONIC_SUB:
-		*step = (int32_t)from->imm.value.s;
-		if (t->insn.mnemonic == ZYDIS_MNEMONIC_SUB)
-			*step = -*step;
-		return whole && from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+		*step = -from->imm.value.s;
+		return from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
 	case ZYDIS_MNEMONIC_LEA:
-		*step = (int32_t)from->mem.disp.value;
-		return whole && gpr_of(from->mem.base).is_gpr && gpr_of(from->mem.base).number == CPU_RSP &&
-		       from->mem.index == ZYDIS_REGISTER_NONE && t->insn.address_width == t->stack_bytes * 8;
+		*step = from->mem.disp.value;
+		return from->mem.base == to->reg.value && from->mem.index == ZYDIS_REGISTER_NONE &&
+		       t->insn.address_width == t->code_bytes * 8;
 	default:
 		return false;
 	}
@@ -274,6 +325,12 @@ static bool stack_step(const struct translation *t, int32_t *step)
 
 static void register_written(struct translation *t, unsigned guest)
 {
+	int64_t step;
+	bool known = guest == CPU_RSP && stack_step(t, &step);
+	if ((known || register_step(t, guest, &step)) && fits(t->delta[guest] + step)) {
+		t->delta[guest] += (int32_t)step;
+		return;
+	}
 	for (unsigned i = 0; i < SHARE_SLOTS; i++) {
 		const struct slow_stub *stub = &t->stub[t->share[i].stub];
 		if (t->share[i].live && (stub->base == guest || stub->index == guest))
@@ -281,30 +338,19 @@ static void register_written(struct translation *t, unsigned guest)
 	}
 }
 
-static void stack_written(struct translation *t)
-{
-	int32_t step;
-	if (stack_step(t, &step) && t->stack_delta + (int64_t)step < (1 << 29) &&
-	    t->stack_delta + (int64_t)step > -(1 << 29))
-		t->stack_delta += step;
-	else
-		register_written(t, CPU_RSP);
-}
-
 void sharing_step(struct translation *t)
 {
-	if (!t->shares)
-		return;
-	for (unsigned i = 0; i < t->insn.operand_count; i++) {
+	uint32_t written = 0; /* once, however often an operand names it */
+	for (unsigned i = 0; t->shares && i < t->insn.operand_count; i++) {
 		const ZydisDecodedOperand *operand = &t->operand[i];
 		if (operand->type != ZYDIS_OPERAND_TYPE_REGISTER ||
 		    (operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) == 0)
 			continue;
 		struct gpr_name name = gpr_of(operand->reg.value);
-		if (name.is_gpr && name.number == CPU_RSP)
-			stack_written(t);
-		else if (name.is_gpr)
+		if (name.is_gpr && (written & BIT32(name.number)) == 0)
 			register_written(t, name.number);
+		if (name.is_gpr)
+			written |= BIT32(name.number);
 	}
 }
 
@@ -312,6 +358,14 @@ static void fill32(const struct translation *t, uint8_t *field, int32_t value)
 {
 	if (!t->as.full)
 		store_le(field, (uint32_t)value, 4);
+}
+
+static void fill_place(const struct translation *t, const struct slow_stub *stub)
+{
+	if (stub->base != CPU_NO_REGISTER)
+		fill32(t, stub->place_field, stub->low - stub->bias);
+	else if (!t->as.full)
+		store_le(stub->place_field, t->block->rip + (uint64_t)(int64_t)stub->low, 8);
 }
 
 /* mov [slot], r12 in place of the NOP. */
@@ -332,7 +386,7 @@ unsigned sharing_finish(struct translation *t)
 		struct slow_stub *stub = &t->stub[i];
 		if (!stub->shares)
 			continue;
-		fill32(t, stub->place_field, stub->low - stub->bias);
+		fill_place(t, stub);
 		fill32(t, stub->size_field, (int32_t)PAGE_SIZE - (stub->high - stub->low));
 		if (stub->write_too) {
 			stub->tag +=

@@ -117,7 +117,7 @@ struct translation {
 
 	/* Shared checks: share.c */
 	bool shares, member_pending;
-	int32_t stack_delta; /* of RSP since the block's begin, as far as it is known */
+	int32_t delta[16]; /* what known constants have added to each register since the block's begin */
 	struct share share[SHARE_SLOTS];
 	unsigned share_next, share_links;
 

@@ -154,6 +154,7 @@ static void put_tables(struct fixture *world)
 struct program {
 	uint8_t bytes[512];
 	unsigned size;
+	unsigned favourite; /* among the base registers */
 	bool wide;
 };
 
@@ -176,8 +177,8 @@ static unsigned draw_data_register(struct fixture *world)
 static void put_access(struct fixture *world, struct program *program, unsigned map, unsigned opcode, unsigned reg)
 {
 	static const uint8_t bases[] = {CPU_RBX, CPU_RBP, CPU_RSI, CPU_RDI, CPU_RSP, CPU_R12};
-	unsigned base = bases[draw(world, program->wide ? 6 : 5)];
-	bool index = draw(world, 8) == 0;
+	unsigned base = bases[(program->favourite + draw(world, 2)) % (program->wide ? 6u : 5u)];
+	bool index = draw(world, 3) == 0;
 	if (program->wide)
 		put(program, 1, (draw(world, 3) ? 0x48 : 0x40) | base >> 3);
 	if (map != 0)
@@ -190,11 +191,59 @@ static void put_access(struct fixture *world, struct program *program, unsigned 
 	put(program, 1, draw(world, 3) ? draw(world, 64) - 24 : draw(world, 256));
 }
 
+/* MOV to or from a constant address: relative to RIP in 64-bit code. */
+static void put_constant_access(struct fixture *world, struct program *program, unsigned reg)
+{
+	uint32_t to = WINDOW + (1 + draw(world, 2)) * PAGE_SIZE + draw(world, 64) - 32;
+	put(program, 2, draw(world, 2) ? 0x8b : 0x89, 5 | reg << 3);
+	if (program->wide)
+		to -= CODE + program->size + 4;
+	put(program, 4, to & 0xff, to >> 8 & 0xff, to >> 16 & 0xff, to >> 24);
+}
+
+/* A constant is added to a base or an index. */
+static void put_step(struct fixture *world, struct program *program)
+{
+	static const uint8_t registers[] = {CPU_RBX, CPU_RBP, CPU_RSI, CPU_RDI, CPU_RDX};
+	unsigned reg = registers[draw(world, 5)], value = draw(world, 32) - 16u;
+	bool whole = draw(world, 6) != 0;
+	if (program->wide && whole)
+		put(program, 1, 0x48);
+	else if (!whole)
+		put(program, 1, 0x66);
+	switch (draw(world, 4)) {
+	case 0:
+		put(program, 3, 0x83, 0xc0 | reg, value & 0xff); /* add */
+		break;
+	case 1:
+		put(program, 3, 0x83, 0xe8 | reg, value & 0xff); /* sub */
+		break;
+	case 2:
+		put(program, 3, 0x8d, 0x40 | reg << 3 | reg, value & 0xff); /* lea */
+		break;
+	default:
+		put(program, 2, 0xff, 0xc0 | (draw(world, 2) << 3) | reg); /* inc, dec */
+		break;
+	}
+}
+
+static void put_insn(struct fixture *world, struct program *program);
+
+/* Jcc over the next instruction, or to it. */
+static void put_branch(struct fixture *world, struct program *program)
+{
+	put(program, 2, 0x70 | draw(world, 16), 0);
+	unsigned from = program->size;
+	if (draw(world, 2) == 0)
+		put_insn(world, program);
+	program->bytes[from - 1] = (uint8_t)(program->size - from);
+}
+
 static void put_insn(struct fixture *world, struct program *program)
 {
 	static const uint8_t plain[] = {0x8b, 0x89, 0x01, 0x03, 0x39, 0x3b, 0x31, 0x33, 0x8a, 0x88, 0x21, 0x87};
 	static const uint8_t two_bytes[] = {0xb6, 0xbe, 0x10, 0x11, 0x28, 0x29, 0xaf};
-	unsigned kind = draw(world, 24), reg = draw_data_register(world);
+	unsigned kind = draw(world, 28), reg = draw_data_register(world);
 	if (kind < 10)
 		put_access(world, program, 0, plain[draw(world, sizeof plain)], reg);
 	else if (kind < 12)
@@ -209,22 +258,26 @@ static void put_insn(struct fixture *world, struct program *program)
 		put(program, 4 + program->wide, program->wide ? 0x48 : 0x8d, program->wide ? 0x8d : 0x64,
 		    program->wide ? 0x64 : 0x24, program->wide ? 0x24 : draw(world, 64), draw(world, 64)); /* lea rsp */
 	else if (kind == 18)
-		put(program, 3, 0x83, 0xc0 | (draw(world, 2) ? CPU_RBX : CPU_RSI), draw(world, 256)); /* add */
+		put_step(world, program);
 	else if (kind == 19)
-		put(program, 2, 0x70 | draw(world, 16), draw(world, 3)); /* jcc, sometimes into an instruction */
+		put_branch(world, program);
 	else if (kind == 20)
 		put(program, 3, 0x83, 0xd0 | reg, draw(world, 256)); /* adc */
 	else if (kind == 21)
 		put(program, 2, 0x31, 0xc0 | reg << 3 | reg); /* xor */
 	else if (kind == 22)
 		put(program, 2, 0x0f, 0xa2); /* cpuid, in C */
-	else
+	else if (kind == 23)
 		put_access(world, program, 0, 0xff, 6); /* push m */
+	else if (kind < 26)
+		put_constant_access(world, program, reg);
+	else
+		put_step(world, program);
 }
 
 static void make_program(struct fixture *world, struct program *program)
 {
-	*program = (struct program){.wide = draw(world, 2) == 0};
+	*program = (struct program){.wide = draw(world, 2) == 0, .favourite = draw(world, 6)};
 	for (unsigned count = 4 + draw(world, 24); count > 0; count--)
 		put_insn(world, program);
 	for (unsigned i = 0; i < 8; i++)
@@ -233,7 +286,7 @@ static void make_program(struct fixture *world, struct program *program)
 
 static uint64_t draw_address(struct fixture *world)
 {
-	uint64_t edge = WINDOW + (1 + draw(world, WINDOW_PAGES - 1)) * PAGE_SIZE;
+	uint64_t edge = WINDOW + (1 + draw(world, WINDOW_PAGES)) * PAGE_SIZE;
 	return edge + (draw(world, 3) == 0 ? draw(world, PAGE_SIZE) : draw(world, 128) - UINT64_C(64));
 }
 
