@@ -84,6 +84,11 @@ static void start(struct fuzz_rig *rig, struct board *board)
 		out(rig, 28, 2, 1);
 		(void)memory_fill(&board->memory, TABLES * (i + 1), 0, TABLES);
 		board->available[i] = 0;
+		for (unsigned slot = 0; slot < QUEUE_SIZE; slot++) { /* until the input has others */
+			poke(board, TABLES * (i + 1) + 16 * slot, 8, BUFFERS + slot * 0x2000);
+			poke(board, TABLES * (i + 1) + 16 * slot + 8, 4, 1600);
+			poke(board, TABLES * (i + 1) + 16 * slot + 12, 2, i == 0 ? 2 : 0);
+		}
 	}
 	out(rig, 20, 1, 15);
 }

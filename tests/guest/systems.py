@@ -16,7 +16,7 @@ from pathlib import Path
 
 import disks
 import fat12
-import network
+import networks
 import storage
 from group import BOOT_SECONDS, boot, check_dmesg
 from guest import GUEST, GuestError
@@ -277,7 +277,7 @@ GROUPS = {
         for package in ("linux-image-686", "linux-image-686-pae")
     ],
     "storage": [("bad images", storage.ask, [], [storage.KERNEL, storage.INITRD])],
-    "network": network.GROUP,
+    "network": networks.GROUP,
     "disks": [("disks", disks.ask, [], [disks.KERNEL, disks.INITRD])],
     "memtest": [(f"memtest86+ {arch}", memtest, [arch], [MEMTEST_CD]) for arch in ("x64", "ia32")],
     "loaders": [
