@@ -9,13 +9,16 @@
 #include "cli/plan.h"
 #include "control/report.h"
 #include "plan/answer.h"
+#include "plan/fit-exact.h"
 #include "plan/rules.h"
+
+#define EXACT_NODES 50000 /* of a search by cbc; minutes at most where it decides at all */
 
 struct fit_options {
 	struct option_list host;
 	const char *engine, *calibration, *rules, *headroom, *growth, *percentile, *output, *csv;
 	uint64_t spares, interval, steps, threads;
-	bool keep, no_balance;
+	bool keep, no_balance, exact;
 };
 
 #define AT(field) .offset = offsetof(struct fit_options, field)
@@ -35,6 +38,8 @@ static const struct option fit_options[] = {
     {"keep", NULL, NULL, "move only what must move, from where the rules say it runs now", .kind = OPTION_FLAG,
      AT(keep)},
     {"no-balance", NULL, NULL, "do not level the hosts", .kind = OPTION_FLAG, AT(no_balance)},
+    {"exact", NULL, NULL, "small cases: search for fewer hosts until there are none, by cbc", .kind = OPTION_FLAG,
+     AT(exact)},
     {"interval", "SECONDS", "0", "the time grid; 0: the longest interval of any server", .kind = OPTION_NUMBER,
      AT(interval), .maximum = 604800},
     {"steps", "N", "200000", "of search for fewer hosts", .kind = OPTION_NUMBER, AT(steps), .maximum = 2000000000},
@@ -150,6 +155,9 @@ static bool fitting_run(struct fitting *fitting, const char *path, struct error 
 	    (fitting->rules = rules_load(&fitting->task, fitting->options->rules, error)) == NULL)
 		return false;
 	fitting->plan = fit_make(&fitting->task, error);
+	if (fitting->plan != NULL && fitting->options->exact &&
+	    !fit_exact(&fitting->task, &fitting->plan, EXACT_NODES, error))
+		return false;
 	return fitting->plan != NULL && fit_check(&fitting->task, fitting->plan, error);
 }
 

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "fit-rig.h"
+#include "plan/fit-exact.h"
 #include "plan/fit-kernel.h"
 
 static struct fit_plan *make(const struct rig *rig)
@@ -58,6 +59,68 @@ static void random_tasks(void **unused)
 	assert_int_equal(above, 0);
 	assert_in_range(tight, 100, 149);
 	assert_in_range(folded, 20, 150);
+}
+
+static bool has_cbc(void)
+{
+	return system("command -v cbc >/dev/null 2>&1") == 0;
+}
+
+/* The exact search against every placement there is; it starts from a plan with too many hosts. */
+static void exact_search(void **unused)
+{
+	(void)unused;
+	if (!has_cbc())
+		skip();
+	for (unsigned seed = 1; seed <= 24; seed++) {
+		struct rig rig;
+		struct error error = {0};
+		rig_start(&rig, 8, seed % 2 ? 5 : 70, 2);
+		rig.random += seed * UINT64_C(0x9e3779b97f4a7c15);
+		rig_fill(&rig, 2, 50);
+		unsigned apart[2] = {0, 5}, together[2] = {4, 6};
+		struct fit_group group[] = {{"apart", apart, 2, true}, {"together", together, 2, false}};
+		rig.task.group = group;
+		rig.task.groups = 2;
+		struct fit_plan *plan = make(&rig);
+		plan->bound.hosts = 0;
+		assert_true(fit_exact(&rig.task, &plan, 10000, &error));
+		assert_int_equal(plan->hosts, rig_fewest(&rig));
+		assert_int_equal(plan->bound.hosts, plan->hosts);
+		assert_int_equal(plan->bound.proof, FIT_PROOF_EXACT);
+		assert_true(fit_check(&rig.task, plan, &error));
+		fit_plan_free(plan);
+		rig_end(&rig);
+	}
+}
+
+/* From a host for each guest down to the fewest. */
+static void exact_search_improves(void **unused)
+{
+	(void)unused;
+	if (!has_cbc())
+		skip();
+	struct rig rig;
+	struct error error = {0};
+	rig_start(&rig, 7, 90, 1);
+	rig_fill(&rig, 1, 50);
+	struct fit_plan *plan = make(&rig);
+	unsigned fewest = rig_fewest(&rig);
+	fit_plan_free(plan);
+	unsigned everyone[7] = {0, 1, 2, 3, 4, 5, 6};
+	struct fit_group group = {"all", everyone, 7, true};
+	rig.task.group = &group;
+	rig.task.groups = 1;
+	plan = make(&rig);
+	assert_int_equal(plan->hosts, 7);
+	rig.task.groups = 0;
+	plan->bound.hosts = 1;
+	assert_true(fit_exact(&rig.task, &plan, 10000, &error));
+	assert_int_equal(plan->hosts, fewest);
+	assert_true(fewest < 7);
+	assert_true(fit_check(&rig.task, plan, &error));
+	fit_plan_free(plan);
+	rig_end(&rig);
 }
 
 static void random_groups(void **unused)
@@ -382,6 +445,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(random_tasks),	     cmocka_unit_test(random_groups),
+	    cmocka_unit_test(exact_search),	     cmocka_unit_test(exact_search_improves),
 	    cmocka_unit_test(time_decides),	     cmocka_unit_test(percentile),
 	    cmocka_unit_test(percentile_random),     cmocka_unit_test(pins_and_kinds),
 	    cmocka_unit_test(keeps_what_runs),	     cmocka_unit_test(spares),
