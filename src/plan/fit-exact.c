@@ -25,6 +25,8 @@
 #include "plan/fit-exact.h"
 
 #define ROUNDS_MAX 400
+/* For one program, should its nodes be slow. Whether it gives up may then depend on the machine. */
+#define SECONDS "300"
 #define SLACK 1e-6
 
 extern char **environ;
@@ -150,8 +152,8 @@ static bool solver_run(const struct exact *exact, struct error *error)
 	(void)snprintf(nodes, sizeof nodes, "%u", exact->nodes);
 	memcpy(program, exact->program, sizeof program);
 	memcpy(solution, exact->solution, sizeof solution);
-	char words[][12] = {"cbc", "-threads", "0", "-maxN", "-solve", "-solution"};
-	char *argv[] = {words[0], program, words[3], nodes, words[4], words[5], solution, NULL};
+	char words[][12] = {"cbc", "-seconds", SECONDS, "-maxN", "-solve", "-solution"};
+	char *argv[] = {words[0], program, words[1], words[2], words[3], nodes, words[4], words[5], solution, NULL};
 	posix_spawn_file_actions_t actions;
 	pid_t child;
 	int status = 0;

@@ -5,6 +5,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -136,6 +137,11 @@ class PlanFit(unittest.TestCase):
         text = self.fit("--host", "name=big,cost=3," + HOST, "--host", "name=small,cpus=8,ghz=2.6,memory=32G,disk=500MB/s,"
                         "iops=8000,net=10Gb/s,cost=2")
         self.assertRegex(text, r"^30 guests fit \d hosts \(\d big, \d small\); fewer than \d cannot do; cost \d+, at least ")
+
+    @unittest.skipUnless(shutil.which("cbc"), "cbc is not installed")
+    def test_exact(self):
+        self.assertIn("fit 3 hosts; fewer than 3 cannot do", self.fit("--host", HOST, "--exact"))
+        self.refuse("--host", HOST, "--exact", "--percentile", "99", says="--exact")
 
     def test_spares(self):
         plan = self.plan("--host", HOST, "--spares", "1")
