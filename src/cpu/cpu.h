@@ -235,8 +235,8 @@ struct cpu {
 	uint64_t pat, misc_enable, tsc_aux, tsc_adjust, mtrr_def_type, debugctl, spec_ctrl, bios_sign_id;
 	uint64_t mtrr_fixed[11], mtrr_variable[16];
 	bool halted, nmi_blocked, wait_for_sipi, shutdown; /* shutdown: triple fault */
-	bool debug_trap; /* a single-step or data breakpoint trap is due after the current instruction (bits in
-			    debug_dr6) */
+	bool debug_trap;    /* a single-step or data breakpoint trap is due after the current instruction (bits in
+			       debug_dr6) */
 	uint64_t debug_dr6; /* 0 with debug_trap: the trap is the debugger's, and no #DB follows */
 	struct cpu_debug debug;
 	struct cpu_pending pending;

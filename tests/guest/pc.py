@@ -30,7 +30,7 @@ def image_folder():
 
 def nfold_words(name, options):
     words = [nfold_path(), "run", "--name", name, "--memory", f"{options['memory_mib']}M", "--cpu", options["cpu"]]
-    words += ["--no-reboot", "--serial", "stdio", "--display", "none"]
+    words += ["--cpus", str(options["cpus"]), "--no-reboot", "--serial", "stdio", "--display", "none"]
     for option in ("kernel", "initrd", "append", "cdrom"):
         words += [f"--{option}", str(options[option])] if options[option] else []
     for option, files in (("disk", options["disks"]), ("floppy", options["floppies"])):
@@ -40,7 +40,7 @@ def nfold_words(name, options):
 
 
 def qemu_words(socket, options):
-    words = [QEMU, "-accel", "tcg", "-M", "pc", "-smp", "1", "-cpu", QEMU_CPU[options["cpu"]], "-m", str(options["memory_mib"])]
+    words = [QEMU, "-accel", "tcg", "-M", "pc", "-smp", str(options["cpus"]), "-cpu", QEMU_CPU[options["cpu"]], "-m", str(options["memory_mib"])]
     words += ["-nodefaults", "-vga", "std", "-display", "none", "-serial", "stdio", "-no-reboot"]
     words += ["-qmp", f"unix:{socket},server=on,wait=off"]
     for option in ("kernel", "initrd", "append"):
@@ -56,12 +56,12 @@ def qemu_words(socket, options):
 
 
 class Pc(Guest):
-    """Options: memory_mib, cpu, disks, cdrom, floppies, boot, kernel, initrd, append, and program for another nfold or QEMU."""
+    """Options: memory_mib, cpu, cpus, disks, cdrom, floppies, boot, kernel, initrd, append, and program for another nfold or QEMU."""
 
     count = 0
 
     def __init__(self, **options):
-        defaults = {"disks": (), "floppies": (), "memory_mib": 128, "cpu": "max"}
+        defaults = {"disks": (), "floppies": (), "memory_mib": 128, "cpu": "max", "cpus": 1}
         options = dict.fromkeys(("cdrom", "boot", "kernel", "initrd", "append", "program")) | defaults | options
         Pc.count += 1
         self.name = f"test-pc-{os.getpid()}-{Pc.count}"

@@ -302,6 +302,31 @@ def group_smp(group):
             check_dmesg(group, guest)
             group.power_off(guest)
     group.about = ""
+    if runner_name() == "nfold":
+        check_all_stop(group)
+
+
+def check_all_stop(group):
+    """Pause, reset and a reboot of the guest's own with several processors."""
+    name = f"test-smp-{os.getpid()}"
+    words = command_line("nfold", GUEST / "vmlinuz", GUEST / "smp.cpio.gz", "console=ttyS0", 256, name=name, cpus=8)
+    words.remove("--no-reboot")
+    count = "grep -c ^processor /proc/cpuinfo"
+    with Guest(words) as guest:
+        boot(group, guest)
+        guest.send("(sh -c '/nfold/smp 8 2 >/tmp/out; echo $? >/tmp/status' &)\n")
+        for command in ("pause", "resume"):
+            result = subprocess.run([nfold_path(), command, name], capture_output=True, text=True, timeout=30, check=False)
+            group.equal(f"nfold {command} of 8 busy processors", result.stderr, "")
+            time.sleep(1)
+        group.commands(guest, [("all 8 go on", f"while [ ! -s /tmp/status ]; do sleep 1; done; grep WRONG /tmp/out; cat /tmp/status; {count}; cat /sys/devices/system/clocksource/*/current_clocksource", "0\n8\ntsc")])
+        subprocess.run([nfold_path(), "reset", name], timeout=30, check=False)
+        boot(group, guest)
+        group.commands(guest, [("nfold reset: all 8 are there again", count, "8")])
+        guest.send("reboot -f\n")
+        boot(group, guest)
+        group.commands(guest, [("reboot: all 8 are there again", count, "8")])
+        group.power_off(guest)
 
 
 GROUPS = {

@@ -106,11 +106,12 @@ def linux32(group, folder, package):
 # memtest86+
 
 
-def memtest(group, _folder, arch):
+def memtest(group, _folder, arch, cpus):
     """Two whole tests of all memory; the third has begun, or all are through."""
-    with Pc(cdrom=MEMTEST / f"usr/lib/memtest86+/memtest86+{arch}.iso", memory_mib=24) as guest:
+    with Pc(cdrom=MEMTEST / f"usr/lib/memtest86+/memtest86+{arch}.iso", memory_mib=24, cpus=cpus) as guest:
         guest.await_screen(r"Memtest86\+ v", 60)
         group.report("its screen")
+        guest.await_screen(rf"CPU: {cpus} Cores? {cpus} Threads?", 60, f"{cpus} processors")
         guest.await_screen(r"Test #([2-9]|10)|Pass: +[1-9]", 120, "third test")
         errors = re.search(r"Errors: *(\d+)", guest.screen())
         group.equal("two whole tests, errors found", errors and errors.group(1), "0")
@@ -279,7 +280,9 @@ GROUPS = {
     "storage": [("bad images", storage.ask, [], [storage.KERNEL, storage.INITRD])],
     "network": networks.GROUP,
     "disks": [("disks", disks.ask, [], [disks.KERNEL, disks.INITRD])],
-    "memtest": [(f"memtest86+ {arch}", memtest, [arch], [MEMTEST_CD]) for arch in ("x64", "ia32")],
+    "memtest": [
+        (f"memtest86+ {arch}, processors: {cpus}", memtest, [arch, cpus], [MEMTEST_CD]) for arch, cpus in (("x64", 1), ("x64", 2), ("ia32", 1))
+    ],
     "loaders": [
         ("GRUB from floppy", grub, ["fd0", "floppies"], [GRUB_FLOPPY]),
         ("GRUB from CD", grub, ["cd", "cdrom"], [GRUB_CD]),

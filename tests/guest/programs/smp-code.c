@@ -34,7 +34,8 @@ static void protector(int index)
 				(*(volatile uint64_t *)(void *)(victim + i * PAGE))++;
 		return;
 	}
-	while (now() < deadline) {
+	/* On a busy host it may take long until another processor meets it. */
+	while (now() < deadline || (faults == 0 && processors > 1 && now() < deadline + 30)) {
 		uint64_t before[16];
 		mprotect(victim, 16 * PAGE, PROT_READ);
 		for (int i = 0; i < 16; i++)
