@@ -1,18 +1,35 @@
 # SPDX-License-Identifier: MIT
-"""Disks of the IDE controller, read by DMA from a Linux guest, past its page cache."""
+"""Disks of the IDE controller, read by DMA from a Linux guest, past its page cache; and fio in a guest, on IDE and virtio disks."""
 
+import functools
+import json
 import re
+import subprocess
 import tempfile
 from pathlib import Path
 
 import pc  # found through the path that subjects added
 from boot import BOOT_SECONDS, LINUX32_MIB, MIB, linux32_files
 from rows import Row, RowError, Sample
-from subjects import use
+from subjects import ROOT, guest, use
 
 FILE_MIB = 64
 PASSES = 32  # the guest's clock, /proc/uptime, counts hundredths of a second
 READ_SECONDS = 120
+
+FIO_MIB = 256  # of the disk
+FIO_MEMORY_MIB = 1024  # fio's libraries alone take a quarter of it
+FIO_SECONDS = 300
+# Name, what it does, words for fio. Each moves a fixed number of bytes, past the guest's page cache; the image is in the host's.
+FIO = [
+    ("seq-read", "1 MiB reads in order", "--rw=read --bs=1M --io_size=1g --ioengine=libaio --iodepth=4"),
+    ("seq-write", "1 MiB writes in order", "--rw=write --bs=1M --io_size=512m --ioengine=libaio --iodepth=4"),
+    ("rand-read", "4 KiB random reads, 16 at a time", "--rw=randread --bs=4k --io_size=64m --ioengine=libaio --iodepth=16"),
+    ("rand-write", "4 KiB random writes, 16 at a time", "--rw=randwrite --bs=4k --io_size=64m --ioengine=libaio --iodepth=16"),
+    ("seq-write-fsync", "64 KiB writes in order, fsync after each", "--rw=write --bs=64k --io_size=16m --ioengine=psync --fsync=1"),
+    ("rand-write-fsync", "4 KiB random writes, fsync after each", "--rw=randwrite --bs=4k --io_size=2m --ioengine=psync --fsync=1"),
+]
+FIO_DEVICES = {"ide": ("", "/dev/sda"), "virtio": (",device=virtio", "/dev/vda")}
 
 
 def ide_read(subject, options):
@@ -40,6 +57,48 @@ def ide_read(subject, options):
     return Sample(seconds, host_seconds=host_seconds, extra={"mib_per_second": round(FILE_MIB * PASSES / seconds)})
 
 
+def fio_initrd():
+    path = guest.GUEST / "bench" / "fio.cpio.gz"
+    path.parent.mkdir(exist_ok=True)
+    subprocess.run(
+        [str(ROOT / "tools" / "make-initramfs"), "-o", str(path), "--package", "fio",
+         "--modules", "linux-image-cloud-amd64=virtio_pci,virtio_blk,ata_piix,sd_mod"],
+        check=True, stdout=subprocess.DEVNULL)  # fmt: skip
+    return path
+
+
+def fio(device, words, subject, options):
+    """Seconds as fio measured them in the guest."""
+    use(subject)
+    disk_words, path = FIO_DEVICES[device]
+    with tempfile.NamedTemporaryFile(prefix="nfold-bench-", dir="/var/tmp") as disk:
+        for _ in range(FIO_MIB):
+            disk.write(bytes(range(256)) * (MIB // 256))
+        disk.flush()
+        append = f"{options.append} quiet {subject.append}".strip()
+        with pc.Pc(
+            program=subject.path, kernel=guest.GUEST / "vmlinuz-linux-image-cloud-amd64", initrd=fio_initrd(), append=append,
+            memory_mib=FIO_MEMORY_MIB, disks=[f"{disk.name}{disk_words}"]) as machine:  # fmt: skip
+            machine.boot(BOOT_SECONDS)
+            before = machine.since_start()
+            command = f"fio --name=row --filename={path} --size={FIO_MIB}m --direct=1 --randseed=1 --output-format=json --output=/tmp/out {words}"
+            output, status = machine.shell(f"{command} >/tmp/log 2>&1 || cat /tmp/log; tr -d '\\n\\t' </tmp/out", FIO_SECONDS)
+            host_seconds = machine.since_start() - before
+        try:
+            job = json.loads(output[output.index("{") :])["jobs"][0]
+        except (ValueError, LookupError):
+            raise RowError(f"fio said {output[-300:]!r}, status {status}") from None
+    part = max((job["read"], job["write"]), key=lambda each: each["io_bytes"])
+    seconds = part["runtime"] / 1000
+    if job["error"] or not seconds:
+        raise RowError(f"fio failed: error {job['error']}")
+    return Sample(seconds, host_seconds=host_seconds, extra={"mib_per_second": round(part["io_bytes"] / MIB / seconds, 1), "iops": round(part["iops"])})
+
+
 ROWS = [
     Row("disk", "ide-read", f"IDE disk: {FILE_MIB * PASSES} MiB by DMA", ide_read),
+] + [
+    Row("fio", f"{device}-{name}", f"{device} disk, fio: {title}", functools.partial(fio, device, words))
+    for device in FIO_DEVICES
+    for name, title, words in FIO
 ]

@@ -46,7 +46,8 @@ def qemu_words(socket, options):
     for option in ("kernel", "initrd", "append"):
         words += [f"-{option}", str(options[option])] if options[option] else []
     for index, disk in enumerate(options["disks"]):
-        words += ["-drive", f"file={disk},format=raw,if=ide,index={index}"]
+        file, *others = str(disk).split(",")
+        words += ["-drive", f"file={file},format=raw,if=virtio" if "device=virtio" in others else f"file={file},format=raw,if=ide,index={index}"]
     for index, floppy in enumerate(options["floppies"]):
         words += ["-drive", f"file={floppy},format=raw,if=floppy,index={index}"]
     if options["cdrom"]:
