@@ -60,20 +60,20 @@ struct cpu_scratch {
 static bool cpu_scratch_read(const struct workload *workload, unsigned guest, struct cpu_scratch *scratch,
 			     bool *kernel_assumed, struct error *error)
 {
-	size_t count = workload->grid.count, kernel, interrupt, io;
-	float *all = malloc(3 * count * sizeof *all);
-	*scratch = (struct cpu_scratch){all, all + count, all + 2 * count};
-	if (all == NULL)
+	size_t count = workload->grid.count, kernel, interrupt;
+	scratch->kernel = malloc(3 * count * sizeof *scratch->kernel); /* holds the others too */
+	if (scratch->kernel == NULL)
 		return error_set(error, ERROR_HOST, "out of memory");
+	scratch->interrupt = scratch->kernel + count;
+	scratch->io = scratch->interrupt + count;
 	if (!series_read(workload, guest, ESTATE_KERNEL, scratch->kernel, &kernel, error) ||
 	    !series_read(workload, guest, ESTATE_INTERRUPT, scratch->interrupt, &interrupt, error) ||
 	    !estate_read_resource(workload->estate, guest, ESTATE_IOPS, &workload->grid, ESTATE_MAXIMUM, scratch->io,
 				  error)) {
-		free(all);
+		free(scratch->kernel);
 		return false;
 	}
-	io = gaps_fill(scratch->io, count);
-	(void)io;
+	(void)gaps_fill(scratch->io, count);
 	*kernel_assumed = kernel == count;
 	if (interrupt == count)
 		scratch->interrupt = NULL;
