@@ -103,7 +103,7 @@ static void cpu_load(const struct workload *workload, unsigned guest, const stru
 
 static bool cpu_read(const struct workload *workload, unsigned guest, float *to, struct error *error)
 {
-	struct cpu_scratch scratch;
+	struct cpu_scratch scratch = {0};
 	bool kernel_assumed = false;
 	size_t filled;
 	if (!series_read(workload, guest, ESTATE_CPU, to, &filled, error) ||
