@@ -2,11 +2,10 @@
 /*
  * A guest's program for the power-cut test. It is static, and runs from an initramfs.
  *
- *   powercut write NAME FILE   writes records from the number after the highest one found on, each at its place, flushes,
- *                              and then says "ack NAME NUMBER" on a line; a few records go before some flushes
- *   powercut check NAME FILE ACKNOWLEDGED
- *                              says "good NAME HIGHEST" if all records up to the acknowledged one are there that no
- *                              later one has replaced, else "lost NAME NUMBER"
+ *   powercut write NAME FILE   writes records from the number after the highest one found on, each at its place,
+ * flushes, and then says "ack NAME NUMBER" on a line; a few records go before some flushes powercut check NAME FILE
+ * ACKNOWLEDGED says "good NAME HIGHEST" if all records up to the acknowledged one are there that no later one has
+ * replaced, else "lost NAME NUMBER"
  *
  * A record is 4096 bytes that follow from its number, so any part of it that is old or torn is seen.
  */
