@@ -63,16 +63,15 @@ size_t collector_find(const struct collector *collector, const char *name);
 
 /* What is known of a server. The largest value a file gives counts; one that is `certain`, by the user, whatever files
  * say. */
-void collector_attribute(struct collector *collector, size_t server, enum collect_attribute attribute, double value,
+void collector_attribute(struct collector *collector, size_t index, enum collect_attribute attribute, double value,
 			 bool certain);
 /* The server's clock is ahead by so many seconds. */
-void collector_offset(struct collector *collector, size_t server, int64_t seconds);
+void collector_offset(struct collector *collector, size_t index, int64_t seconds);
 /* The channel holds a running total, and rates are wanted: 32 or 64 bits, 0: found out. */
-void collector_counter(struct collector *collector, size_t server, enum collect_channel channel, unsigned bits);
-void collector_note(struct collector *collector, size_t server, enum estate_note note, uint64_t count);
+void collector_counter(struct collector *collector, size_t index, enum collect_channel channel, unsigned bits);
+void collector_note(struct collector *collector, size_t index, enum estate_note note, uint64_t count);
 
-bool collector_add(struct collector *collector, size_t server, const struct collect_sample *sample,
-		   struct error *error);
+bool collector_add(struct collector *collector, size_t index, const struct collect_sample *sample, struct error *error);
 
 /* So far. */
 size_t collector_servers(const struct collector *collector);

@@ -104,6 +104,7 @@ static uint64_t add_string(struct estate_writer *writer, const char *text)
 		writer->strings = grown;
 		writer->strings_room = room;
 	}
+	assert(writer->strings != NULL);
 	memcpy(writer->strings + writer->strings_size, text, size);
 	writer->strings_size += size;
 	return writer->strings_size - size;

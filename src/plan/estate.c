@@ -243,7 +243,7 @@ static bool load_server(struct estate *estate, size_t index, struct error *error
 
 static bool load(struct estate *estate, struct error *error)
 {
-	struct estate_file_header header;
+	struct estate_file_header header = {0};
 	struct stat status;
 	if (fstat(estate->fd, &status) != 0)
 		return error_set_errno(error, "%s", estate->path);
@@ -432,9 +432,10 @@ bool estate_read_resource(const struct estate *estate, size_t index, enum estate
 	const struct estate_server *server = &estate->server[index];
 	double factor = resource_factor(server, resource);
 	float *sum = malloc(server->grid.count * sizeof *sum + 1);
-	bool good = sum != NULL || error_set(error, ERROR_HOST, "%s: out of memory", estate->path);
-	if (good)
-		fill_nan(sum, server->grid.count);
+	if (sum == NULL)
+		return error_set(error, ERROR_HOST, "%s: out of memory", estate->path);
+	fill_nan(sum, server->grid.count);
+	bool good = true;
 	for (unsigned i = 0; good && i < resource_table[resource].count; i++)
 		good = add_column(estate, index, resource_table[resource].series[i], sum, error);
 	if (good) {

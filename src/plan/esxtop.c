@@ -16,6 +16,7 @@
 #define MIB 1048576.0
 #define MBIT 125000.0
 #define PAGES_PER_MIB 256
+#define INSTALLED (COLLECT_CHANNEL_COUNT + COLLECT_INSTALLED)
 
 /* Where in an instance the machine's name is: behind so many colons. */
 enum owner {
@@ -36,6 +37,7 @@ static const struct esxtop_row {
     {"Group Memory", "Memory Consumed Size MBytes", GROUP, ESTATE_MEMORY, 0, MIB},
     {"Group Memory", "Memory Granted Size MBytes", GROUP, ESTATE_MEMORY, 1, MIB},
     {"Group Memory", "Touched MBytes", GROUP, ESTATE_MEMORY, 2, MIB},
+    {"Group Memory", "Memory Size MBytes", GROUP, INSTALLED, 0, MIB},
     {"Group Memory", "Swap Read MBytes/sec", GROUP, ESTATE_PAGING, 0, PAGES_PER_MIB},
     {"Group Memory", "Swap Written MBytes/sec", GROUP, ESTATE_PAGING, 0, PAGES_PER_MIB},
     {"Virtual Disk", "MBytes Read/sec", DISK, ESTATE_DISK_READ, 0, MIB},
@@ -46,6 +48,7 @@ static const struct esxtop_row {
     {"Network Port", "MBits Transmitted/sec", PORT, ESTATE_NET_SEND, 0, MBIT},
     {"Physical Cpu", "% Processor Time", HOST, ESTATE_CPU, 0, 0.01},
     {"Physical Cpu", "% Util Time", HOST, ESTATE_CPU, 1, 0.01},
+    {"Memory", "Machine MBytes", HOST, INSTALLED, 0, MIB},
     {"Memory", "Free MBytes", HOST, COLLECT_AVAILABLE, 0, MIB},
     {"Physical Disk Adapter", "MBytes Read/sec", HOST, ESTATE_DISK_READ, 0, MIB},
     {"Physical Disk Adapter", "MBytes Written/sec", HOST, ESTATE_DISK_WRITE, 0, MIB},
@@ -179,7 +182,7 @@ static bool take_row(struct esxtop *esxtop, const struct esxtop_row *row, const 
 	return add_use(esxtop, row, name, row->rank + 4 * is_part(counter, row->owner), column, error);
 }
 
-/* Each virtual processor is one column of the header. */
+/* Each virtual processor is one column of the header; those of a machine come together. */
 static bool count_processors(struct esxtop *esxtop, const struct rows *header, struct error *error)
 {
 	size_t last = SIZE_MAX;
@@ -193,11 +196,13 @@ static bool count_processors(struct esxtop *esxtop, const struct rows *header, s
 		size_t server = collector_server(esxtop->parse->collector, name, error);
 		if (server == SIZE_MAX)
 			return false;
+		if (last != SIZE_MAX && server != last)
+			collector_attribute(esxtop->parse->collector, last, COLLECT_CPUS, count, false);
 		count = server == last ? count + 1 : 1;
 		last = server;
-		/* The largest counts, which is the last of a machine's run of columns. */
-		collector_attribute(esxtop->parse->collector, server, COLLECT_CPUS, count, false);
 	}
+	if (last != SIZE_MAX)
+		collector_attribute(esxtop->parse->collector, last, COLLECT_CPUS, count, false);
 	return true;
 }
 

@@ -233,7 +233,7 @@ bool import_finish(struct import *import, struct import_summary *summary, struct
 	*summary = import->summary;
 	if (summary->servers == 0)
 		return error_set(error, ERROR_INPUT, "no server was found in %llu files",
-				 (unsigned long long)(summary->files + summary->files_lost));
+				 (unsigned long long)summary->files + summary->files_lost);
 	char *report = import_report(import);
 	if (report == NULL)
 		return error_set(error, ERROR_HOST, "out of memory");

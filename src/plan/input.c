@@ -51,6 +51,8 @@ struct input *input_open(const char *path, int fd, struct error *error)
 		(void)error_set(error, ERROR_INPUT, "%s: %s", path, strerror(errno));
 		return NULL;
 	}
+	/* Opening must not wait for a device or a pipe's other end; reading a pipe may. */
+	(void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
 	if (fstat(fd, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISFIFO(status.st_mode)) {
 		(void)error_set(error, ERROR_INPUT, "%s: not a file", path);
 		(void)close(fd);
@@ -168,11 +170,11 @@ static bool make_room(struct input *input, size_t size, struct error *error)
 		input->end -= input->at;
 		input->at = 0;
 	}
-	if (input->room - input->end >= size)
-		return true;
 	if (input->end > INPUT_LINE_MAX)
 		return error_set(error, ERROR_INPUT, "%s:%llu: a line of more than %u MiB: not a file of measurements",
 				 input->path, (unsigned long long)input->line + 1, INPUT_LINE_MAX >> 20);
+	if (input->room - input->end >= size)
+		return true;
 	char *grown = realloc(input->text, 2 * input->room + 1);
 	if (grown == NULL)
 		return error_set(error, ERROR_HOST, "%s: out of memory", input->path);

@@ -41,6 +41,11 @@ void parse_remark(struct parse *parse, const char *format, ...)
 	parse->remark(parse->owner, input_path(parse->input), text);
 }
 
+void parse_cut(struct parse *parse, uint64_t line)
+{
+	parse_remark(parse, "line %llu, the last, ends too early and was left out", (unsigned long long)line);
+}
+
 enum input_result parse_row(struct parse *parse, struct rows *rows, struct error *error)
 {
 	for (;;) {
@@ -49,6 +54,11 @@ enum input_result parse_row(struct parse *parse, struct rows *rows, struct error
 		enum input_result result = rows_next(rows, &bad);
 		if (result != INPUT_ERROR)
 			return result;
+		/* A collector that was stopped leaves half a row. One row in a hundred lines is no such row. */
+		if (rows_cut(rows) && input_line_number(parse->input) == rows_line(rows)) {
+			parse_cut(parse, rows_line(rows));
+			return INPUT_END;
+		}
 		/* Of an error of the file itself there is no end: no line was read. */
 		if (!parse->keep_going || bad.kind != ERROR_INPUT || input_line_number(parse->input) == before) {
 			*error = bad;

@@ -44,6 +44,9 @@ bool parse_bad(struct parse *parse, uint64_t line, size_t field, struct error *e
 /* Something the user should know of this file. */
 void parse_remark(struct parse *parse, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The last line of a file that was being written. */
+void parse_cut(struct parse *parse, uint64_t line);
+
 /* The next row of a table. INPUT_ERROR: give up; bad rows were left out if the user wants to go on. */
 enum input_result parse_row(struct parse *parse, struct rows *rows, struct error *error);
 

@@ -95,8 +95,7 @@ static bool read_row(struct pdh *pdh, struct error *error)
 	if (rows_count(pdh->rows) != pdh->fields) {
 		/* The collector was stopped within a row. */
 		if (input_cut(parse->input)) {
-			parse_remark(parse, "line %llu, the last, ends too early and was left out",
-				     (unsigned long long)line);
+			parse_cut(parse, line);
 			return true;
 		}
 		return parse_bad(parse, line, 0, error, "%zu fields, the header has %zu", rows_count(pdh->rows),

@@ -38,6 +38,7 @@ static const struct perfmon_row {
     {"Processor Information", "% DPC Time", TOTAL, ESTATE_INTERRUPT, 0, false, 0.01},
     {"Processor", "% Interrupt Time", TOTAL, ESTATE_INTERRUPT, 1, false, 0.01},
     {"Processor", "% DPC Time", TOTAL, ESTATE_INTERRUPT, 1, false, 0.01},
+    {"Processor Information", "Processor Frequency", TOTAL, COLLECT_CHANNEL_COUNT + COLLECT_CLOCK, 0, true, 1},
     {"Memory", "Available Bytes", ANY, COLLECT_AVAILABLE, 0, false, 1},
     {"Memory", "Available KBytes", ANY, COLLECT_AVAILABLE, 1, false, 1024},
     {"Memory", "Available MBytes", ANY, COLLECT_AVAILABLE, 2, false, 1048576},

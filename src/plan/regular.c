@@ -264,12 +264,22 @@ static int64_t twice_middle(const struct samples *samples, size_t i)
 	return 2 * samples->time_ms[i] - samples->width_ms[i];
 }
 
+/* Collectors wait for round times, and are a little late or early. */
+static int64_t round_interval(int64_t ms)
+{
+	static const int64_t usual[] = {1,   2,	  5,   10,   15,   20,	 30,   60,    120,   180,   240,
+					300, 600, 900, 1200, 1800, 3600, 7200, 14400, 21600, 43200, 86400};
+	for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++)
+		if (llabs(ms - 1000 * usual[i]) <= 20 * usual[i]) /* a fiftieth */
+			return usual[i];
+	return (ms + 500) / 1000;
+}
+
 static bool choose_interval(const struct samples *samples, int64_t *scratch, uint32_t *interval)
 {
 	for (size_t i = 0; i < samples->count; i++)
 		scratch[i] = samples->width_ms[i];
-	int64_t ms = median(scratch, samples->count);
-	int64_t seconds = (ms + 500) / 1000;
+	int64_t seconds = round_interval(median(scratch, samples->count));
 	*interval = (uint32_t)(seconds < 1 ? 1 : seconds);
 	return *interval <= ESTATE_INTERVAL_MAX;
 }
@@ -291,6 +301,21 @@ static int64_t choose_start(const struct samples *samples, int64_t *scratch, uin
 	return start + slots * interval;
 }
 
+/* Slots: the one of the sample's middle, and those whose middles it covers. */
+struct span {
+	int64_t middle, first, last; /* first > last: it covers none */
+};
+
+static struct span sample_span(const struct samples *samples, size_t i, const struct estate_grid *grid)
+{
+	int64_t interval = 1000 * (int64_t)grid->interval;
+	int64_t end = samples->time_ms[i] - 1000 * grid->start, begin = end - samples->width_ms[i];
+	/* Slots k with begin < (k + 1/2) interval <= end. */
+	return (struct span){.middle = divide_down(begin + end, 2 * interval),
+			     .first = divide_down(2 * begin - interval, 2 * interval) + 1,
+			     .last = divide_down(2 * end - interval, 2 * interval)};
+}
+
 static bool choose_grid(const struct samples *samples, struct estate_grid *grid, struct error *error)
 {
 	int64_t *scratch = malloc(samples->count * sizeof *scratch);
@@ -299,13 +324,12 @@ static bool choose_grid(const struct samples *samples, struct estate_grid *grid,
 	bool good = choose_interval(samples, scratch, &grid->interval);
 	grid->start = choose_start(samples, scratch, grid->interval);
 	free(scratch);
-	int64_t period = 2000 * (int64_t)grid->interval;
-	/* Widths differ, so the first middle need not be the earliest. */
 	int64_t first = 0, last = 0;
 	for (size_t i = 0; i < samples->count; i++) {
-		int64_t slot = divide_down(twice_middle(samples, i) - 2000 * grid->start, period);
-		first = slot < first ? slot : first;
-		last = slot > last ? slot : last;
+		const struct span span = sample_span(samples, i, grid);
+		first = span.middle < first ? span.middle : first;
+		last = span.middle > last ? span.middle : last;
+		last = span.last > last ? span.last : last;
 	}
 	grid->start += first * grid->interval;
 	grid->count = (uint64_t)(last - first + 1);
@@ -321,14 +345,13 @@ static bool choose_grid(const struct samples *samples, struct estate_grid *grid,
 static void fill_means(const struct samples *samples, const double *value, const struct estate_grid *grid, float *out,
 		       double *weight)
 {
-	int64_t period = 2000 * (int64_t)grid->interval;
 	memset(weight, 0, grid->count * sizeof *weight);
 	for (uint64_t k = 0; k < grid->count; k++)
 		out[k] = NAN;
 	for (size_t i = 0; i < samples->count; i++) {
 		if (isnan(value[i]))
 			continue;
-		uint64_t k = (uint64_t)divide_down(twice_middle(samples, i) - 2000 * grid->start, period);
+		int64_t k = sample_span(samples, i, grid).middle;
 		double width = samples->width_ms[i];
 		double sum = weight[k] > 0 ? (double)out[k] * weight[k] : 0;
 		weight[k] += width;
@@ -339,15 +362,11 @@ static void fill_means(const struct samples *samples, const double *value, const
 /* Empty slots take the sample that covers their middle. */
 static void fill_held(const struct samples *samples, const double *value, const struct estate_grid *grid, float *out)
 {
-	int64_t interval = 1000 * (int64_t)grid->interval;
 	for (size_t i = 0; i < samples->count; i++) {
+		const struct span span = sample_span(samples, i, grid);
 		if (isnan(value[i]))
 			continue;
-		int64_t end = samples->time_ms[i] - 1000 * grid->start, begin = end - samples->width_ms[i];
-		/* Slots k with begin < (k + 1/2) interval <= end. */
-		int64_t first = divide_down(2 * begin - interval, 2 * interval) + 1;
-		int64_t last = divide_down(2 * end - interval, 2 * interval);
-		for (int64_t k = first < 0 ? 0 : first; k <= last && k < (int64_t)grid->count; k++)
+		for (int64_t k = span.first < 0 ? 0 : span.first; k <= span.last; k++)
 			if (isnan(out[k]))
 				out[k] = (float)value[i];
 	}
@@ -377,8 +396,7 @@ static void note_merged(const struct samples *samples, const struct estate_grid 
 {
 	int64_t before = -1;
 	for (size_t i = 0; i < samples->count; i++) {
-		int64_t slot =
-		    divide_down(twice_middle(samples, i) - 2000 * grid->start, 2000 * (int64_t)grid->interval);
+		int64_t slot = sample_span(samples, i, grid).middle;
 		note[ESTATE_MERGED] += slot == before;
 		before = slot;
 	}

@@ -20,6 +20,7 @@ struct rows {
 	size_t count, field_room;
 	uint64_t line;
 	bool complete, failed; /* the row's end was met; memory is short, or a limit was met */
+	bool cut;
 };
 
 /* Without it a field could take all memory. */
@@ -120,21 +121,30 @@ enum input_result rows_next(struct rows *rows, struct error *error)
 		char *line;
 		size_t length;
 		enum input_result result = input_line(rows->input, &line, &length, error);
-		if (result == INPUT_END && lines > 0)
-			return rows_bad(rows, error, "a quote that is not closed");
+		if (result == INPUT_END && lines > 0) {
+			rows->cut = true;
+			return rows_bad(rows, error, "the file ends within quotes");
+		}
 		if (result != INPUT_LINE)
 			return result;
 		if (lines == 0)
 			rows->line = input_line_number(rows->input);
 		line[length] = '\n';
 		if (csv_parse(&rows->csv, line, length + 1, take_field, take_end, rows) != length + 1)
-			return rows_bad(rows, error, "a quote within a field");
+			return rows_bad(rows, error,
+					csv_error(&rows->csv) == CSV_EPARSE ? "a quote within a field"
+									    : "a field that is too long");
 		if (rows->failed)
 			return rows_bad(rows, error, "too many fields, or too long ones");
 		if (length > 0 && ++lines > LINES_MAX)
 			return rows_bad(rows, error, "a quote that is not closed");
 	}
 	return INPUT_LINE;
+}
+
+bool rows_cut(const struct rows *rows)
+{
+	return rows->cut;
 }
 
 size_t rows_count(const struct rows *rows)

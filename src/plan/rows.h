@@ -16,6 +16,9 @@ void rows_destroy(struct rows *rows); /* NULL: nothing is done */
 /* The next row that is not empty. Its fields are valid until the next call. */
 enum input_result rows_next(struct rows *rows, struct error *error);
 
+/* True if the error that rows_next gave was the end of the file within a row. */
+bool rows_cut(const struct rows *rows);
+
 size_t rows_count(const struct rows *rows);  /* fields of the row */
 uint64_t rows_line(const struct rows *rows); /* where it begins */
 /* A field without the spaces around it, ended by a zero byte. */

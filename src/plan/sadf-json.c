@@ -82,7 +82,7 @@ static bool sample_time(struct sadf_json *json, int64_t *ms)
 
 static bool end_sample(struct sadf_json *json)
 {
-	int64_t ms;
+	int64_t ms = 0;
 	if (json->server == SIZE_MAX)
 		return fail(json, "statistics of a host without a nodename");
 	if (!sample_time(json, &ms))
@@ -282,7 +282,8 @@ static bool read_stream(struct sadf_json *json, yajl_handle handle, struct error
 		yajl_status status = result == INPUT_END ? yajl_complete_parse(handle)
 							 : yajl_parse(handle, (const unsigned char *)bytes, size);
 		if (status != yajl_status_ok) {
-			place_advance(&place, bytes, result == INPUT_END ? 0 : yajl_get_bytes_consumed(handle));
+			size_t consumed = result == INPUT_END ? 0 : yajl_get_bytes_consumed(handle);
+			place_advance(&place, bytes, consumed - (consumed > 0));
 			return bad_json(json, &place);
 		}
 		if (result == INPUT_END)

@@ -29,7 +29,8 @@ struct sadf {
 	size_t server;
 	int64_t time_ms;
 	double interval;
-	char host[HOST_MAX], time_text[64];
+	char host[HOST_MAX], time_text[64], interval_text[32];
+	double cpus;   /* of the server, by the numbers of its processors */
 	size_t totals; /* the server whose disks have come as totals */
 	struct local_clock clock;
 	bool remarked;
@@ -41,6 +42,14 @@ static bool flush_sample(struct sadf *sadf, struct error *error)
 		return true;
 	sadf->open = false;
 	return sar_sample_add(sadf->parse, sadf->server, &sadf->sample, sadf->time_ms, sadf->interval, error);
+}
+
+/* The server's last row was read. */
+static void end_server(struct sadf *sadf)
+{
+	if (sadf->server != SIZE_MAX)
+		collector_attribute(sadf->parse->collector, sadf->server, COLLECT_CPUS, sadf->cpus, false);
+	sadf->cpus = 0;
 }
 
 static enum section section_of(const char *name)
@@ -61,6 +70,14 @@ static bool section_has(enum section section, enum sar_field field)
 	return sar_field_part(field) == part[section];
 }
 
+/* "%idle[...]": with -h, the next activity follows in the same row. */
+static enum sar_field field_of(const char *name)
+{
+	char plain[32];
+	(void)snprintf(plain, sizeof plain, "%.*s", (int)strcspn(name, "["), name);
+	return sar_field_find(plain, false);
+}
+
 static bool read_names(struct sadf *sadf, struct error *error)
 {
 	if (!flush_sample(sadf, error))
@@ -71,7 +88,7 @@ static bool read_names(struct sadf *sadf, struct error *error)
 		return true;
 	enum section section = section_of(rows_field(sadf->rows, 3));
 	for (size_t i = 0; i < sadf->fields; i++) {
-		enum sar_field field = i < 3 ? SAR_FIELD_COUNT : sar_field_find(rows_field(sadf->rows, i), false);
+		enum sar_field field = i < 3 ? SAR_FIELD_COUNT : field_of(rows_field(sadf->rows, i));
 		bool fits = field != SAR_FIELD_COUNT && section_has(section, field);
 		sadf->field[i] = fits ? field : SAR_FIELD_COUNT;
 		if (fits)
@@ -117,6 +134,7 @@ static bool read_host(struct sadf *sadf, const char *host, struct error *error)
 		return true;
 	if (!flush_sample(sadf, error))
 		return false;
+	end_server(sadf);
 	(void)snprintf(sadf->host, sizeof sadf->host, "%s", host);
 	sadf->server = collector_server(sadf->parse->collector, host, error);
 	return sadf->server != SIZE_MAX;
@@ -128,8 +146,8 @@ static bool row_counts(struct sadf *sadf)
 	const char *name = rows_field(sadf->rows, 3);
 	if (sadf->section == SECTION_CPU && strcmp(name, "-1") != 0 && strcmp(name, "all") != 0) {
 		double number;
-		if (value_read(name, strlen(name), false, &number) == VALUE_NUMBER)
-			collector_attribute(sadf->parse->collector, sadf->server, COLLECT_CPUS, number + 1, false);
+		if (value_read(name, strlen(name), false, &number) == VALUE_NUMBER && number >= sadf->cpus)
+			sadf->cpus = number + 1;
 		return false;
 	}
 	if (sadf->section == SECTION_DISK)
@@ -166,10 +184,14 @@ static bool read_values(struct sadf *sadf, struct error *error)
 {
 	struct parse *parse = sadf->parse;
 	uint64_t line = rows_line(sadf->rows);
-	const char *time_text = rows_field(sadf->rows, 2);
+	const char *interval_text = rows_field(sadf->rows, 1), *time_text = rows_field(sadf->rows, 2);
+	/* Of parts, rows of one time belong together; of two collectors within a second, only those of one interval. */
+	bool parts = sadf->section == SECTION_DISK || sadf->section == SECTION_INTERFACE;
+	if ((!parts || strcmp(time_text, sadf->time_text) != 0 || strcmp(interval_text, sadf->interval_text) != 0) &&
+	    !flush_sample(sadf, error))
+		return false;
+	(void)snprintf(sadf->interval_text, sizeof sadf->interval_text, "%.30s", interval_text);
 	if (strcmp(time_text, sadf->time_text) != 0) {
-		if (!flush_sample(sadf, error))
-			return false;
 		if (!read_time(sadf, time_text, &sadf->time_ms))
 			return parse_bad(parse, line, 3, error, "'%.40s' is not a time", time_text);
 		(void)snprintf(sadf->time_text, sizeof sadf->time_text, "%.60s", time_text);
@@ -179,8 +201,7 @@ static bool read_values(struct sadf *sadf, struct error *error)
 	if (!sadf->open) {
 		sar_sample_clear(&sadf->sample);
 		sadf->open = true;
-		if (value_read(rows_field(sadf->rows, 1), rows_length(sadf->rows, 1), true, &sadf->interval) !=
-		    VALUE_NUMBER)
+		if (value_read(interval_text, rows_length(sadf->rows, 1), true, &sadf->interval) != VALUE_NUMBER)
 			sadf->interval = 0;
 	}
 	return take_values(sadf, error);
@@ -215,7 +236,7 @@ static bool read_row(struct sadf *sadf, struct error *error)
 	if (rows_count(sadf->rows) == sadf->fields)
 		return read_values(sadf, error);
 	if (input_cut(parse->input)) {
-		parse_remark(parse, "line %llu, the last, ends too early and was left out", (unsigned long long)line);
+		parse_cut(parse, line);
 		return true;
 	}
 	return parse_bad(parse, line, 0, error, "%zu fields, the names above it are %zu", rows_count(sadf->rows),
@@ -234,6 +255,7 @@ static bool sadf_read(struct parse *parse, struct error *error)
 		good = result == INPUT_LINE && read_row(&sadf, error);
 	}
 	good = good && flush_sample(&sadf, error);
+	end_server(&sadf);
 	if (good && !sadf.any)
 		good = error_set(error, ERROR_INPUT,
 				 "%.160s: no activity that nfold knows: give sadf -d -- -u -r ALL -b -n DEV",

@@ -222,7 +222,7 @@ static bool read_row(struct table *table, struct error *error)
 		if (!input_cut(parse->input))
 			return parse_bad(parse, line, 0, error, "%zu fields, the header has %zu",
 					 rows_count(table->rows), table->fields);
-		parse_remark(parse, "line %llu, the last, ends too early and was left out", (unsigned long long)line);
+		parse_cut(parse, line);
 		return true;
 	}
 	struct error why = {0};

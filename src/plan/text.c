@@ -73,7 +73,7 @@ static void mask_controls(char *text)
 	for (const char *from = text; *from != '\0'; from++) {
 		unsigned char byte = (unsigned char)*from;
 		if (byte == 0xc2 && (unsigned char)from[1] >= 0x80 && (unsigned char)from[1] < 0xa0)
-			byte = (unsigned char)*++from;
+			from++;
 		else if (byte >= 0x20 && byte != 0x7f) {
 			*to++ = *from;
 			continue;

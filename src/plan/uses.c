@@ -93,8 +93,15 @@ bool uses_row(const struct uses *uses, struct parse *parse, const struct rows *r
 		struct collect_sample sample = collect_sample_at(time_ms);
 		while (at < uses->count && uses->use[at].server == server) {
 			unsigned channel = uses->use[at].channel;
-			if (!read_channel(uses, &at, parse, rows, comma, &sample.value[channel], error))
+			double value;
+			if (!read_channel(uses, &at, parse, rows, comma, &value, error))
 				return false;
+			if (channel < COLLECT_CHANNEL_COUNT)
+				sample.value[channel] = value;
+			else
+				collector_attribute(parse->collector, server,
+						    (enum collect_attribute)(channel - COLLECT_CHANNEL_COUNT), value,
+						    false);
 		}
 		if (!collector_add(parse->collector, server, &sample, error))
 			return false;

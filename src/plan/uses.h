@@ -7,9 +7,9 @@
 
 struct use {
 	size_t column, server;
-	unsigned channel;
-	unsigned rank; /* of several sources of a channel those of the lowest rank are used */
-	bool mean;     /* several columns are averaged, not summed */
+	unsigned channel; /* or COLLECT_CHANNEL_COUNT + an attribute */
+	unsigned rank;	  /* of several sources of a channel those of the lowest rank are used */
+	bool mean;	  /* several columns are averaged, not summed */
 	double factor;
 	double highest; /* the channel's value is capped here; 0: not */
 };
