@@ -19,6 +19,10 @@ bool parse_bad(struct parse *parse, uint64_t line, size_t field, struct error *e
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof text, format, args);
 	va_end(args);
+	/* A quoted field may hold the ends of lines, and more. */
+	for (char *at = text; *at != '\0'; at++)
+		if ((unsigned char)*at < ' ' || *at == 0x7f)
+			*at = '?';
 	if (field > 0)
 		(void)snprintf(place, sizeof place, "%zu:", field);
 	struct error bad = {0};

@@ -333,6 +333,7 @@ static void bad_files_are_refused_with_their_place(void **state)
 	    {"\"(PDH-CSV 4.0) (UTC)(0)\",\"\\\\A\\Prozessor(_Total)\\Prozessorzeit (%)\"\n",
 	     ":1: no counter that nfold knows"},
 	    {"\"(PDH-CSV 4.0) (UTC)(0)\"\n", "no counter that nfold knows among 0"},
+	    {PDH "\"03/02/2026 10:00:00.000\",\"1\n2\"\r\n", ":2:2: '1?2' is not a number"},
 	    {SADF, "no server was found"},
 	    {SADF "web;60;2026-03-02 00:01:00 UTC;-1;1;1;1;1;1\n", ":2: 9 fields, the names above it are 10"},
 	    {SADF "web;60;2026-13-02 00:01:00 UTC;-1;1;1;1;1;1;1\n", ":2:3: '2026-13-02 00:01:00 UTC' is not a time"},
