@@ -12,7 +12,7 @@
 #include "base/error.h"
 
 struct import_options {
-	const char *map;	/* a mapping file, or NULL: see docs/plan.md */
+	const char *map;	/* a mapping file, or NULL: see docs/import.md */
 	const char *attributes; /* a table of servers, or NULL */
 	const char *zone;	/* of times without one: "+01:00", or NULL: UTC */
 	bool keep_going;	/* leave out what cannot be read, and say so */
