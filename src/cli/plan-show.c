@@ -7,18 +7,25 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli/plan.h"
 #include "control/report.h"
 #include "plan/estate.h"
+#include "plan/report.h"
+
+#define POINTS_MAX 720u /* of a chart */
 
 struct show_options {
 	bool json;
+	const char *html;
 };
 
 static const struct option show_options[] = {
     {"json", NULL, NULL, "print everything as JSON", .kind = OPTION_FLAG,
      .offset = offsetof(struct show_options, json)},
+    {"html", "FILE", NULL, "write a page with charts", .kind = OPTION_TEXT,
+     .offset = offsetof(struct show_options, html)},
     {0},
 };
 
@@ -119,23 +126,123 @@ static json_t *server_json(const struct estate *estate, size_t index, struct err
 			 notes_json(server), "series", all);
 }
 
-static bool show_json(const struct estate *estate, struct error *error)
+/* Everything but charts. NULL: *error is filled. */
+static json_t *estate_json(const struct estate *estate, struct error *error)
 {
 	json_t *servers = json_array();
 	for (size_t i = 0; i < estate_count(estate); i++) {
 		json_t *server = server_json(estate, i, error);
 		if (server == NULL) {
 			json_decref(servers);
-			return false;
+			return NULL;
 		}
 		(void)json_array_append_new(servers, server);
 	}
 	json_t *report = json_loads(estate_report(estate), 0, NULL);
-	json_t *all = json_pack("{s:o, s:o}", "import", report != NULL ? report : json_null(), "servers", servers);
+	return json_pack("{s:o, s:o}", "import", report != NULL ? report : json_null(), "servers", servers);
+}
+
+static bool show_json(const struct estate *estate, struct error *error)
+{
+	json_t *all = estate_json(estate, error);
+	if (all == NULL)
+		return false;
 	(void)json_dumpf(all, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 	(void)putchar('\n');
 	json_decref(all);
 	return true;
+}
+
+/* The sum of a resource over all servers, as an array. */
+static json_t *total_json(const struct estate *estate, enum estate_resource resource, const struct estate_grid *grid,
+			  struct error *error)
+{
+	double *sum = calloc(grid->count + 1, sizeof *sum);
+	float *value = calloc(grid->count + 1, sizeof *value);
+	bool good = (sum != NULL && value != NULL) || error_set(error, ERROR_HOST, "out of memory");
+	for (size_t i = 0; good && i < estate_count(estate); i++) {
+		good = estate_read_resource(estate, i, resource, grid, ESTATE_MEAN, value, error);
+		for (uint64_t k = 0; good && k < grid->count; k++)
+			sum[k] += isnan(value[k]) ? 0 : (double)value[k];
+	}
+	json_t *array = good ? json_array() : NULL;
+	for (uint64_t k = 0; good && k < grid->count; k++)
+		(void)json_array_append_new(array, json_real(sum[k]));
+	free(sum);
+	free(value);
+	return array;
+}
+
+static json_t *charts_json(const struct estate *estate, const struct estate_grid *grid, struct error *error)
+{
+	static const char *const text[ESTATE_RESOURCE_COUNT][2] = {[ESTATE_MHZ] = {"Processors", "MHz"},
+								   [ESTATE_BYTES] = {"Memory", "bytes"},
+								   [ESTATE_DISK] = {"Disks", "bytes/s"},
+								   [ESTATE_IOPS] = {"Disks", "operations/s"},
+								   [ESTATE_NETWORK] = {"Networks", "bytes/s"}};
+	json_t *charts = json_array();
+	for (unsigned i = 0; i < ESTATE_RESOURCE_COUNT; i++) {
+		json_t *values = total_json(estate, (enum estate_resource)i, grid, error);
+		if (values == NULL) {
+			json_decref(charts);
+			return NULL;
+		}
+		(void)json_array_append_new(
+		    charts, json_pack("{s:s, s:s, s:o}", "text", text[i][0], "unit", text[i][1], "values", values));
+	}
+	return charts;
+}
+
+static json_t *note_texts_json(void)
+{
+	json_t *texts = json_array();
+	for (unsigned i = 0; i < ESTATE_NOTE_COUNT; i++)
+		if (i != ESTATE_CLOCK_OFFSET)
+			(void)json_array_append_new(
+			    texts, json_pack("{s:s, s:s}", "key", estate_note_key[i], "text", estate_note_text[i]));
+	return texts;
+}
+
+/* So many points as a chart can show. */
+static struct estate_grid chart_grid(const struct estate *estate)
+{
+	struct estate_grid grid = estate_common_grid(estate, 0);
+	uint64_t factor = grid.count / POINTS_MAX + 1;
+	uint64_t interval = factor * grid.interval;
+	return estate_common_grid(estate, interval < ESTATE_INTERVAL_MAX ? (uint32_t)interval : ESTATE_INTERVAL_MAX);
+}
+
+static json_t *page_json(const struct estate *estate, struct error *error)
+{
+	const struct estate_grid grid = chart_grid(estate);
+	json_t *charts = charts_json(estate, &grid, error);
+	json_t *all = charts != NULL ? estate_json(estate, error) : NULL;
+	if (all == NULL) {
+		json_decref(charts);
+		return NULL;
+	}
+	(void)json_object_set_new(all, "note_texts", note_texts_json());
+	(void)json_object_set_new(all, "totals",
+				  json_pack("{s:I, s:I, s:I, s:o}", "start", (json_int_t)grid.start, "interval",
+					    (json_int_t)grid.interval, "slots", (json_int_t)grid.count, "charts",
+					    charts));
+	return all;
+}
+
+static bool show_html(const struct estate *estate, const char *path, struct error *error)
+{
+	json_t *all = page_json(estate, error);
+	if (all == NULL)
+		return false;
+	FILE *file = fopen(path, "w");
+	bool good =
+	    file != NULL ? report_write_estate(all, file, error) : error_set_errno(error, "cannot write %.200s", path);
+	if (file != NULL && fclose(file) != 0 && good)
+		good = error_set_errno(error, "cannot write %.200s", path);
+	if (file != NULL && !good)
+		(void)unlink(path);
+	json_decref(all);
+	return good;
 }
 
 /* 12.3 G and the like; shares as percent. */
@@ -231,7 +338,9 @@ static int show_run(const struct command_call *call)
 	struct error error = {0};
 	struct estate *estate = estate_open(call->argument[0], &error);
 	bool good = estate != NULL;
-	if (good)
+	if (good && options->html != NULL)
+		good = show_html(estate, options->html, &error);
+	else if (good)
 		good = options->json ? show_json(estate, &error) : show_text(estate, &error);
 	estate_close(estate);
 	return good ? STATUS_OK : (int)report_error(&error);

@@ -272,21 +272,31 @@ static bool write_escaped(FILE *to, const char *text)
 	return fputs(text, to) != EOF;
 }
 
-bool report_write(const json_t *plan, FILE *to, struct error *error)
+static bool page_write(const json_t *data, const char *title, const char *html, const char *script, FILE *to,
+		       struct error *error)
 {
-	char *text = json_dumps(plan, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
+	char *text = json_dumps(data, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
 	if (text == NULL)
 		return error_set(error, ERROR_HOST, "out of memory");
-	bool good =
-	    fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-		  "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Plan</title>\n"
-		  "<style>\n",
-		  to) != EOF &&
-	    fputs(report_asset_css, to) != EOF && fputs("</style>\n</head>\n<body>\n", to) != EOF &&
-	    fputs(report_asset_html, to) != EOF && fputs("<script type=\"application/json\" id=\"plan\">", to) != EOF &&
-	    write_escaped(to, text) && fputs("</script>\n<script>\n", to) != EOF &&
-	    fputs(report_asset_chart, to) != EOF && fputs("\n</script>\n<script>\n", to) != EOF &&
-	    fputs(report_asset_js, to) != EOF && fputs("</script>\n</body>\n</html>\n", to) != EOF;
+	bool good = fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+			  "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>",
+			  to) != EOF &&
+		    fputs(title, to) != EOF && fputs("</title>\n<style>\n", to) != EOF &&
+		    fputs(report_asset_css, to) != EOF && fputs("</style>\n</head>\n<body>\n", to) != EOF &&
+		    fputs(html, to) != EOF && fputs("<script type=\"application/json\" id=\"plan\">", to) != EOF &&
+		    write_escaped(to, text) && fputs("</script>\n<script>\n", to) != EOF &&
+		    fputs(report_asset_chart, to) != EOF && fputs("\n</script>\n<script>\n", to) != EOF &&
+		    fputs(script, to) != EOF && fputs("</script>\n</body>\n</html>\n", to) != EOF;
 	free(text);
 	return good || error_set_errno(error, "cannot write the page");
+}
+
+bool report_write(const json_t *plan, FILE *to, struct error *error)
+{
+	return page_write(plan, "Plan", report_asset_html, report_asset_js, to, error);
+}
+
+bool report_write_estate(const json_t *estate, FILE *to, struct error *error)
+{
+	return page_write(estate, "Estate", report_asset_estate_html, report_asset_estate_js, to, error);
 }

@@ -16,4 +16,7 @@ json_t *report_parse(const char *bytes, size_t length, const char *name, struct 
 
 bool report_write(const json_t *plan, FILE *to, struct error *error);
 
+/* The same for what is in an estate, as `nfold plan show` makes it. */
+bool report_write_estate(const json_t *estate, FILE *to, struct error *error);
+
 #endif

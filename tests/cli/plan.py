@@ -137,6 +137,19 @@ class Show(Plan):
         self.assertIn("1 servers, 2026-03-02T09:59:00Z to 2026-03-02T10:09:00Z", text)
         self.assertRegex(text, r"cpu +4\.5 % +4\.0 % +8\.0 % +9\.0 % +9\.0 % +9\.0 %")
 
+    def test_a_page(self):
+        self.file("a.csv", pdh("</script><b>", *range(10)))
+        self.succeed("plan", "import", "-o", "estate", "a.csv")
+        self.assertEqual(self.succeed("plan", "show", "estate", "--html", "page.html"), "")
+        page = (self.folder / "page.html").read_text()
+        self.assertNotIn("<b>", page)
+        self.assertNotRegex(page, r"(src|href)=")
+        start = page.index('id="plan">') + len('id="plan">')
+        data = json.loads(page[start:page.index("</script>", start)])
+        self.assertEqual(data["servers"][0]["name"], "</script><b>")
+        self.assertEqual([len(chart["values"]) for chart in data["totals"]["charts"]], [data["totals"]["slots"]] * 5)
+        self.refuse(STATUS_HOST, "plan", "show", "estate", "--html", "no/such/page.html")
+
     def test_what_is_no_estate(self):
         for path in ("nothing", self.file("a.csv", pdh("A", 1)), self.folder, "/dev/null", self.file("short", b"nfoldEST")):
             self.refuse(STATUS_INPUT, "plan", "show", path)
