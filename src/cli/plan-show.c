@@ -153,20 +153,22 @@ static bool show_json(const struct estate *estate, struct error *error)
 	return true;
 }
 
-/* The sum of a resource over all servers, as an array. */
+/* The sum of a resource over all servers, as an array; null if no server has it. */
 static json_t *total_json(const struct estate *estate, enum estate_resource resource, const struct estate_grid *grid,
 			  struct error *error)
 {
 	double *sum = calloc(grid->count + 1, sizeof *sum);
 	float *value = calloc(grid->count + 1, sizeof *value);
-	bool good = (sum != NULL && value != NULL) || error_set(error, ERROR_HOST, "out of memory");
+	bool good = (sum != NULL && value != NULL) || error_set(error, ERROR_HOST, "out of memory"), any = false;
 	for (size_t i = 0; good && i < estate_count(estate); i++) {
 		good = estate_read_resource(estate, i, resource, grid, ESTATE_MEAN, value, error);
-		for (uint64_t k = 0; good && k < grid->count; k++)
+		for (uint64_t k = 0; good && k < grid->count; k++) {
+			any |= !isnan(value[k]);
 			sum[k] += isnan(value[k]) ? 0 : (double)value[k];
+		}
 	}
-	json_t *array = good ? json_array() : NULL;
-	for (uint64_t k = 0; good && k < grid->count; k++)
+	json_t *array = !good ? NULL : any ? json_array() : json_null();
+	for (uint64_t k = 0; good && any && k < grid->count; k++)
 		(void)json_array_append_new(array, json_real(sum[k]));
 	free(sum);
 	free(value);

@@ -147,7 +147,14 @@ class Show(Plan):
         start = page.index('id="plan">') + len('id="plan">')
         data = json.loads(page[start:page.index("</script>", start)])
         self.assertEqual(data["servers"][0]["name"], "</script><b>")
-        self.assertEqual([len(chart["values"]) for chart in data["totals"]["charts"]], [data["totals"]["slots"]] * 5)
+        self.assertEqual([chart["values"] for chart in data["totals"]["charts"]], [None] * 5, "no clock, no memory, no disk")
+        self.file("servers.csv", "server,cpus,mhz\n</script><b>,2,1000\n")
+        self.succeed("plan", "import", "-o", "estate", "a.csv", "--attributes", "servers.csv")
+        self.succeed("plan", "show", "estate", "--html", "page.html")
+        page = (self.folder / "page.html").read_text()
+        start = page.index('id="plan">') + len('id="plan">')
+        data = json.loads(page[start:page.index("</script>", start)])
+        self.assertEqual(data["totals"]["charts"][0]["values"], [20 * k for k in range(10)])
         self.refuse(STATUS_HOST, "plan", "show", "estate", "--html", "no/such/page.html")
 
     def test_what_is_no_estate(self):

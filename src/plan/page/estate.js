@@ -41,6 +41,10 @@
 	for (const chart of grid.charts) {
 		const box = add(at("charts"), "div", undefined, "host");
 		add(box, "h3", `${chart.text}, ${chart.unit}`);
+		if (chart.values === null) {
+			add(box, "p", "Not measured, or not known in this unit.", "soft");
+			continue;
+		}
 		const canvas = add(add(box, "div", undefined, "canvas"), "canvas");
 		new Chart(canvas, {
 			type: "line",
