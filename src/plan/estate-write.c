@@ -87,7 +87,7 @@ void estate_writer_discard(struct estate_writer *writer)
 {
 	if (writer == NULL)
 		return;
-	if (writer->fd >= 0)
+	if (writer->part != NULL && writer->fd >= 0)
 		(void)unlink(writer->part);
 	writer_free(writer);
 }

@@ -177,7 +177,7 @@ static bool read_tables(struct estate *estate, const struct estate_file_header *
 	estate->table_offset = header->table_offset;
 	estate->count = header->server_count;
 	estate->strings_size = header->file_size - header->strings_offset;
-	estate->record = malloc(records_size + 1);
+	estate->record = calloc(1, records_size + 1);
 	estate->server = calloc(estate->count + 1, sizeof *estate->server);
 	estate->strings = malloc(estate->strings_size);
 	if (estate->record == NULL || estate->server == NULL || estate->strings == NULL)
@@ -352,7 +352,7 @@ static float *read_column(const struct estate *estate, size_t index, enum estate
 	const struct estate_file_record *record = &estate->record[index];
 	const struct estate_file_column *column = &record->column[series];
 	uint64_t size = record->count * sizeof(float);
-	float *value = malloc(size + 1);
+	float *value = calloc(1, size + 1);
 	if (value == NULL) {
 		(void)error_set(error, ERROR_HOST, "%s: out of memory", estate->path);
 		return NULL;
@@ -431,7 +431,7 @@ bool estate_read_resource(const struct estate *estate, size_t index, enum estate
 {
 	const struct estate_server *server = &estate->server[index];
 	double factor = resource_factor(server, resource);
-	float *sum = malloc(server->grid.count * sizeof *sum + 1);
+	float *sum = calloc(server->grid.count + 1, sizeof *sum);
 	if (sum == NULL)
 		return error_set(error, ERROR_HOST, "%s: out of memory", estate->path);
 	fill_nan(sum, server->grid.count);
