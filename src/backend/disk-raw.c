@@ -273,11 +273,9 @@ static void raw_submit(struct disk *disk, struct disk_request *request)
 	if (request->operation == DISK_FLUSH) {
 		request->work.size = 0;
 		raw_sync(raw, request);
-	} else if (request->operation == DISK_READ) {
-		raw_submit_bytes(raw, request);
-	} else if (raw_has_shrunk(raw, request)) {
+	} else if (request->operation != DISK_READ && raw_has_shrunk(raw, request)) {
 		raw_finish(raw, request, EIO, 0);
-	} else if (request->operation == DISK_WRITE) {
+	} else if (request->operation == DISK_READ || request->operation == DISK_WRITE) {
 		raw_submit_bytes(raw, request);
 	} else {
 		raw_submit_hole(raw, request);

@@ -159,9 +159,13 @@ static json_t *total_json(const struct estate *estate, enum estate_resource reso
 {
 	double *sum = calloc(grid->count + 1, sizeof *sum);
 	float *value = calloc(grid->count + 1, sizeof *value);
-	bool good = sum != NULL && value != NULL, any = false;
-	if (!good)
+	bool good = true, any = false;
+	if (sum == NULL || value == NULL) {
 		(void)error_set(error, ERROR_HOST, "out of memory");
+		free(sum);
+		free(value);
+		return NULL;
+	}
 	for (size_t i = 0; good && i < estate_count(estate); i++) {
 		good = estate_read_resource(estate, i, resource, grid, ESTATE_MEAN, value, error);
 		for (uint64_t k = 0; good && k < grid->count; k++) {

@@ -12,9 +12,9 @@
 /* The guest is named after what it boots. */
 static void make_stem(const struct guest_options *options, char stem[NAME_LENGTH_MAX + 1])
 {
-	const char *file = guest_options_main_file(options);
+	const char *given = guest_options_main_file(options), *file = given != NULL ? given : "guest";
 	struct guest_disk image;
-	if (!guest_disk_read(file != NULL ? file : "guest", &image, NULL)) /* a kernel's name may look like anything */
+	if (!guest_disk_read(file, &image, NULL)) /* a kernel's name may look like anything */
 		image = (struct guest_disk){.path = file, .length = strlen(file)};
 	char *path = strndup(image.path, image.length);
 	name_from_path(path != NULL ? path : "guest", stem);

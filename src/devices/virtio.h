@@ -151,7 +151,7 @@ bool virtio_running(const struct virtio *virtio);
 /* The next chain that the guest made available. False: there is none; the guest will ring when there is. */
 bool virtio_pop(struct virtio *virtio, unsigned queue, struct virtio_chain *chain);
 /* Puts the last `count` chains back, as if they had not been popped; none popped after them was pushed. */
-void virtio_unpop(struct virtio *virtio, unsigned queue, unsigned count);
+void virtio_unpop(struct virtio *virtio, unsigned index, unsigned count);
 
 /*
  * Copy between a chain and the host, `offset` bytes into its readable or writable part. They return how many bytes were
@@ -166,8 +166,8 @@ size_t virtio_write(const struct virtio *virtio, const struct virtio_chain *chai
  * Gives a chain back. `written`: bytes from the first writable one on that are valid. Several can be staged and then
  * published, so that the guest sees all of them or none. Ignored while the device is not running.
  */
-void virtio_stage(struct virtio *virtio, unsigned queue, uint16_t head, uint32_t written);
-void virtio_publish(struct virtio *virtio, unsigned queue);
+void virtio_stage(struct virtio *virtio, unsigned index, uint16_t head, uint32_t written);
+void virtio_publish(struct virtio *virtio, unsigned index);
 static inline void virtio_push(struct virtio *virtio, unsigned queue, uint16_t head, uint32_t written)
 {
 	virtio_stage(virtio, queue, head, written);
@@ -175,7 +175,7 @@ static inline void virtio_push(struct virtio *virtio, unsigned queue, uint16_t h
 }
 
 /* Interrupts the guest for what was published since the last time, if it wants that. */
-void virtio_signal(struct virtio *virtio, unsigned queue);
+void virtio_signal(struct virtio *virtio, unsigned index);
 
 /* The device changed virtio->config: before the change and after it. */
 void virtio_config_changing(struct virtio *virtio);

@@ -253,11 +253,12 @@ static void pausing_stops_guest_and_clock(void **state)
 	struct fixture *f = *state;
 	pthread_t thread = run_beside(f, guest_spin);
 	await_past(&f->guest.spins, 1000);
+	uint64_t host_tsc = ledger_tsc();
 	machine_pause(f->machine);
 	await_state(f, MACHINE_PAUSED);
 	uint32_t spins = __atomic_load_n(&f->guest.spins, __ATOMIC_SEQ_CST);
-	uint64_t guest_tsc = f->guest.tsc, host_tsc = ledger_tsc();
-	sleep_ms(50);
+	uint64_t guest_tsc = f->guest.tsc;
+	sleep_ms(500);
 	assert_int_equal(__atomic_load_n(&f->guest.spins, __ATOMIC_SEQ_CST), spins);
 
 	machine_resume(f->machine);
@@ -265,9 +266,9 @@ static void pausing_stops_guest_and_clock(void **state)
 	machine_pause(f->machine);
 	await_state(f, MACHINE_PAUSED);
 	assert_true(f->guest.tsc > guest_tsc);
-	/* The pause of 50 ms is missing in the guest's time. */
+	/* The pause of 500 ms is missing in the guest's time; half of it is left for a busy host's delays. */
 	uint64_t host = ledger_tsc() - host_tsc, guest = f->guest.tsc - guest_tsc;
-	assert_true(guest < host - machine_ledger(f->machine)->tsc_hz / 25);
+	assert_true(guest < host - machine_ledger(f->machine)->tsc_hz / 4);
 
 	machine_reset(f->machine); /* while paused: starts over when resumed */
 	machine_resume(f->machine);

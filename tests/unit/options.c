@@ -294,9 +294,16 @@ static void disks_are_read(void **state)
 	    {"a,x=/b", 6, {0}},
 	    {"nbd://host/a,device=ide", 12, {0}},
 	};
-	static const char *const bad[] = {"",	       ",readonly",	 ",format=raw",	   "a,format=qcow3",
-					  "a,format=", "a,cache=directt", "a,device=scsi", "a,on-error=",
-					  "a,chache=none", "a,format=rawx"};
+	static const char *const bad[] = {"",
+					  ",readonly",
+					  ",format=raw",
+					  "a,format=qcow3",
+					  "a,format=",
+					  "a,cache=directt",
+					  "a,device=scsi",
+					  "a,on-error=",
+					  "a,chache=none",
+					  "a,format=rawx"};
 	struct guest_disk disk;
 	struct error error;
 	(void)state;
