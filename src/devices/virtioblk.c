@@ -502,7 +502,7 @@ struct virtioblk *virtioblk_create(const struct virtioblk_config *config, struct
 		return NULL;
 	}
 	blk->disk = config->disk;
-	strcpy(blk->serial, config->serial);
+	memcpy(blk->serial, config->serial, strlen(config->serial));
 	if (!virtio_init(&blk->virtio, &virtio, error)) {
 		free(blk);
 		return NULL;

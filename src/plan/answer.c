@@ -186,6 +186,13 @@ static json_t *chart_json(const struct making *making, const struct fit_host *ho
 	return guests;
 }
 
+/* Seconds since 1970. */
+static json_int_t time_json_of(const struct demand *demand, unsigned sample)
+{
+	int64_t time = demand->start + (int64_t)sample * demand->interval;
+	return time;
+}
+
 static json_t *resource_json(struct making *making, unsigned h, enum resource r, struct error *error)
 {
 	const struct answer *answer = making->answer;
@@ -213,8 +220,7 @@ static json_t *resource_json(struct making *making, unsigned h, enum resource r,
 	}
 	return json_pack("{s:o, s:o, s:o, s:I, s:i, s:o}", "peak", number(making->total[worst]), "share",
 			 number(making->total[worst] / capacity), "mean", number(sum / demand->samples), "time",
-			 (json_int_t)(demand->start + (int64_t)worst * demand->interval), "samples_over", (int)over,
-			 "chart", chart_json(making, host));
+			 time_json_of(demand, worst), "samples_over", (int)over, "chart", chart_json(making, host));
 }
 
 static json_t *host_json(struct making *making, unsigned h, struct error *error)
@@ -228,6 +234,10 @@ static json_t *host_json(struct making *making, unsigned h, struct error *error)
 	json_t *object = json_pack("{s:s, s:s, s:b, s:b, s:o, s:o}", "name", host->name != NULL ? host->name : name,
 				   "class", host_class->name, "exists", host->name != NULL, "spare", (int)host->spare,
 				   "guests", guests, "resources", resources);
+	if (object == NULL) { /* it took the other two with it */
+		(void)error_set(error, ERROR_HOST, "out of memory");
+		return NULL;
+	}
 	for (unsigned g = 0; g < host->guests; g++)
 		(void)json_array_append_new(guests, json_integer(host->guest[g]));
 	unsigned count = hours(&answer->workload->demand);
@@ -253,10 +263,10 @@ static json_t *risks_json(const struct making *making)
 	json_t *list = json_array();
 	for (unsigned i = 0; i < making->risks; i++) {
 		const struct risk *risk = &making->risk[i];
-		(void)json_array_append_new(
-		    list, json_pack("{s:i, s:I, s:s, s:o}", "host", (int)risk->host, "time",
-				    (json_int_t)(demand->start + (int64_t)risk->sample * demand->interval), "resource",
-				    resource_key[risk->resource], "share", number(risk->share)));
+		(void)json_array_append_new(list,
+					    json_pack("{s:i, s:I, s:s, s:o}", "host", (int)risk->host, "time",
+						      time_json_of(demand, risk->sample), "resource",
+						      resource_key[risk->resource], "share", number(risk->share)));
 	}
 	return list;
 }

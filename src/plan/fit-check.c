@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "plan/fit.h"
 
 #define TOLERANCE 1e-7 /* relative: sums of floats in another order */
@@ -56,6 +57,7 @@ static bool load_check(const struct fit_task *task, const struct fit_plan *plan,
 	const struct fit_host *host = &plan->host[h];
 	double capacity = task->host_class[host->host_class].capacity[resource];
 	unsigned over = 0, worst = 0;
+	bug_if(samples == NULL || sum == NULL);
 	memset(sum, 0, demand->samples * sizeof *sum);
 	for (unsigned i = 0; i < host->guests; i++) {
 		if (!demand->read(demand, host->guest[i], resource, samples, error))

@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/bits.h"
 #include "plan/fit-exact.h"
 
 #define ROUNDS_MAX 400
@@ -349,6 +350,7 @@ static bool exact_read(struct exact *exact, struct error *error)
 		memset(sum, 0, demand->samples * sizeof *sum);
 		for (unsigned i = 0; good && capacity > 0 && i < exact->guests; i++) {
 			float *value = exact->value + ((size_t)i * RESOURCE_COUNT + r) * demand->samples;
+			bug_if(exact->value == NULL);
 			sized[i].guest = i;
 			good = demand->read(demand, i, (enum resource)r, value, error);
 			for (unsigned t = 0; good && t < demand->samples; t++) {

@@ -91,7 +91,7 @@ void fit_state_free(struct fit_state *state);
 /* Opens an empty bin; FIT_NONE when there is no memory or no host of the class left. */
 unsigned fit_state_open(struct fit_state *state, unsigned host_class, unsigned site);
 /* Closes an empty bin; the last bin takes its number. */
-void fit_state_close(struct fit_state *state, unsigned bin);
+void fit_state_close(struct fit_state *state, unsigned number);
 bool fit_state_put(struct fit_state *state, unsigned bin, unsigned item);
 void fit_state_take(struct fit_state *state, unsigned item);
 /* A pseudo-random number below limit, the same in every run. */
@@ -111,7 +111,7 @@ bool fit_alone(const struct fit_space *space, unsigned item, unsigned host_class
  * rest^2 - (rest - item)^2 (the norm-based greedy of Panigrahy et al., "Heuristics for vector bin packing", 2011). */
 int64_t fit_score(const struct fit_state *state, const int16_t *rest, unsigned item);
 /* The highest load of a bin in 1/65536 of its capacity, over resources and samples. */
-unsigned fit_peak(const struct fit_state *state, unsigned bin);
+unsigned fit_peak(const struct fit_state *state, unsigned number);
 
 /* Opens the sites that have pinned guests, and with keep those in use, with the guests that may stay there. */
 bool fit_build_sites(struct fit_state *state, struct error *error);

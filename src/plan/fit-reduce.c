@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "plan/fit-impl.h"
 
 #define TRIES 6 /* hosts that are emptied in turn, each with a share of the steps */
@@ -81,18 +82,19 @@ static bool bin_cheapen(struct fit_state *state, unsigned number)
 			return false;
 		memcpy(item, state->bin[number].item, items * sizeof *item);
 		unsigned moved = 0;
-		while (moved < items && fit_fits(state, bin, item[moved])) {
+		bool good = true;
+		while (good && moved < items && fit_fits(state, bin, item[moved])) {
 			fit_state_take(state, item[moved]);
-			if (!fit_state_put(state, bin, item[moved++]))
-				return false;
+			good = fit_state_put(state, bin, item[moved++]);
 		}
 		bool all = moved == items;
-		for (unsigned i = 0; !all && i < moved; i++) {
+		for (unsigned i = 0; good && !all && i < moved; i++) {
 			fit_state_take(state, item[i]);
-			if (!fit_state_put(state, number, item[i]))
-				return false;
+			good = fit_state_put(state, number, item[i]);
 		}
 		free(item);
+		if (!good)
+			return false;
 		fit_state_close(state, all ? number : bin);
 		if (all)
 			return true;

@@ -287,7 +287,7 @@ static bool scratch_allocate(struct scratch *scratch, const struct fit_space *sp
 {
 	scratch->samples = malloc(space->samples * sizeof *scratch->samples);
 	scratch->sum = malloc(space->samples * sizeof *scratch->sum);
-	scratch->total = calloc(space->resources * space->stride, sizeof *scratch->total);
+	scratch->total = calloc(space->resources * space->stride + 1, sizeof *scratch->total);
 	return scratch->samples != NULL && scratch->sum != NULL && scratch->total != NULL;
 }
 
@@ -352,7 +352,7 @@ static bool space_allocate(struct fit_space *space)
 	space->high = calloc(series * space->blocks + 1, sizeof *space->high);
 	space->low = calloc(series * space->blocks + 1, sizeof *space->low);
 	space->profile = calloc(space->items * space->buckets + 1, sizeof *space->profile);
-	space->weight = calloc(space->buckets, sizeof *space->weight);
+	space->weight = calloc(space->buckets + 1, sizeof *space->weight);
 	space->norm = calloc(space->items + 1, sizeof *space->norm);
 	space->worth = calloc(space->items + 1, sizeof *space->worth);
 	space->sum = calloc(space->resources * space->stride, sizeof *space->sum);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "plan/rules.h"
 
 #define GROUPS_MAX 4096 /* each costs two bytes a host */
@@ -61,6 +62,7 @@ static bool member_add(const struct reading *reading, void *to, unsigned guest)
 {
 	struct members *members = to;
 	(void)reading;
+	bug_if(members->guest == NULL || members->seen == NULL);
 	if (!members->seen[guest])
 		members->guest[members->count++] = guest;
 	members->seen[guest] = true;
@@ -114,10 +116,15 @@ static bool groups_read(const struct reading *reading)
 	reading->rules->group = calloc(total + 1, sizeof *reading->rules->group);
 	if (reading->rules->group == NULL)
 		return no_memory(reading);
-	for (unsigned k = 0; k < 2; k++)
-		json_array_foreach((json_t *)list[k], i, patterns) if (!json_is_array(patterns)) return bad_form(
-		    reading, key[k], "an array of arrays of names");
-	else if (!group_read(reading, key[k], patterns)) return false;
+	for (unsigned k = 0; k < 2; k++) {
+		json_array_foreach((json_t *)list[k], i, patterns)
+		{
+			if (!json_is_array(patterns))
+				return bad_form(reading, key[k], "an array of arrays of names");
+			if (!group_read(reading, key[k], patterns))
+				return false;
+		}
+	}
 	return true;
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "plan/workload.h"
 
 #define MIB 1048576.0
@@ -175,6 +176,7 @@ static bool guest_note_demand(struct workload *workload, unsigned number, float 
 	size_t count = workload->grid.count;
 	static const double much[RESOURCE_COUNT] = {
 	    [RESOURCE_DISK] = MUCH_DISK, [RESOURCE_IOPS] = MUCH_IOPS, [RESOURCE_NET] = MUCH_NET};
+	bug_if(value == NULL);
 	for (unsigned r = 0; r < RESOURCE_COUNT; r++) {
 		if (!workload_read(&workload->demand, number, (enum resource)r, value, error))
 			return false;

@@ -102,7 +102,7 @@ void sched_destroy(struct sched *sched);
  * affinity set or all processors together; dedicated processors that are not to be had; STRICT with fewer processors
  * than vCPUs. `owner` is the caller's.
  */
-struct sched_guest *sched_guest_add(struct sched *sched, const struct sched_guest_policy *policy, void *owner,
+struct sched_guest *sched_guest_add(struct sched *sched, const struct sched_guest_policy *asked, void *owner,
 				    uint64_t now, struct error *error);
 void sched_guest_remove(struct sched_guest *guest, uint64_t now, struct sched_set *kicks);
 /* Other shares, reservation and limit. Refused like the guest itself; then nothing has changed. */
@@ -111,16 +111,16 @@ bool sched_guest_change(struct sched_guest *guest, uint32_t shares, uint64_t res
 void *sched_guest_owner(const struct sched_guest *guest);
 
 /* The vCPU wants to run. No effect on one that does already. */
-void sched_wake(struct sched_guest *guest, unsigned vcpu, uint64_t now, struct sched_set *kicks);
+void sched_wake(struct sched_guest *guest, unsigned index, uint64_t now, struct sched_set *kicks);
 /* The vCPU has nothing to do: HLT, PAUSE or a loop that was found to be idle. Its processor is free if it is kicked. */
-void sched_idle(struct sched_guest *guest, unsigned vcpu, uint64_t now, struct sched_set *kicks);
+void sched_idle(struct sched_guest *guest, unsigned index, uint64_t now, struct sched_set *kicks);
 
 /* When sched_advance() has to be called at the latest; SCHED_NEVER: nothing happens by itself. */
 uint64_t sched_next(const struct sched *sched);
 /* Slices that are over, windows that begin. */
 void sched_advance(struct sched *sched, uint64_t now, struct sched_set *kicks);
-/* What runs on the processor from now on; what ran there until now is taken back. */
-struct sched_decision sched_dispatch(struct sched *sched, unsigned processor, uint64_t now, struct sched_set *kicks);
+/* What runs on the processor of that number from now on; what ran there until now is taken back. */
+struct sched_decision sched_dispatch(struct sched *sched, unsigned number, uint64_t now, struct sched_set *kicks);
 
 enum sched_state sched_state_of(const struct sched_guest *guest, unsigned vcpu);
 /* Time spent in a state so far; all together are the time since the guest was added. */

@@ -247,6 +247,7 @@ static struct engine_vcpu *frame_create(struct error *error)
 
 struct engine_vcpu *engine_vcpu_create(struct engine *engine, unsigned index, struct error *error)
 {
+	bug_if(engine == NULL);
 	const struct engine *there = index < LEDGER_MAX_VCPUS ? engine->world->engine[index] : engine;
 	if (there != NULL && (index != 0 || engine->vcpu != NULL)) {
 		error_set(error, ERROR_HOST, "vCPU %u cannot be created", index);

@@ -28,8 +28,8 @@ from guest import GUEST, Guest, GuestError, command_line, nfold_path, resident_b
 MIB = 1 << 20
 OVERHEAD_LIMIT = 64 * MIB
 CHURN_SECONDS = float(os.environ.get("NFOLD_CHURN_SECONDS", "20"))
-CHURN_EVICTIONS = 64  # a code cache has at most 32 parts: each has been used for the second time
-CHURN_GROWTH = MIB // 2
+CHURN_EVICTIONS = 640  # a code cache has at most 32 parts: each has been used twenty times, so that tables are as full as they get
+CHURN_GROWTH = MIB
 
 
 def start(image, memory_mib=512, cpu="max", append="", name=None, options=(), cpus=1):
@@ -239,7 +239,7 @@ def group_churn(group):
         script = "for i in 1 2 3 4 5 6; do gcc --version; as --version; (true) | cat; ls /usr/bin; done >/tmp/out"
         guest.shell(f"printf '%s\\n' '#!/bin/sh' '{script}' >/tmp/round; chmod +x /tmp/round")
         most, rounds = churn(guest, name, 512, lambda: counted(name, "cache_eviction") >= CHURN_EVICTIONS)
-        text = f"{rounds} rounds until all of the code cache was used twice: at most {most / MIB:.1f} MiB beyond guest RAM"
+        text = f"{rounds} rounds until all of the code cache was used twenty times: at most {most / MIB:.1f} MiB beyond guest RAM"
         group.report(f"{text} (limit {OVERHEAD_LIMIT // MIB})", None if most <= OVERHEAD_LIMIT else "over the limit")
         end = time.monotonic() + CHURN_SECONDS
         later, rounds = churn(guest, name, 512, lambda: time.monotonic() >= end)
