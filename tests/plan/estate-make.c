@@ -65,5 +65,7 @@ int main(int argc, char **argv)
 		if (!estate_writer_add(writer, &server, (const float *const *)column, &error))
 			return fail(&error);
 	}
+	for (unsigned i = 0; i < ESTATE_SERIES_COUNT; i++)
+		free(column[i]);
 	return estate_writer_finish(writer, "{}", &error) ? 0 : fail(&error);
 }
