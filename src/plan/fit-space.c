@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "plan/fit-impl.h"
 
 #define NAME_FORMAT "%.80s"
@@ -242,6 +243,7 @@ static int64_t parts_of(double value, double quantum)
 /* The highest of each bucket, in profile units. */
 static void profile_make(const struct fit_space *space, const uint16_t *series, int16_t *profile)
 {
+	bug_if(space->resources == 0);
 	size_t buckets = space->buckets / space->resources;
 	for (unsigned r = 0; r < space->resources; r++)
 		for (size_t b = 0; b < buckets; b++) {
@@ -355,7 +357,7 @@ static bool space_allocate(struct fit_space *space)
 	space->weight = calloc(space->buckets + 1, sizeof *space->weight);
 	space->norm = calloc(space->items + 1, sizeof *space->norm);
 	space->worth = calloc(space->items + 1, sizeof *space->worth);
-	space->sum = calloc(space->resources * space->stride, sizeof *space->sum);
+	space->sum = calloc(space->resources * space->stride + 1, sizeof *space->sum);
 	return space->series != NULL && space->high != NULL && space->low != NULL && space->profile != NULL &&
 	       space->weight != NULL && space->norm != NULL && space->worth != NULL && space->sum != NULL;
 }
