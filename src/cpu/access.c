@@ -123,8 +123,7 @@ static void own_watch_check(struct cpu *cpu, uint64_t linear, unsigned size, enu
 	}
 }
 
-/* The same for a debugger's. Something is written by one kind only, but what is read may be written as well: CMPXCHG.
- */
+/* The same for a debugger's. An instruction that reads and writes its operand counts as a write. */
 static void debugger_check(struct cpu *cpu, uint64_t linear, unsigned size, enum tlb_access access)
 {
 	struct cpu_debug *debug = &cpu->debug;

@@ -101,7 +101,7 @@ void machine_guest_reset(void *opaque);
 void machine_guest_a20(void *opaque, bool on);
 void machine_guest_debug_exit(void *opaque, uint32_t value);
 void machine_vcpu_shut_down(void *opaque);
-void machine_vcpu_debugged(void *opaque, unsigned index);
+void machine_vcpu_debugged(void *opaque);
 void machine_vcpu_failed(void *opaque, const char *why);
 void machine_on_timer(void *opaque, int fd, uint32_t events);
 void machine_lock_counted(void *opaque);

@@ -129,10 +129,9 @@ void machine_vcpu_shut_down(void *opaque)
 }
 
 /* The others stop too. What each has met stays in its debug.stop. */
-void machine_vcpu_debugged(void *opaque, unsigned index)
+void machine_vcpu_debugged(void *opaque)
 {
 	struct machine *machine = opaque;
-	(void)index;
 	__atomic_store_n(&machine->pause_wanted, true, __ATOMIC_SEQ_CST);
 	post_from_guest(machine, REQUEST_DEBUG | REQUEST_PAUSE_STATE);
 }

@@ -199,7 +199,7 @@ static void run_guest(struct vcpu *vcpu)
 				(void)vcpu->counted(vcpu->opaque, false);
 		}
 		if (why == ENGINE_DEBUG)
-			vcpu->debugged(vcpu->opaque, vcpu->index);
+			vcpu->debugged(vcpu->opaque);
 		if (why == ENGINE_SHUTDOWN) {
 			vcpu->shut_down(vcpu->opaque);
 			wait_in_halt(vcpu, false);

@@ -42,7 +42,7 @@ struct vcpu {
 	/* Called on the thread when the guest can run no further: a triple fault. */
 	void (*shut_down)(void *opaque);
 	/* Called on the thread when the debugger wants the vCPU: cpu->debug.stop. It asks the vCPU to stop. */
-	void (*debugged)(void *opaque, unsigned index);
+	void (*debugged)(void *opaque);
 	/* Called on the thread when it cannot start. */
 	void (*failed)(void *opaque, const char *why);
 	/* Called on the thread when the count that the engine was to reach is reached, and when the guest has halted

@@ -74,7 +74,7 @@ bool gang_gather(struct sched_guest *guest, unsigned processor, bool reserved, u
 		sched_set_add(&taken, next);
 		found[count++] = next;
 	}
-	const struct vcpu *first = guest_next_vcpu(guest, now);
+	const struct vcpu *first = guest_next_vcpu(guest);
 	for (unsigned i = 0; i < guest->policy.vcpus && count > 0; i++)
 		if (&guest->vcpu[i] != first && wants(&guest->vcpu[i]))
 			hold(sched, found[--count], &guest->vcpu[i], reserved, kicks);

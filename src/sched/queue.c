@@ -25,11 +25,10 @@ void guest_refill(struct sched_guest *guest, uint64_t now)
 }
 
 /* The one that is least far; among equals the one that waits for longest. */
-struct vcpu *guest_next_vcpu(struct sched_guest *guest, uint64_t now)
+struct vcpu *guest_next_vcpu(struct sched_guest *guest)
 {
 	struct vcpu *best = NULL;
 	bool by_progress = guest->policy.coscheduling == SCHED_CO_RELAXED;
-	(void)now;
 	for (unsigned i = 0; i < guest->policy.vcpus; i++) {
 		struct vcpu *vcpu = &guest->vcpu[i];
 		if (!wants(vcpu))
@@ -52,7 +51,7 @@ static enum sched_state waits_for(struct sched_guest *guest, uint64_t now, uint6
 	}
 	if (guest->stopping)
 		return SCHED_CO_STOP;
-	if (guest->policy.coscheduling == SCHED_CO_RELAXED && gang_room(guest_next_vcpu(guest, now), now) == 0) {
+	if (guest->policy.coscheduling == SCHED_CO_RELAXED && gang_room(guest_next_vcpu(guest), now) == 0) {
 		*until = now + guest->policy.skew_ns / 4 + 1;
 		return SCHED_CO_STOP;
 	}

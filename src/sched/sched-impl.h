@@ -134,7 +134,7 @@ void guest_requeue(struct sched_guest *guest, uint64_t now);
 void guest_dequeue(struct sched_guest *guest);
 void guest_refill(struct sched_guest *guest, uint64_t now);
 /* The vCPU of a guest in a queue that runs next. */
-struct vcpu *guest_next_vcpu(struct sched_guest *guest, uint64_t now);
+struct vcpu *guest_next_vcpu(struct sched_guest *guest);
 struct sched_guest *queue_best(struct sched *sched, unsigned processor, uint64_t now, bool *reserved);
 
 /* run.c: what runs. */

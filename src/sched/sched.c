@@ -198,7 +198,7 @@ struct sched_decision sched_dispatch(struct sched *sched, unsigned number, uint6
 	struct sched_guest *before = take_back(sched, number, now, kicks);
 	if (!hold_stands(held)) {
 		struct sched_guest *guest = choose(sched, number, now, &reserved, kicks);
-		held = guest == NULL ? NULL : guest_next_vcpu(guest, now);
+		held = guest == NULL ? NULL : guest_next_vcpu(guest);
 	}
 	sched_set_remove(&sched->kicked, number);
 	sched_set_remove(kicks, number);

@@ -316,10 +316,11 @@ static void run_write_register(struct gdb *gdb, char *arguments, size_t size)
 
 /* ---- memory ---- */
 
-/* The host's bytes behind one guest address, up to the end of its page; NULL: no RAM or ROM is mapped there. */
-static bool physical_of(const struct cpu *cpu, uint64_t linear, uint64_t *gpa)
+/* Where an address leads: RAM, or ROM that is read. A write to ROM would be dropped without a word. */
+static bool physical_of(const struct cpu *cpu, uint64_t linear, bool writes, uint64_t *gpa)
 {
-	return mmu_probe(cpu, linear, gpa) && memory_find(cpu->memory, *gpa) != NULL;
+	const struct memory_region *region = mmu_probe(cpu, linear, gpa) ? memory_find(cpu->memory, *gpa) : NULL;
+	return region != NULL && !(writes && region->read_only);
 }
 
 /* Moves up to size bytes; returns how many could be. */
@@ -330,7 +331,7 @@ static size_t move_memory(struct gdb *gdb, uint64_t linear, uint8_t *bytes, size
 	while (done < size) {
 		uint64_t gpa, left = PAGE_SIZE - (linear & PAGE_MASK);
 		uint64_t part = size - done < left ? size - done : left;
-		if (!physical_of(cpu, linear, &gpa))
+		if (!physical_of(cpu, linear, writes, &gpa))
 			break;
 		if (!(writes ? memory_write(cpu->memory, gpa, bytes + done, part)
 			     : memory_read(cpu->memory, gpa, bytes + done, part)))
