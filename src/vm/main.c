@@ -22,12 +22,13 @@
 #include "control/guest_options.h"
 #include "control/report.h"
 #include "control/runtime.h"
+#include "control/server.h"
 #include "control/signals.h"
 #include "kvm/probe.h"
 #include "vm/firmware.h"
 #include "vm/gdb.h"
+#include "vm/methods.h"
 #include "vm/network.h"
-#include "vm/server.h"
 #include "vm/typist.h"
 
 #define NAME_TRIES 1000
@@ -286,6 +287,28 @@ static bool open_control(struct vm *vm, struct error *error)
 	return vm->server != NULL;
 }
 
+static bool watch_for_server(void *opaque, int fd, uint32_t events, server_ready_function *function, void *with,
+			     struct error *error)
+{
+	return machine_watch(opaque, fd, events, function, with, error);
+}
+
+static void unwatch_for_server(void *opaque, int fd)
+{
+	machine_unwatch(opaque, fd);
+}
+
+static bool start_server(struct vm *vm, struct error *error)
+{
+	const struct server_loop loop = {
+	    .opaque = vm->machine, .watch = watch_for_server, .unwatch = unwatch_for_server};
+	const struct server_service service = {.methods = &vm_methods,
+					       .context = &vm->context,
+					       .answers_unread = &vm->context.answers_unread,
+					       .answer_fd = &vm->context.answer_fd};
+	return server_start(vm->server, &loop, &service, error);
+}
+
 static bool join_loop(struct vm *vm, struct error *error)
 {
 	struct timespec now;
@@ -305,7 +328,7 @@ static bool join_loop(struct vm *vm, struct error *error)
 		return error_set_errno(error, "cannot create a timer");
 	return machine_watch(vm->machine, vm->signals, EPOLLIN, signals_arrived, vm, error) &&
 	       machine_watch(vm->machine, vm->context.stop_timer, EPOLLIN, stop_timer_expired, vm, error) &&
-	       server_start(vm->server, vm->machine, &vm->context, error);
+	       start_server(vm, error);
 }
 
 static bool open_gdb(struct vm *vm, struct error *error)

@@ -13,22 +13,7 @@
 #include "vm/typist.h"
 
 #define STOP_TIMEOUT_MAX 86400
-#define NAMES_MAX 2
 #define CHORDS_MAX 64
-
-struct method {
-	const char *name;
-	const char *summary;
-	json_t *(*run)(struct method_context *context, json_t *params, struct method_error *error);
-	const char *param[NAMES_MAX]; /* the parameters it knows, all optional; others are refused */
-};
-
-json_t *method_fail(struct method_error *error, int code, const char *text)
-{
-	error->code = code;
-	(void)snprintf(error->text, sizeof error->text, "%s", text);
-	return NULL;
-}
 
 static const char *state_name(enum machine_state state)
 {
@@ -189,8 +174,6 @@ static json_t *run_key(struct method_context *context, json_t *params, struct me
 	return typed(context, good, interval, &host, error);
 }
 
-static json_t *run_discover(struct method_context *context, json_t *params, struct method_error *error);
-
 static const struct method methods[] = {
     {"guest.status", "what it is and how it is", run_status, {0}},
     {"guest.pause", "stops the virtual processors and the virtual clock", run_pause, {0}},
@@ -213,55 +196,7 @@ static const struct method methods[] = {
     {"screen.pixels", "the screen as a picture, in a memfd that is passed along", screen_pixels, {0}},
     {"keyboard.type", "types a text on a US keyboard", run_type, {"text", "interval_ms"}},
     {"keyboard.key", "presses chords of keys, such as ctrl-alt-delete", run_key, {"chords", "interval_ms"}},
-    {"rpc.discover", "this list", run_discover, {0}},
 };
 
-#define METHOD_COUNT (sizeof methods / sizeof methods[0])
-
-static json_t *run_discover(struct method_context *context, json_t *params, struct method_error *error)
-{
-	(void)context;
-	(void)params;
-	(void)error;
-	json_t *list = json_array();
-	for (size_t i = 0; i < METHOD_COUNT; i++) {
-		json_t *names = json_array();
-		for (size_t k = 0; k < NAMES_MAX && methods[i].param[k] != NULL; k++)
-			(void)json_array_append_new(names, json_string(methods[i].param[k]));
-		(void)json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", methods[i].name, "summary",
-							    methods[i].summary, "params", names));
-	}
-	return json_pack("{s:s, s:s, s:i, s:o}", "program", "nfold-vm", "version", NFOLD_VERSION, "protocol", 1,
-			 "methods", list);
-}
-
-static bool params_known(const struct method *method, json_t *params)
-{
-	const char *key;
-	json_t *value;
-	json_object_foreach(params, key, value)
-	{
-		bool known = false;
-		for (size_t k = 0; k < NAMES_MAX && method->param[k] != NULL; k++)
-			known = known || strcmp(method->param[k], key) == 0;
-		if (!known)
-			return false;
-	}
-	return true;
-}
-
-json_t *method_call(struct method_context *context, const char *name, json_t *params, struct method_error *error)
-{
-	for (size_t i = 0; i < METHOD_COUNT; i++) {
-		if (strcmp(methods[i].name, name) != 0)
-			continue;
-		if (!params_known(&methods[i], params))
-			return method_fail(error, RPC_INVALID_PARAMS,
-					   "unknown parameter: rpc.discover lists those known");
-		json_t *result = methods[i].run(context, params, error);
-		if (result == NULL && error->code == 0)
-			return method_fail(error, RPC_INTERNAL_ERROR, "out of memory");
-		return result;
-	}
-	return method_fail(error, RPC_METHOD_NOT_FOUND, "unknown method: rpc.discover lists those known");
-}
+const struct method_table vm_methods = {
+    .program = "nfold-vm", .version = NFOLD_VERSION, .method = methods, .count = sizeof methods / sizeof methods[0]};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "vm/server.h"
+#include "control/server.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -10,9 +10,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "base/bits.h"
-#include "vm/rpc.h"
 
 #define BACKLOG 16
 
@@ -31,13 +28,25 @@ struct client {
 
 struct server {
 	int fd;
-	struct machine *machine; /* NULL before server_start */
-	struct method_context *context;
+	bool started;
+	struct server_loop loop;
+	struct server_service service;
 	uint64_t heard; /* counts messages: the clients' clock */
 	struct client client[SERVER_CLIENTS_MAX];
 };
 
 static void client_ready(void *opaque, int fd, uint32_t events);
+
+static bool server_watch(struct server *server, int fd, uint32_t events, server_ready_function *function, void *with,
+			 struct error *error)
+{
+	return server->loop.watch(server->loop.opaque, fd, events, function, with, error);
+}
+
+static void server_unwatch(struct server *server, int fd)
+{
+	server->loop.unwatch(server->loop.opaque, fd);
+}
 
 static void client_drop_fd(struct client *client)
 {
@@ -50,7 +59,7 @@ static void client_close(struct client *client)
 {
 	if (client->fd < 0)
 		return;
-	machine_unwatch(client->server->machine, client->fd);
+	server_unwatch(client->server, client->fd);
 	close(client->fd);
 	free(client->out);
 	client_drop_fd(client);
@@ -66,9 +75,9 @@ static void client_watch(struct client *client, uint32_t events)
 	if (client->events == events)
 		return;
 	if (client->events != 0)
-		machine_unwatch(client->server->machine, client->fd);
+		server_unwatch(client->server, client->fd);
 	client->events = events;
-	if (!machine_watch(client->server->machine, client->fd, events, client_ready, client, NULL))
+	if (!server_watch(client->server, client->fd, events, client_ready, client, NULL))
 		client_close(client);
 }
 
@@ -143,11 +152,11 @@ static bool client_serve(struct client *client)
 {
 	size_t length = client_line_length(client);
 	if (length > 0) {
-		struct method_context *context = client->server->context;
-		context->answers_unread = client_is_behind(client);
-		char *answer = rpc_answer(context, client->in, length - 1);
-		client->out_fd = context->answer_fd;
-		context->answer_fd = -1;
+		const struct server_service *service = &client->server->service;
+		*service->answers_unread = client_is_behind(client);
+		char *answer = rpc_answer(service->methods, service->context, client->in, length - 1);
+		client->out_fd = *service->answer_fd;
+		*service->answer_fd = -1;
 		client->last_heard = ++client->server->heard;
 		client->in_used -= length;
 		memmove(client->in, client->in + length, client->in_used);
@@ -277,23 +286,23 @@ struct server *server_create(const struct sockaddr_un *address, struct error *er
 	return server;
 }
 
-bool server_start(struct server *server, struct machine *machine, struct method_context *context, struct error *error)
+bool server_start(struct server *server, const struct server_loop *loop, const struct server_service *service,
+		  struct error *error)
 {
-	if (!machine_watch(machine, server->fd, EPOLLIN, server_ready, server, error))
-		return false;
-	server->machine = machine;
-	server->context = context;
-	return true;
+	server->loop = *loop;
+	server->service = *service;
+	server->started = server_watch(server, server->fd, EPOLLIN, server_ready, server, error);
+	return server->started;
 }
 
 void server_destroy(struct server *server)
 {
 	if (server == NULL)
 		return;
-	if (server->machine != NULL) {
+	if (server->started) {
 		for (unsigned i = 0; i < SERVER_CLIENTS_MAX; i++)
 			client_close(&server->client[i]);
-		machine_unwatch(server->machine, server->fd);
+		server_unwatch(server, server->fd);
 	}
 	close(server->fd);
 	free(server);
