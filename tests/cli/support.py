@@ -18,7 +18,8 @@ import unittest
 from pathlib import Path
 
 STATUS_INPUT, STATUS_HOST, STATUS_TRIPLE_FAULT, STATUS_REBOOT, STATUS_KILLED = 2, 4, 6, 8, 10
-SECONDS = 20  # for anything that should be quick, on a busy machine
+SECONDS = 60  # for anything that should be quick, on a busy machine
+PROMPT = 10  # for what no guest and no client may hold up
 
 
 def wait_for(condition, seconds=SECONDS):

@@ -155,7 +155,7 @@ def check_udp_forward(group, guest, udp):
 
 
 def counts(name):
-    result = subprocess.run([nfold_path(), "stats", name, "--json"], capture_output=True, timeout=20, check=True)
+    result = subprocess.run([nfold_path(), "stats", name, "--json"], capture_output=True, timeout=60, check=True)
     return json.loads(result.stdout)["networks"]
 
 

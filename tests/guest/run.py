@@ -59,7 +59,7 @@ def check_overhead(group, guest, memory_mib):
 
 
 def check_stats(group, name):
-    result = subprocess.run([nfold_path(), "stats", name, "--json"], capture_output=True, text=True, timeout=10, check=False)
+    result = subprocess.run([nfold_path(), "stats", name, "--json"], capture_output=True, text=True, timeout=60, check=False)
     try:
         stats = json.loads(result.stdout)
     except ValueError:
@@ -212,7 +212,7 @@ def group_gcc(group):
 
 
 def counted(name, counter):
-    result = subprocess.run([nfold_path(), "stats", name, "--json"], capture_output=True, text=True, timeout=20, check=True)
+    result = subprocess.run([nfold_path(), "stats", name, "--json"], capture_output=True, text=True, timeout=60, check=True)
     return json.loads(result.stdout)["vcpus"][0]["counts"][counter]
 
 
@@ -316,11 +316,11 @@ def check_all_stop(group):
         boot(group, guest)
         guest.send("(sh -c '/nfold/smp 8 2 >/tmp/out; echo $? >/tmp/status' &)\n")
         for command in ("pause", "resume"):
-            result = subprocess.run([nfold_path(), command, name], capture_output=True, text=True, timeout=30, check=False)
+            result = subprocess.run([nfold_path(), command, name], capture_output=True, text=True, timeout=60, check=False)
             group.equal(f"nfold {command} of 8 busy processors", result.stderr, "")
             time.sleep(1)
         group.commands(guest, [("all 8 go on", f"while [ ! -s /tmp/status ]; do sleep 1; done; grep WRONG /tmp/out; cat /tmp/status; {count}; cat /sys/devices/system/clocksource/*/current_clocksource", "0\n8\ntsc")])
-        subprocess.run([nfold_path(), "reset", name], timeout=30, check=False)
+        subprocess.run([nfold_path(), "reset", name], timeout=60, check=False)
         boot(group, guest)
         group.commands(guest, [("nfold reset: all 8 are there again", count, "8")])
         guest.send("reboot -f\n")

@@ -114,7 +114,7 @@ class Guest:
         for words in (["screen", self.name], ["screen", self.name, "--png", picture], ["key", self.name, "a"]):
             try:
                 subprocess.run([self.options.nfold] + words, env=self.environment, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL, timeout=10)
+                               stderr=subprocess.DEVNULL, timeout=60)
             except subprocess.TimeoutExpired:
                 raise Failed("no answer to nfold %s" % words[0])
 
@@ -130,9 +130,9 @@ class Guest:
     def kill(self):
         start = time.monotonic()
         subprocess.run([self.options.nfold, "kill", self.name], env=self.environment, stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL, timeout=10)
+                       stderr=subprocess.DEVNULL, timeout=60)
         try:
-            self.process.wait(timeout=5)
+            self.process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             raise Failed("nfold kill did not end the guest")
         return time.monotonic() - start

@@ -46,7 +46,7 @@ def run(nfold, guest, folder):
             time.sleep(STOPPED_SECONDS)
             for pid in children(process.pid):
                 os.kill(pid, signal.SIGCONT)
-        process.wait(timeout=30)
+        process.wait(timeout=60)
     finally:
         if process.poll() is None:
             for pid in children(process.pid):
