@@ -18,6 +18,7 @@
 
 static const char *const clocks[] = {"real", "deterministic", NULL};
 static const char *const displays[] = {"none", "terminal", NULL};
+static const char *const on_off[] = {"on", "off", NULL};
 static const char *const cpu_models[] = {"x86-64", "x86-64-v2", "x86-64-v3", "max", NULL};
 
 #define FIELD(field) .offset = offsetof(struct guest_options, field)
@@ -42,6 +43,8 @@ const struct option guest_option_table[] = {
      "mac=, "
      "and with user forward=[udp:][ADDRESS:]PORT:GUEST-PORT; up to 8",
      .kind = OPTION_LIST, .maximum = GUEST_NETS_MAX, FIELD(net)},
+    {"rng", "on|off", NULL, "virtio entropy device (default: on; off with --clock deterministic)",
+     .kind = OPTION_CHOICE, .choices = on_off, FIELD(rng)},
     {"boot", "ORDER", NULL, "what to boot from, in order: floppy, cdrom, disk, with commas between",
      .kind = OPTION_TEXT, FIELD(boot)},
     {"firmware", "FILE", NULL, "PC BIOS image (default: SeaBIOS)", .kind = OPTION_TEXT, FIELD(firmware)},
@@ -297,6 +300,11 @@ bool guest_options_deterministic(const struct guest_options *options)
 	return strcmp(options->clock, "deterministic") == 0;
 }
 
+bool guest_options_rng(const struct guest_options *options)
+{
+	return options->rng != NULL ? strcmp(options->rng, "on") == 0 : !guest_options_deterministic(options);
+}
+
 /* The RTC has two digits and a century. */
 bool guest_rtc_read(const struct guest_options *options, bool *given, int64_t *seconds, struct error *error)
 {
@@ -386,6 +394,9 @@ static bool clock_check(const struct guest_options *options, struct error *error
 				 "--clock deterministic takes no input, so there is no --display terminal");
 	if (guest_options_deterministic(options) && options->cpus > 1)
 		return error_set(error, ERROR_INPUT, "--clock deterministic is for one processor: leave out --cpus");
+	if (guest_options_deterministic(options) && guest_options_rng(options))
+		return error_set(error, ERROR_INPUT,
+				 "--clock deterministic takes no random bytes from the host: leave out --rng on");
 	if (options->trace_events == NULL)
 		return true;
 	if (!guest_options_deterministic(options))

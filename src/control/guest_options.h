@@ -68,6 +68,7 @@ struct guest_options {
 	const char *cdrom;
 	struct option_list floppy;
 	struct option_list net;
+	const char *rng; /* NULL: guest_options_rng() knows */
 	const char *boot;
 	const char *firmware;
 	const char *display;
@@ -102,6 +103,9 @@ bool guest_options_deterministic(const struct guest_options *options);
 /* When the real-time clock starts: seconds since 1970. *given is false where the host's time is meant. */
 bool guest_rtc_read(const struct guest_options *options, bool *given, int64_t *seconds, struct error *error);
 bool guest_boot_read(const char *text, struct guest_boot_order *order, struct error *error);
+
+/* Whether there is a virtio entropy device. */
+bool guest_options_rng(const struct guest_options *options);
 
 /* What the serial port is connected to: the terminal, unless it shows the screen. */
 const char *guest_options_serial(const struct guest_options *options);

@@ -393,7 +393,8 @@ void virtio_registers_init(struct virtio *virtio, const char *name)
 	pci_msix_init(&virtio->msix, function, PLACE_MSIX, virtio->queues + 1, VIRTIO_BAR,
 		      VIRTIO_AREA_MSIX_TABLE * VIRTIO_AREA_SIZE, VIRTIO_AREA_MSIX_PENDING * VIRTIO_AREA_SIZE);
 	add_capability(virtio, PLACE_PCI, CAPABILITY_PCI, PLACE_PCI_LENGTH, VIRTIO_AREA_COMMON, 0);
-	add_capability(virtio, PLACE_DEVICE, CAPABILITY_DEVICE, 16, VIRTIO_AREA_DEVICE, virtio->config_size);
+	if (virtio->config_size > 0) /* 4.1.4.6: of devices that have a configuration */
+		add_capability(virtio, PLACE_DEVICE, CAPABILITY_DEVICE, 16, VIRTIO_AREA_DEVICE, virtio->config_size);
 	add_capability(virtio, PLACE_ISR, CAPABILITY_ISR, 16, VIRTIO_AREA_ISR, 1);
 	add_capability(virtio, PLACE_NOTIFY, CAPABILITY_NOTIFY, 20, VIRTIO_AREA_NOTIFY,
 		       virtio->queues * VIRTIO_NOTIFY_MULTIPLIER);

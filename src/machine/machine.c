@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "backend/entropy.h"
 #include "base/bits.h"
 #include "machine/acpi.h"
 #include "machine/bios-data.h"
@@ -55,6 +56,8 @@ static bool check_config(const struct machine_config *config, struct error *erro
 				 (unsigned long long)(size >> 20), (unsigned long long)(host >> 20));
 	if (config->deterministic && config->cpus != 1)
 		return error_set(error, ERROR_INPUT, "a deterministic guest has one processor");
+	if (config->deterministic && config->entropy)
+		return error_set(error, ERROR_INPUT, "a deterministic guest has no random bytes");
 	if (config->cpus < 1 || config->cpus > LEDGER_MAX_VCPUS)
 		return error_set(error, ERROR_INPUT, "a guest can have 1 to %d processors", LEDGER_MAX_VCPUS);
 	if (config->module_count > BOOT_MAX_MODULES)
@@ -322,6 +325,7 @@ static bool create_board(struct machine *machine, struct error *error)
 				   .debug_console = machine->debug_console,
 				   .vga_rom = machine->vga_rom.bytes != NULL ? &machine->vga_rom : NULL,
 				   .firmware = machine->config.kernel == NULL,
+				   .entropy = machine->config.entropy ? entropy_fill : NULL,
 				   .debug_exit_port = machine->config.debug_exit_port,
 				   .rtc_given = machine->config.rtc_given,
 				   .rtc_seconds = machine->config.rtc_seconds,

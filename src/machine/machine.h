@@ -85,6 +85,7 @@ struct machine_config {
 	unsigned floppy_count;
 	struct machine_network network[MACHINE_MAX_NETWORKS];
 	unsigned network_count;
+	bool entropy;			    /* a virtio entropy device; not of deterministic guests */
 	enum machine_boot boot[BOOT_KINDS]; /* in this order */
 	unsigned boot_count;		    /* 0: floppy, CD-ROM, disk, as far as there are any */
 	const char *firmware;		    /* a PC BIOS image; needed when there is no kernel */

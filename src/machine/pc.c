@@ -32,6 +32,7 @@
 #include "devices/vga.h"
 #include "devices/virtioblk.h"
 #include "devices/virtionet.h"
+#include "devices/virtiorng.h"
 #include "machine/layout.h"
 #include "machine/pci-assign.h"
 #include "machine/vga-text-mode.h"
@@ -40,6 +41,7 @@
 #define PIIX4_DEVICE 1
 #define VGA_DEVICE 2
 #define NETWORK_DEVICE 16 /* and the next seven */
+#define ENTROPY_DEVICE 24
 #define PIIX4_IDE_FUNCTION 1
 #define PIIX4_IDE_TIMING 0x40	     /* IDETIM of both channels */
 #define PIIX4_IDE_DECODE 0x80008000u /* bit 15 of each */
@@ -81,6 +83,7 @@ struct pc {
 	struct ata *disk[PC_IDE_DRIVES];
 	struct atapi *cdrom[PC_IDE_DRIVES];
 	struct virtioblk *virtio_disk[PC_VIRTIO_DISKS];
+	struct virtiorng *rng; /* or NULL */
 	struct debugexit debug_exit;
 	struct debugcon debug_console;
 };
@@ -408,6 +411,16 @@ static bool wire_virtio_disks(struct pc *pc, struct error *error)
 	return true;
 }
 
+static bool wire_entropy(struct pc *pc, struct error *error)
+{
+	const struct virtiorng_config config = {.bus = pc->pci,
+						.device = ENTROPY_DEVICE,
+						.clock = pc->config.clock,
+						.memory = pc->config.memory,
+						.fill = pc->config.entropy};
+	return config.fill == NULL || (pc->rng = virtiorng_create(&config, error)) != NULL;
+}
+
 static bool wire_firmware(struct pc *pc, struct error *error)
 {
 	pc->fwcfg = fwcfg_create(pc->config.memory, error);
@@ -455,8 +468,8 @@ struct pc *pc_create(const struct pc_config *config, struct error *error)
 	if (wire_lapics(pc, error) && wire_interrupt_controllers(pc, error) && wire_timers(pc, error) &&
 	    wire_pci(pc, error) && wire_vga(pc, error) && wire_serial(pc, error) && wire_keyboard(pc, error) &&
 	    wire_coprocessor(pc, error) && wire_floppy(pc, error) && wire_ide(pc, error) &&
-	    wire_virtio_disks(pc, error) && wire_networks(pc, error) && wire_firmware(pc, error) &&
-	    wire_debug_console(pc, error) && wire_debug_exit(pc, error))
+	    wire_virtio_disks(pc, error) && wire_networks(pc, error) && wire_entropy(pc, error) &&
+	    wire_firmware(pc, error) && wire_debug_console(pc, error) && wire_debug_exit(pc, error))
 		return pc;
 	pc_destroy(pc);
 	return NULL;
@@ -480,6 +493,7 @@ void pc_destroy(struct pc *pc)
 	piix4ide_destroy(pc->ide);
 	for (unsigned i = 0; i < PC_VIRTIO_DISKS; i++)
 		virtioblk_destroy(pc->virtio_disk[i]);
+	virtiorng_destroy(pc->rng);
 	if (pc->floppy != NULL)
 		i82077_destroy(pc->floppy);
 	i8237_destroy(pc->dma);
@@ -537,6 +551,8 @@ static void reset_chips(struct pc *pc)
 	for (unsigned i = 0; i < PC_VIRTIO_DISKS; i++)
 		if (pc->virtio_disk[i] != NULL)
 			virtioblk_reset(pc->virtio_disk[i]);
+	if (pc->rng != NULL)
+		virtiorng_reset(pc->rng);
 	uart16550_reset(pc->com[0]);
 	uart16550_reset(pc->com[1]);
 	i8042_reset(pc->i8042);

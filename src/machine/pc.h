@@ -52,6 +52,8 @@ struct pc_network {
 	bool virtio;		 /* else a PCnet */
 	uint8_t mac[NETWORK_MAC_SIZE];
 };
+/* Random bytes for the guest, as virtiorng.h wants them. */
+typedef bool pc_entropy_function(void *opaque, uint8_t *bytes, size_t size);
 #define PC_VIRTIO_DISKS 12u
 #define PC_VIRTIO_DISK_DEVICE 4u /* the first one's PCI device number */
 
@@ -72,6 +74,7 @@ struct pc_config {
 	struct floppy *floppy[PC_FLOPPY_DRIVES];
 	struct pc_network network[PC_NETWORKS];
 	unsigned networks;
+	pc_entropy_function *entropy; /* NULL: no virtio entropy device */
 	struct cmos_config cmos;
 	struct firmware_config firmware_config;
 	bool firmware;	     /* a PC BIOS runs first; otherwise pc_reset() does its part */

@@ -192,6 +192,7 @@ static bool set_clock(struct vm *vm, struct error *error)
 		config->trace_path = vm->trace;
 		config->trace_exceptions = trace.exceptions;
 	}
+	config->entropy = guest_options_rng(options);
 	return guest_rtc_read(options, &config->rtc_given, &config->rtc_seconds, error);
 }
 

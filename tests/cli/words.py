@@ -41,7 +41,7 @@ class Words(CliTest):
 
     def test_run_has_the_options_it_should(self):
         self.assertEqual(self.options("run"), {
-            "--name", "--memory", "--cpus", "--cpu", "--disk", "--cdrom", "--floppy", "--net", "--boot", "--firmware", "--kernel",
+            "--name", "--memory", "--cpus", "--cpu", "--disk", "--cdrom", "--floppy", "--net", "--rng", "--boot", "--firmware", "--kernel",
             "--initrd", "--append", "--module", "--display", "--serial", "--no-reboot", "--debug-exit", "--debug-console", "--engine", "--code-cache", "--clock", "--rtc",
             "--trace-events", "--gdb", "--verbose",
             "--help"})

@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import agent
 import disks
 import fat12
 import networks
@@ -279,6 +280,7 @@ GROUPS = {
     ],
     "storage": [("bad images", storage.ask, [], [storage.KERNEL, storage.INITRD])],
     "network": networks.GROUP,
+    "agent": agent.GROUP,
     "disks": [("disks", disks.ask, [], [disks.KERNEL, disks.INITRD])],
     "memtest": [
         (f"memtest86+ {arch}, processors: {cpus}", memtest, [arch, cpus], [MEMTEST_CD]) for arch, cpus in (("x64", 1), ("x64", 2), ("ia32", 1))
