@@ -206,17 +206,33 @@ static void guest_init(struct sched_guest *guest, struct sched *sched, void *own
 		    .guest = guest, .index = i, .state = SCHED_IDLE, .processor = NO_PROCESSOR, .since = now};
 }
 
+/* What was asked for with the defaults, and the processors that it gets. */
+static bool policy_admit(const struct sched *sched, struct sched_guest_policy *policy, struct sched_set *set,
+			 struct error *error)
+{
+	const struct sched_set none = {0};
+	*set = policy->affinity;
+	policy->shares = policy->shares != 0 ? policy->shares : SCHED_SHARES_DEFAULT;
+	policy->skew_ns = policy->skew_ns != 0 ? policy->skew_ns : SCHED_SKEW_DEFAULT_NS;
+	if (set_equal(set, &none))
+		*set = all_processors(sched);
+	return policy_check(sched, policy, set, error) &&
+	       (!policy->dedicated || choose_dedicated(sched, set, policy->vcpus, set, error));
+}
+
+bool sched_admits(const struct sched *sched, const struct sched_guest_policy *asked, struct error *error)
+{
+	struct sched_guest_policy policy = *asked;
+	struct sched_set set;
+	return policy_admit(sched, &policy, &set, error);
+}
+
 struct sched_guest *sched_guest_add(struct sched *sched, const struct sched_guest_policy *asked, void *owner,
 				    uint64_t now, struct error *error)
 {
 	struct sched_guest_policy policy = *asked;
-	struct sched_set set = policy.affinity, none = {0};
-	policy.shares = policy.shares != 0 ? policy.shares : SCHED_SHARES_DEFAULT;
-	policy.skew_ns = policy.skew_ns != 0 ? policy.skew_ns : SCHED_SKEW_DEFAULT_NS;
-	if (set_equal(&set, &none))
-		set = all_processors(sched);
-	if (!policy_check(sched, &policy, &set, error) ||
-	    (policy.dedicated && !choose_dedicated(sched, &set, policy.vcpus, &set, error)))
+	struct sched_set set;
+	if (!policy_admit(sched, &policy, &set, error))
 		return NULL;
 	struct sched_guest *guest = calloc(1, sizeof *guest + policy.vcpus * sizeof guest->vcpu[0]);
 	if (guest == NULL) {
@@ -261,6 +277,7 @@ void sched_guest_remove(struct sched_guest *guest, uint64_t now, struct sched_se
 	else
 		sched->guests = guest->next;
 	sched->guest_count--;
+	guest_forget_change(guest);
 	kick_all(sched, kicks);
 	free(guest);
 }

@@ -5,12 +5,33 @@
  */
 #include "sched/sched-impl.h"
 
+static void note_change(struct sched_guest *guest)
+{
+	if (guest->changed)
+		return;
+	guest->changed = true;
+	guest->next_changed = guest->sched->changed;
+	guest->sched->changed = guest;
+}
+
+void guest_forget_change(struct sched_guest *guest)
+{
+	struct sched_guest **link = &guest->sched->changed;
+	if (!guest->changed)
+		return;
+	while (*link != guest)
+		link = &(*link)->next_changed;
+	*link = guest->next_changed;
+	guest->changed = false;
+}
+
 void vcpu_enter(struct vcpu *vcpu, enum sched_state state, uint64_t now)
 {
 	uint64_t spent = now - vcpu->since;
 	vcpu->time[vcpu->awake ? vcpu->state : SCHED_IDLE] += spent;
 	if (vcpu->state == SCHED_RUNNING)
 		vcpu->progress += spent;
+	note_change(vcpu->guest);
 	vcpu->state = state;
 	vcpu->since = now;
 }

@@ -45,6 +45,8 @@ struct sched_guest {
 	void *owner;
 	struct sched_guest_policy policy;
 	struct sched_guest *next, *previous;
+	struct sched_guest *next_changed;
+	bool changed; /* is in the list of those */
 	/* Virtual time, and the time up to which the reservation is served; both with slices that run charged in full.
 	 */
 	uint64_t virtual, reserve;
@@ -71,7 +73,7 @@ struct sched {
 	struct sched_policy policy;
 	struct class class[CLASSES_MAX];
 	unsigned classes;
-	struct sched_guest *guests;
+	struct sched_guest *guests, *changed;
 	unsigned guest_count;
 	uint64_t order; /* numbers guests */
 	struct heap deadlines, timers;
@@ -129,6 +131,7 @@ static inline void kick(struct sched *sched, unsigned processor, struct sched_se
 }
 
 /* queue.c: where guests wait. */
+void guest_forget_change(struct sched_guest *guest);
 void vcpu_enter(struct vcpu *vcpu, enum sched_state state, uint64_t now);
 void guest_requeue(struct sched_guest *guest, uint64_t now);
 void guest_dequeue(struct sched_guest *guest);

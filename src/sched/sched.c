@@ -102,7 +102,7 @@ void sched_wake(struct sched_guest *guest, unsigned index, uint64_t now, struct 
 void sched_idle(struct sched_guest *guest, unsigned index, uint64_t now, struct sched_set *kicks)
 {
 	struct vcpu *vcpu = &guest->vcpu[index];
-	if (!vcpu->awake)
+	if (!vcpu->awake || guest->policy.blind)
 		return;
 	set_awake(vcpu, false, now);
 	if (is_strict(guest) && guest->awake > 0)
@@ -207,6 +207,14 @@ struct sched_decision sched_dispatch(struct sched *sched, unsigned number, uint6
 	if (before != NULL && (held == NULL || held->guest != before))
 		guest_place(before, now, kicks); /* perhaps somewhere else */
 	return decision_of(sched, number);
+}
+
+struct sched_guest *sched_changed(struct sched *sched)
+{
+	struct sched_guest *guest = sched->changed;
+	if (guest != NULL)
+		guest_forget_change(guest);
+	return guest;
 }
 
 enum sched_state sched_state_of(const struct sched_guest *guest, unsigned vcpu)

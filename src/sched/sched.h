@@ -78,6 +78,7 @@ struct sched_guest_policy {
 	bool dedicated;		   /* a processor for each vCPU, of those in `affinity`, that nobody else gets */
 	enum sched_coscheduling coscheduling;
 	uint64_t skew_ns; /* SCHED_CO_RELAXED; 0: SCHED_SKEW_DEFAULT_NS */
+	bool blind; /* idle vCPUs are not noticed: once awake, they keep their turns. To measure what that costs */
 };
 
 /* READY, CO_STOP and LIMITED: it wants a processor and has none; because others run, its siblings do not, or by its
@@ -104,6 +105,8 @@ void sched_destroy(struct sched *sched);
  */
 struct sched_guest *sched_guest_add(struct sched *sched, const struct sched_guest_policy *asked, void *owner,
 				    uint64_t now, struct error *error);
+/* Whether it would be taken now. */
+bool sched_admits(const struct sched *sched, const struct sched_guest_policy *asked, struct error *error);
 void sched_guest_remove(struct sched_guest *guest, uint64_t now, struct sched_set *kicks);
 /* Other shares, reservation and limit. Refused like the guest itself; then nothing has changed. */
 bool sched_guest_change(struct sched_guest *guest, uint32_t shares, uint64_t reservation, uint64_t limit, uint64_t now,
@@ -122,6 +125,9 @@ void sched_advance(struct sched *sched, uint64_t now, struct sched_set *kicks);
 /* What runs on the processor of that number from now on; what ran there until now is taken back. */
 struct sched_decision sched_dispatch(struct sched *sched, unsigned number, uint64_t now, struct sched_set *kicks);
 
+/* A guest with a vCPU whose sched_state_of() may be another than when the guest was named here last; NULL: none left.
+ */
+struct sched_guest *sched_changed(struct sched *sched);
 enum sched_state sched_state_of(const struct sched_guest *guest, unsigned vcpu);
 /* Time spent in a state so far; all together are the time since the guest was added. */
 uint64_t sched_time_in(const struct sched_guest *guest, unsigned vcpu, enum sched_state state, uint64_t now);
