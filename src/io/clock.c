@@ -6,36 +6,11 @@
 #include <string.h>
 #include <time.h>
 
-#define CALIBRATION_NS UINT64_C(20000000)
-#define CALIBRATION_READS 8
+#include "base/tsc.h"
 
 static uint64_t host_tsc(void)
 {
 	return __builtin_ia32_rdtsc();
-}
-
-/* One reading of the host's TSC and its unslewed clock at the same moment: the tightest of a few. */
-struct host_moment {
-	uint64_t tsc;
-	uint64_t ns;
-};
-
-static struct host_moment host_moment_read(void)
-{
-	struct host_moment best = {0};
-	uint64_t best_width = UINT64_MAX;
-	for (int i = 0; i < CALIBRATION_READS; i++) {
-		struct timespec time;
-		uint64_t before = host_tsc();
-		(void)clock_gettime(CLOCK_MONOTONIC_RAW, &time);
-		uint64_t width = host_tsc() - before;
-		if (width >= best_width)
-			continue;
-		best_width = width;
-		best.tsc = before + width / 2;
-		best.ns = (uint64_t)time.tv_sec * CLOCK_SECOND + (uint64_t)time.tv_nsec;
-	}
-	return best;
 }
 
 /* CPUID 15h gives the ratio of the TSC to a crystal whose frequency it may name (SDM 3B, 19.7.3); else 0. */
@@ -47,20 +22,10 @@ static uint64_t cpuid_tsc_hz(void)
 	return clock_scale(crystal_hz, numerator, denominator);
 }
 
-static uint64_t measured_tsc_hz(void)
-{
-	struct host_moment first = host_moment_read();
-	struct timespec wait = {.tv_nsec = (long)CALIBRATION_NS};
-	(void)nanosleep(&wait, NULL);
-	struct host_moment last = host_moment_read();
-	assert(last.ns > first.ns && last.tsc > first.tsc);
-	return clock_scale(last.tsc - first.tsc, CLOCK_SECOND, last.ns - first.ns);
-}
-
 /* What CPUID says is exact, but a hypervisor may pass it on and scale the TSC: it must agree with the measurement. */
 static uint64_t host_tsc_hz(void)
 {
-	uint64_t measured = measured_tsc_hz();
+	uint64_t measured = tsc_measure_hz(CLOCK_MONOTONIC_RAW);
 	uint64_t promised = cpuid_tsc_hz();
 	uint64_t difference = promised > measured ? promised - measured : measured - promised;
 	return difference < measured / 1000 ? promised : measured;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ledger/ledger.h"
 
+#include "base/tsc.h"
 #include "ledger/line.h"
 
 #include <fcntl.h>
@@ -11,8 +12,6 @@
 #include <unistd.h>
 
 #define NS_PER_SECOND UINT64_C(1000000000)
-#define CALIBRATION_NS UINT64_C(10000000)
-#define CALIBRATION_TRIES 8
 #define SAMPLE_TRIES 256
 
 #define X(name, key, text) key,
@@ -32,44 +31,11 @@ const char *const ledger_counter_text[LEDGER_COUNTER_COUNT] = {LEDGER_COUNTERS(X
 const char *const ledger_network_counter_text[LEDGER_NETWORK_COUNTER_COUNT] = {LEDGER_NETWORK_COUNTERS(X)};
 #undef X
 
-/* One moment, read from both clocks. */
-struct moment {
-	uint64_t tsc, ns;
-};
-
 static uint64_t clock_ns(clockid_t id)
 {
 	struct timespec now;
 	(void)clock_gettime(id, &now);
 	return (uint64_t)now.tv_sec * NS_PER_SECOND + (uint64_t)now.tv_nsec;
-}
-
-/* Of several readings, the one with the shortest bracket was not interrupted between the two clocks. */
-static struct moment moment_now(void)
-{
-	struct moment best = {0, 0};
-	uint64_t best_width = UINT64_MAX;
-	for (int i = 0; i < CALIBRATION_TRIES; i++) {
-		uint64_t before = ledger_tsc();
-		uint64_t ns = clock_ns(CLOCK_MONOTONIC);
-		uint64_t width = ledger_tsc() - before;
-		if (width < best_width) {
-			best_width = width;
-			best = (struct moment){before + width / 2, ns};
-		}
-	}
-	return best;
-}
-
-static uint64_t measure_tsc_hz(void)
-{
-	struct moment start = moment_now();
-	struct timespec pause = {.tv_nsec = (long)CALIBRATION_NS};
-	(void)nanosleep(&pause, NULL);
-	struct moment end = moment_now();
-	if (end.ns <= start.ns || end.tsc <= start.tsc)
-		return NS_PER_SECOND;
-	return ledger_scale(end.tsc - start.tsc, NS_PER_SECOND, end.ns - start.ns);
 }
 
 /* The least that a sample of nothing takes. */
@@ -92,7 +58,7 @@ static void ledger_open_clocks(struct ledger *ledger, unsigned vcpu_count)
 	    .magic = LEDGER_MAGIC,
 	    .version = LEDGER_VERSION,
 	    .size = sizeof *ledger,
-	    .tsc_hz = measure_tsc_hz(),
+	    .tsc_hz = tsc_measure_hz(CLOCK_MONOTONIC),
 	    .vcpu_count = vcpu_count,
 	    .pid = (uint64_t)getpid(),
 	    .sample_cost = measure_sample_cost(),
