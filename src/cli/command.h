@@ -9,13 +9,14 @@
 #include "control/exit_status.h"
 #include "control/options.h"
 
-#define COMMAND_OPTIONS_SIZE 1024
+#define COMMAND_OPTIONS_SIZE 2048
 
 struct command_call {
 	const void *options;	     /* the command's struct of option values */
 	const char *const *argument; /* argument_count of them, as many as the row asks for */
 	unsigned argument_count;
-	int argc; /* the words as they were typed */
+	const struct option_rest *rest; /* all that was typed, taken apart */
+	int argc;			/* the words as they were typed */
 	char *const *argv;
 };
 

@@ -108,8 +108,12 @@ static int command_run_words(const struct command *command, int argc, char *cons
 	}
 	if (rest.count < command->argument_min || rest.count > command->argument_max)
 		return usage_error(command);
-	struct command_call call = {
-	    .options = values, .argument = rest.argument, .argument_count = rest.count, .argc = argc, .argv = argv};
+	struct command_call call = {.options = values,
+				    .argument = rest.argument,
+				    .argument_count = rest.count,
+				    .rest = &rest,
+				    .argc = argc,
+				    .argv = argv};
 	return command->run(&call);
 }
 

@@ -14,8 +14,39 @@ struct parser {
 	char *const *argv;
 	int next; /* the next word to read */
 	void *values;
+	struct option_rest *rest;
 	struct error *error;
 };
+
+const struct option *option_first(const struct option *table)
+{
+	while (table->name == NULL && table->more != NULL)
+		table = table->more;
+	return table->name != NULL ? table : NULL;
+}
+
+const struct option *option_next(const struct option *option)
+{
+	return option_first(option + 1);
+}
+
+const struct option *option_named(const struct option *table, enum option_author author, const char *name,
+				  size_t length)
+{
+	for (const struct option *option = option_first(table); option != NULL; option = option_next(option))
+		if (!(option->hidden && author == OPTIONS_FROM_PERSON) && strlen(option->name) == length &&
+		    memcmp(option->name, name, length) == 0)
+			return option;
+	return NULL;
+}
+
+bool option_was_given(const struct option_rest *rest, const char *name)
+{
+	for (unsigned i = 0; i < rest->given_count; i++)
+		if (strcmp(rest->given[i].option->name, name) == 0)
+			return true;
+	return false;
+}
 
 static void *option_field(const struct parser *parser, const struct option *option)
 {
@@ -143,7 +174,7 @@ static bool set_value(const struct parser *parser, const struct option *option, 
 
 static bool set_defaults(const struct parser *parser)
 {
-	for (const struct option *option = parser->table; option->name != NULL; option++) {
+	for (const struct option *option = option_first(parser->table); option != NULL; option = option_next(option)) {
 		if (option->fallback != NULL) {
 			if (!set_value(parser, option, option->fallback))
 				return false;
@@ -154,19 +185,21 @@ static bool set_defaults(const struct parser *parser)
 	return true;
 }
 
-static const struct option *option_find(const struct parser *parser, const char *name, size_t length)
-{
-	for (const struct option *option = parser->table; option->name != NULL; option++)
-		if (!(option->hidden && parser->author == OPTIONS_FROM_PERSON) && strlen(option->name) == length &&
-		    memcmp(option->name, name, length) == 0)
-			return option;
-	return NULL;
-}
-
 static bool unknown_option(const struct parser *parser, const char *word)
 {
 	return error_set(parser->error, ERROR_INPUT, "unknown option '%.64s': '%s --help' lists the options", word,
 			 parser->program);
+}
+
+/* An option that was on the command line. */
+static bool option_given(const struct parser *parser, const struct option *option, const char *text)
+{
+	struct option_rest *rest = parser->rest;
+	if (rest->given_count == OPTIONS_GIVEN_MAX)
+		return error_set(parser->error, ERROR_INPUT, "too many options: '%s --help' shows the usage",
+				 parser->program);
+	rest->given[rest->given_count++] = (struct option_given){option, text};
+	return set_value(parser, option, text);
 }
 
 /* The option's value is the next word. */
@@ -175,17 +208,18 @@ static bool parse_next(struct parser *parser, const struct option *option)
 	if (parser->next == parser->argc)
 		return error_set(parser->error, ERROR_INPUT, "--%s needs a value: --%s %s", option->name, option->name,
 				 option->value);
-	return set_value(parser, option, parser->argv[parser->next++]);
+	return option_given(parser, option, parser->argv[parser->next++]);
 }
 
 /* `word` begins with "-" and a letter. */
 static bool parse_letter(struct parser *parser, const char *word)
 {
-	for (const struct option *option = parser->table; option->name != NULL; option++)
-		if (option->letter != 0 && option->letter == word[1] && word[2] == '\0')
-			return option->kind == OPTION_FLAG ? set_value(parser, option, NULL)
-							   : parse_next(parser, option);
-	return unknown_option(parser, word);
+	const struct option *option = option_first(parser->table);
+	while (option != NULL && (option->letter == 0 || option->letter != word[1] || word[2] != '\0'))
+		option = option_next(option);
+	if (option == NULL)
+		return unknown_option(parser, word);
+	return option->kind == OPTION_FLAG ? option_given(parser, option, NULL) : parse_next(parser, option);
 }
 
 /* `word` begins with "--". */
@@ -194,16 +228,16 @@ static bool parse_option(struct parser *parser, const char *word)
 	const char *name = word + 2;
 	const char *equals = strchr(name, '=');
 	size_t length = equals != NULL ? (size_t)(equals - name) : strlen(name);
-	const struct option *option = option_find(parser, name, length);
+	const struct option *option = option_named(parser->table, parser->author, name, length);
 	if (option == NULL)
 		return unknown_option(parser, word);
 	if (option->kind == OPTION_FLAG) {
 		if (equals != NULL)
 			return error_set(parser->error, ERROR_INPUT, "--%s takes no value", option->name);
-		return set_value(parser, option, NULL);
+		return option_given(parser, option, NULL);
 	}
 	if (equals != NULL)
-		return set_value(parser, option, equals + 1);
+		return option_given(parser, option, equals + 1);
 	return parse_next(parser, option);
 }
 
@@ -225,6 +259,7 @@ bool options_parse(const struct option *table, enum option_author author, const 
 				.argc = argc,
 				.argv = argv,
 				.values = values,
+				.rest = rest,
 				.error = error};
 	bool only_arguments = false;
 	*rest = (struct option_rest){0};
@@ -275,7 +310,7 @@ static void print_wrapped(FILE *to, int column, const char *text)
 
 void options_print(const struct option *table, FILE *to)
 {
-	for (const struct option *option = table; option->name != NULL; option++) {
+	for (const struct option *option = option_first(table); option != NULL; option = option_next(option)) {
 		char help[600];
 		if (option->hidden)
 			continue;

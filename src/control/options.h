@@ -34,7 +34,7 @@ struct option_list {
 };
 
 struct option {
-	const char *name;  /* without the dashes; NULL ends a table */
+	const char *name;  /* without the dashes; NULL ends a table, or with `more` goes on in another */
 	const char *value; /* what --help calls the value */
 	const char *fallback;
 	const char *help;
@@ -42,17 +42,27 @@ struct option {
 	uint64_t minimum, maximum;  /* of numbers and sizes, or items of a list; maximum 0: none */
 	size_t offset;		    /* of the field in the struct of values */
 	enum option_kind kind;
-	bool hidden; /* not for people: left out of --help */
-	char letter; /* -o VALUE means the same; 0: none */
+	bool hidden;		   /* not for people: left out of --help */
+	char letter;		   /* -o VALUE means the same; 0: none */
+	const struct option *more; /* in the last row: a table whose rows belong to this one, too */
 };
 
 #define ARGUMENTS_MAX 4096
+#define OPTIONS_GIVEN_MAX 1024
 
-/* What was on the command line beside the options. */
+/* An option as it was on the command line. */
+struct option_given {
+	const struct option *option;
+	const char *text; /* NULL: a flag */
+};
+
+/* What was on the command line beside the values. */
 struct option_rest {
 	const char *argument[ARGUMENTS_MAX];
 	unsigned count;
-	bool help; /* --help or -h was given: nothing else was checked */
+	bool help;				      /* --help or -h was given: nothing else was checked */
+	struct option_given given[OPTIONS_GIVEN_MAX]; /* the options, in order */
+	unsigned given_count;
 };
 
 /* Who wrote the words: a person, to whom hidden options do not exist, or a program of ours. */
@@ -62,6 +72,14 @@ enum option_author { OPTIONS_FROM_PERSON, OPTIONS_FROM_PROGRAM };
  */
 bool options_parse(const struct option *table, enum option_author author, const char *program, int argc,
 		   char *const *argv, void *values, struct option_rest *rest, struct error *error);
+
+/* The rows of a table and those it goes on with: NULL after the last. */
+const struct option *option_first(const struct option *table);
+const struct option *option_next(const struct option *option);
+/* The row of that name, or NULL. To a person, hidden ones do not exist. */
+const struct option *option_named(const struct option *table, enum option_author author, const char *name,
+				  size_t length);
+bool option_was_given(const struct option_rest *rest, const char *name);
 
 void options_print(const struct option *table, FILE *to);
 
