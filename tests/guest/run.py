@@ -21,7 +21,9 @@ from pathlib import Path
 
 import checks
 import debug
+import servers
 import systems
+from debian_image import ImageError
 from group import BOOT_SECONDS, Group, boot, check_dmesg, without_kernel_lines
 from guest import GUEST, Guest, GuestError, command_line, nfold_path, resident_beyond_ram, runner_name
 
@@ -354,10 +356,14 @@ def run_linux(group):
         group.skip("no guest images: run `make guest`")
 
 
+def all_systems():
+    return systems.GROUPS | servers.GROUPS
+
+
 def run_systems(group):
     """A group of systems; when one fails the others are asked all the same."""
     with tempfile.TemporaryDirectory(prefix="nfold-systems-") as scratch:
-        for number, (title, ask, arguments, files) in enumerate(systems.GROUPS[group.name]):
+        for number, (title, ask, arguments, files) in enumerate(all_systems()[group.name]):
             group.about = title
             missing = [file for file in files if not file.exists()]
             if missing:
@@ -384,7 +390,7 @@ def reported(group):
     Guest.__init__ = remember
     try:
         yield
-    except (GuestError, OSError, subprocess.SubprocessError) as error:
+    except (GuestError, ImageError, OSError, subprocess.SubprocessError) as error:
         group.report("the guest", error)
     finally:
         Guest.__init__ = original
@@ -393,11 +399,11 @@ def reported(group):
 
 
 def main():
-    if len(sys.argv) != 2 or sys.argv[1] not in GROUPS | systems.GROUPS:
-        print(f"usage: run.py {'|'.join(GROUPS | systems.GROUPS)}", file=sys.stderr)
+    if len(sys.argv) != 2 or sys.argv[1] not in GROUPS | all_systems():
+        print(f"usage: run.py {'|'.join(GROUPS | all_systems())}", file=sys.stderr)
         return 2
     group = Group(sys.argv[1])
-    if group.name in systems.GROUPS:
+    if group.name in all_systems():
         run_systems(group)
     else:
         with reported(group):
