@@ -5,14 +5,17 @@
 #include "cli/plan.h"
 #include "control/report.h"
 #include "plan/report.h"
+#include "plan/simulation.h"
 
 struct report_options {
-	const char *output;
+	const char *output, *simulation;
 };
 
 static const struct option report_options[] = {
     {"output", "FILE", NULL, "the page; needed", .kind = OPTION_TEXT, .offset = offsetof(struct report_options, output),
      .letter = 'o'},
+    {"simulation", "FILE", NULL, "what nfold plan simulate -o wrote of the plan, for a section of its own",
+     .kind = OPTION_TEXT, .offset = offsetof(struct report_options, simulation)},
     {0},
 };
 
@@ -38,6 +41,16 @@ static int report_run(const struct command_call *call)
 		return STATUS_INPUT;
 	}
 	json_t *plan = report_load(call->argument[0], &error);
+	if (plan != NULL && options->simulation != NULL) {
+		json_t *simulation = simulation_load(options->simulation, plan, &error);
+		if (simulation == NULL) {
+			json_decref(plan);
+			return (int)report_error(&error);
+		}
+		(void)json_object_set_new(plan, "simulation", simulation);
+	} else if (plan != NULL) {
+		(void)json_object_del(plan, "simulation"); /* what is drawn has been checked */
+	}
 	bool good = plan != NULL && page_write(plan, options->output, &error);
 	json_decref(plan);
 	return good ? STATUS_OK : (int)report_error(&error);

@@ -5,6 +5,7 @@
 
 #include "cli/command.h"
 
-extern const struct command command_plan_fit, command_plan_report, command_plan_import, command_plan_show;
+extern const struct command command_plan_fit, command_plan_report, command_plan_import, command_plan_show,
+    command_plan_simulate;
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "plan/answer.h"
+#include "plan/csv-text.h"
 
 #define CHART_NUMBERS 1500000 /* of all charts together */
 #define CHART_POINTS 360
@@ -41,9 +42,9 @@ static json_t *classes_json(const struct answer *answer)
 	json_t *list = json_array();
 	for (unsigned c = 0; c < answer->task->classes; c++) {
 		const struct host_spec *spec = &answer->spec[c];
-		json_t *object =
-		    json_pack("{s:s, s:i, s:o, s:o}", "name", spec->name, "count", (int)spec->count, "capacity",
-			      by_resource(spec->capacity), "usable", by_resource(answer->task->host_class[c].capacity));
+		json_t *object = json_pack("{s:s, s:i, s:f, s:o, s:o}", "name", spec->name, "count", (int)spec->count,
+					   "processors", spec->processors, "capacity", by_resource(spec->capacity),
+					   "usable", by_resource(answer->task->host_class[c].capacity));
 		if (answer->cost_known)
 			(void)json_object_set_new(object, "cost", json_real(spec->cost));
 		(void)json_array_append_new(list, object);
@@ -355,8 +356,7 @@ json_t *answer_json(const struct answer *answer, struct error *error)
 	return root;
 }
 
-/* RFC 4180; a leading '=', '+', '-' or '@' would be a formula to a spreadsheet. */
-static void csv_text(FILE *to, const char *text)
+void csv_text(FILE *to, const char *text)
 {
 	(void)fputc('"', to);
 	if (strchr("=+-@", text[0]) != NULL && text[0] != '\0')

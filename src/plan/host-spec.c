@@ -101,6 +101,7 @@ bool host_spec_read(struct host_spec *spec, const char *text, struct error *erro
 				 "--host: cpus, ghz and memory are needed: cpus=32,ghz=2.6,memory=512G");
 	if (values[KEY_COUNT] > 1e6 || floor(values[KEY_COUNT]) < values[KEY_COUNT])
 		return error_set(error, ERROR_INPUT, "--host: count is a whole number up to 1000000");
+	spec->processors = values[KEY_CPUS];
 	spec->capacity[RESOURCE_CPU] = values[KEY_CPUS] * values[KEY_GHZ] * 1000;
 	spec->capacity[RESOURCE_MEMORY] = values[KEY_MEMORY];
 	spec->capacity[RESOURCE_DISK] = values[KEY_DISK];

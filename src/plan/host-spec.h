@@ -9,6 +9,7 @@
 struct host_spec {
 	char name[64];
 	double capacity[RESOURCE_COUNT]; /* the whole machine; 0: not stated */
+	double processors;		 /* their number */
 	unsigned count;			 /* 0: as many as needed */
 	double cost;			 /* of one; 0: not stated */
 };

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a person gives nfold plan beside the estate: kinds of host and shares as words, rules, a calibration and a plan
- * as files. The first input byte chooses which; its top bit, whether the rest is the text itself or changes to a right
- * one, three bytes each: where (16 bits) and what. What is refused has one line of reason; what is taken is in order.
+ * What a person gives nfold plan beside the estate: kinds of host and shares as words, rules, a calibration, a plan and
+ * a simulation as files. The first input byte chooses which; its top bit, whether the rest is the text itself or
+ * changes to a right one, three bytes each: where (16 bits) and what. What is refused has one line of reason; what is
+ * taken is in order.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include "plan/overhead.h"
 #include "plan/report.h"
 #include "plan/rules.h"
+#include "plan/simulation.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -41,6 +43,14 @@ static const char plan[] =
     "\"time\":0,"
     "\"samples_over\":0,\"chart\":[[1,1]]}}}],\"guests\":[{\"name\":\"a\",\"host\":0,\"peak\":" PEAK
     ",\"flags\":[\"f\"],\"gap_samples\":0,\"kernel_assumed\":true}]}";
+
+static const char simulation[] =
+    "{\"format\":\"nfold-simulation\",\"version\":1,\"assumptions\":[{\"key\":\"k\",\"value\":1,\"unit\":\"\","
+    "\"what\":\"w\",\"source\":\"s\"}],\"windows\":[{\"host\":0,\"name\":\"x-1\",\"time\":0,\"seconds\":60,"
+    "\"processors\":4,"
+    "\"used\":0.5,\"ready\":0,\"co_stop\":0,\"disk_busy\":0,\"disk\":false,\"guests\":[{\"name\":\"a\",\"vcpus\":1,"
+    "\"requests\":0,\"saturated\":false,\"used\":1,\"ready\":0,\"co_stop\":0,\"limited\":0,\"undone\":0,\"burst_ms\":1,"
+    "\"burst_p95_ms\":2,\"io_ms\":0,\"io_p95_ms\":0,\"disk_queue_ms\":0}]}]}";
 
 static void try_spec(const char *text, struct error *error)
 {
@@ -106,6 +116,20 @@ static void load_plan(const char *path, struct error *error)
 	json_decref(read);
 }
 
+static void load_simulation(const char *path, struct error *error)
+{
+	json_t *of = report_parse(plan, strlen(plan), "plan", error), *read = simulation_load(path, of, error);
+	assert(of != NULL);
+	FILE *nothing = read != NULL ? fopen("/dev/null", "w") : NULL;
+	if (nothing != NULL) {
+		simulation_print(read, nothing);
+		assert(simulation_csv(read, nothing, error));
+		(void)fclose(nothing);
+	}
+	json_decref(read);
+	json_decref(of);
+}
+
 static void try_rules(const char *text, struct error *error)
 {
 	with_file(text, load_rules, error);
@@ -121,11 +145,16 @@ static void try_plan(const char *text, struct error *error)
 	with_file(text, load_plan, error);
 }
 
+static void try_simulation(const char *text, struct error *error)
+{
+	with_file(text, load_simulation, error);
+}
+
 static const struct {
 	const char *right;
 	void (*act)(const char *text, struct error *error);
-} subjects[] = {
-    {spec, try_spec}, {shares, try_shares}, {rules, try_rules}, {calibration, try_calibration}, {plan, try_plan}};
+} subjects[] = {{spec, try_spec}, {shares, try_shares},	       {rules, try_rules}, {calibration, try_calibration},
+		{plan, try_plan}, {simulation, try_simulation}};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
