@@ -124,6 +124,13 @@ int client_fd(const struct client *client)
 	return client->fd;
 }
 
+int client_take_fd(struct client *client)
+{
+	int fd = client->passed;
+	client->passed = -1;
+	return fd;
+}
+
 /* ---- sending ---- */
 
 static bool send_text(const struct client *client, const char *text, size_t size, struct error *error)
@@ -274,10 +281,8 @@ json_t *client_call_fd(const struct runtime *runtime, const char *name, const ch
 		return NULL;
 	}
 	json_t *result = call_on(client, method, params, error);
-	if (result != NULL) {
-		*fd = client->passed;
-		client->passed = -1;
-	}
+	if (result != NULL)
+		*fd = client_take_fd(client);
 	client_close(client);
 	return result;
 }

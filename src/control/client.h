@@ -36,6 +36,9 @@ int client_fd(const struct client *client);
 /* Takes over params. Fails when the guest does not take the request within the connection's timeout. */
 bool client_send(struct client *client, const char *method, json_t *params, struct error *error);
 
+/* The descriptor that came with the last answer, the caller's to close, or -1. */
+int client_take_fd(struct client *client);
+
 enum client_state { CLIENT_WAITS, CLIENT_ANSWERED, CLIENT_REFUSED, CLIENT_BROKEN };
 
 /* Reads what is there, without waiting. CLIENT_ANSWERED: *result is a new reference. CLIENT_REFUSED: the guest's

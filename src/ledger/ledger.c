@@ -81,8 +81,7 @@ static int ledger_memfd(struct error *error)
 		error_set_errno(error, "cannot create the ledger's shared memory");
 		return -1;
 	}
-	if (ftruncate(fd, sizeof(struct ledger)) != 0 ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+	if (ftruncate(fd, sizeof(struct ledger)) != 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) {
 		error_set_errno(error, "cannot size the ledger's shared memory to %zu bytes", sizeof(struct ledger));
 		close(fd);
 		return -1;
@@ -103,6 +102,12 @@ struct ledger *ledger_create(unsigned vcpu_count, int *fd, struct error *error)
 	if (ledger == MAP_FAILED) {
 		error_set_errno(error, "cannot map the ledger");
 		close(memfd);
+		return NULL;
+	}
+	/* The descriptor is passed to readers: from now on nobody writes through it. */
+	if (fcntl(memfd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0) {
+		error_set_errno(error, "cannot seal the ledger");
+		ledger_close(ledger, memfd);
 		return NULL;
 	}
 	ledger_open_clocks(ledger, vcpu_count);

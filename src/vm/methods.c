@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vm/ledger.h"
 #include "vm/profile.h"
 #include "vm/screen.h"
 #include "vm/stats.h"
@@ -185,6 +186,14 @@ static const struct method methods[] = {
      {"timeout"}},
     {"guest.kill", "ends the guest at once", run_kill, {0}},
     {"guest.stats", "the ledger: where the time went, and counts", run_stats, {0}},
+    {"guest.ledger",
+     "the ledger itself, in shared memory that is passed along, and what its lines are of",
+     guest_ledger,
+     {0}},
+    {"guest.settle",
+     "settles the ledger's clocks for who reads it himself; with memory, says what memory the process takes",
+     guest_settle,
+     {"memory"}},
     {"guest.profile",
      "samples where the processors are for sample_ms; gives the samples since a number that next had",
      guest_profile,

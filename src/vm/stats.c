@@ -12,11 +12,6 @@
 #define NS_PER_SECOND UINT64_C(1000000000)
 #define RAM_MAPPING "/memfd:guest-ram"
 
-/* Proportional set sizes: a page mapped twice counts once, one shared with other processes in part. */
-struct resident {
-	uint64_t ram, beyond;
-};
-
 static bool is_mapping_header(const char *line)
 {
 	const char *word_end = strchr(line, ' ');
@@ -24,7 +19,7 @@ static bool is_mapping_header(const char *line)
 }
 
 /* /proc/self/smaps: a header for each mapping, then its figures, one in a line. */
-static struct resident resident_read(void)
+struct resident stats_resident(void)
 {
 	struct resident resident = {0};
 	char line[512];
@@ -119,27 +114,44 @@ static json_t *vcpu_json(struct ledger *ledger, unsigned index)
 			 values_json(ledger_counter_key, reading.count, LEDGER_COUNTER_COUNT));
 }
 
-/* Each adapter: what it is, and its counters. */
-static json_t *networks_json(const struct ledger *ledger, const struct machine_config *config)
+const char *stats_network_kind(const struct machine_network *network)
 {
 	static const char *const kinds[] = {[NETWORK_NONE] = "none",
 					    [NETWORK_USER] = "user",
 					    [NETWORK_TAP] = "tap",
 					    [NETWORK_BRIDGE] = "bridge",
 					    [NETWORK_SWITCH] = "switch"};
+	return kinds[network->kind];
+}
+
+void stats_mac(const struct machine_network *network, char text[STATS_MAC_SIZE])
+{
+	const uint8_t *mac = network->mac;
+	(void)snprintf(text, STATS_MAC_SIZE, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4],
+		       mac[5]);
+}
+
+const char *stats_disk_name(const struct machine_config *config, unsigned index)
+{
+	return index < config->disk_count ? config->disk[index].path : config->cdrom;
+}
+
+/* Each adapter: what it is, and its counters. */
+static json_t *networks_json(const struct ledger *ledger, const struct machine_config *config)
+{
 	json_t *list = json_array();
 	for (unsigned i = 0; i < config->network_count; i++) {
 		const struct machine_network *of = &config->network[i];
 		uint64_t counts[LEDGER_NETWORK_COUNTER_COUNT];
-		char mac[18];
+		char mac[STATS_MAC_SIZE];
 		for (unsigned k = 0; k < LEDGER_NETWORK_COUNTER_COUNT; k++)
 			counts[k] = __atomic_load_n(&ledger->network[i].count[k], __ATOMIC_RELAXED);
-		(void)snprintf(mac, sizeof mac, "%02x:%02x:%02x:%02x:%02x:%02x", of->mac[0], of->mac[1], of->mac[2],
-			       of->mac[3], of->mac[4], of->mac[5]);
+		stats_mac(of, mac);
 		(void)json_array_append_new(
-		    list, json_pack("{s:I, s:s, s:s, s:s, s:o}", "index", (json_int_t)i, "network", kinds[of->kind],
-				    "model", of->model == NETWORK_VIRTIO ? "virtio" : "pcnet", "mac", mac, "counts",
-				    values_json(ledger_network_counter_key, counts, LEDGER_NETWORK_COUNTER_COUNT)));
+		    list,
+		    json_pack("{s:I, s:s, s:s, s:s, s:o}", "index", (json_int_t)i, "network", stats_network_kind(of),
+			      "model", of->model == NETWORK_VIRTIO ? "virtio" : "pcnet", "mac", mac, "counts",
+			      values_json(ledger_network_counter_key, counts, LEDGER_NETWORK_COUNTER_COUNT)));
 	}
 	return list;
 }
@@ -176,17 +188,15 @@ static json_t *disk_json(const struct ledger_disk *disk, const char *name)
 static json_t *disks_json(const struct ledger *ledger, const struct machine_config *config)
 {
 	json_t *list = json_array();
-	for (unsigned i = 0; i < ledger->disk_count; i++) {
-		const char *name = i < config->disk_count ? config->disk[i].path : config->cdrom;
-		(void)json_array_append_new(list, disk_json(&ledger->disk[i], name));
-	}
+	for (unsigned i = 0; i < ledger->disk_count; i++)
+		(void)json_array_append_new(list, disk_json(&ledger->disk[i], stats_disk_name(config, i)));
 	return list;
 }
 
 json_t *stats_json(const struct machine *machine, const struct machine_config *config)
 {
 	struct ledger *ledger = machine_ledger(machine);
-	struct resident resident = resident_read();
+	struct resident resident = stats_resident();
 	json_t *vcpus = json_array();
 	for (unsigned i = 0; i < ledger->vcpu_count; i++)
 		(void)json_array_append_new(vcpus, vcpu_json(ledger, i));

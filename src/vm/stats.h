@@ -7,6 +7,19 @@
 
 #include "machine/machine.h"
 
+#define STATS_MAC_SIZE 18
+
+/* Proportional set sizes: a page mapped twice counts once, one shared with other processes in part. */
+struct resident {
+	uint64_t ram, beyond;
+};
+struct resident stats_resident(void);
+
+const char *stats_network_kind(const struct machine_network *network);
+void stats_mac(const struct machine_network *network, char text[STATS_MAC_SIZE]);
+/* Behind the disks comes the disc. */
+const char *stats_disk_name(const struct machine_config *config, unsigned index);
+
 /* A new reference, or NULL when out of memory. */
 json_t *stats_json(const struct machine *machine, const struct machine_config *config);
 
