@@ -69,7 +69,10 @@ MONITOR_TERMS(X)
 		return vcpu_term(row, TERM_##name);                                                                    \
 	}
 X(RUN)
-X(WAIT) X(RDY) X(CSTP) X(MLMTD) X(IDLE) X(EXIT) X(TRANS) X(DEV) X(PRMPT)
+X(WAIT)
+X(RDY)
+X(CSTP)
+X(MLMTD) X(IDLE) X(EXIT) X(TRANS) X(DEV) X(PRMPT)
 #undef X
 
     static uint64_t vcpu_events(const struct ledger_reading *gain, uint64_t counters)
@@ -453,10 +456,8 @@ void top_format_summary(const struct monitor *monitor, char *line, size_t size)
 	(void)localtime_r(&now, &local);
 	(void)strftime(clock, sizeof clock, "%H:%M:%S", &local);
 	(void)snprintf(
-	    line, size,
-	    "%s  %u guest%s, %u vCPU%s on %u processors: %.0f %% busy, %.0f %% stolen; %.0f of %.0f MiB free", clock,
+	    line, size, "%s  %u guest%s, %u vCPU%s; %u processors %.0f %% busy, %.0f %% stolen; %.0f MiB free", clock,
 	    monitor_guest_count(monitor), monitor_guest_count(monitor) == 1 ? "" : "s", vcpus, vcpus == 1 ? "" : "s",
-	    host->processors, all > 0 ? 100.0 * (double)host->gain_busy_ns / all : 0,
-	    all > 0 ? 100.0 * (double)host->gain_steal_ns / all : 0, (double)host->available_bytes / MIB,
-	    (double)host->memory_bytes / MIB);
+	    host->processors, all > 0 ? fmin(100.0, 100.0 * (double)host->gain_busy_ns / all) : 0,
+	    all > 0 ? fmin(100.0, 100.0 * (double)host->gain_steal_ns / all) : 0, (double)host->available_bytes / MIB);
 }

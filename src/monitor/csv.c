@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "monitor/csv.h"
 
-#include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -271,7 +271,8 @@ void csv_row(struct csv *csv, const struct monitor *monitor, FILE *to)
 	row_time(monitor_realtime_ns(monitor), to);
 	field(to, true, (double)host->memory_bytes / MIB);
 	field(to, true, (double)host->available_bytes / MIB);
-	field(to, processors_ns > 0, processors_ns > 0 ? 100.0 * (double)host->gain_busy_ns / processors_ns : 0);
+	field(to, processors_ns > 0,
+	      processors_ns > 0 ? fmin(100.0, 100.0 * (double)host->gain_busy_ns / processors_ns) : 0);
 	for (unsigned i = 0; i < csv->count; i++)
 		row_guest(&csv->owner[i], guest_of(&csv->owner[i], monitor), to);
 	fprintf(to, "\n");
