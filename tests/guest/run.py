@@ -23,6 +23,7 @@ import checks
 import debug
 import servers
 import systems
+import torture
 from debian_image import ImageError
 from group import BOOT_SECONDS, Group, boot, check_dmesg, without_kernel_lines
 from guest import GUEST, Guest, GuestError, command_line, nfold_path, resident_beyond_ram, runner_name
@@ -292,6 +293,17 @@ def group_repeat(group):
         group.report("one a second later is not", None if first_difference(trace, later) else "the traces do not tell them apart")
 
 
+def spread(guest):
+    """Binds the guest's processors to the host's in turn: what is to meet must run at the same moment. The number of the host's."""
+    processors = sorted(os.sched_getaffinity(0))
+    for pid in guest.vm_pids():
+        for task in os.listdir(f"/proc/{pid}/task"):
+            name = Path(f"/proc/{pid}/task/{task}/comm").read_text(encoding="ascii").strip()
+            if match := re.fullmatch(r"vcpu(\d+)", name):
+                os.sched_setaffinity(int(task), {processors[int(match.group(1)) % len(processors)]})
+    return len(processors)
+
+
 def group_smp(group):
     """Several processors, more than the host has too: what they share, and that none of them stalls."""
     for cpus in (2, 4):
@@ -300,7 +312,8 @@ def group_smp(group):
             boot(group, guest)
             output, _ = guest.shell("grep -c ^processor /proc/cpuinfo; grep -c . /sys/devices/system/cpu/cpu0/topology/core_id")
             group.equal("/proc/cpuinfo", without_kernel_lines(output).split(), [str(cpus), "1"])
-            marked_lines(group, guest, f"/nfold/smp {cpus} 20", 240)
+            apart = "" if spread(guest) > 1 else " apart"
+            marked_lines(group, guest, f"/nfold/smp {cpus} 20{apart}", 240)
             check_dmesg(group, guest)
             group.power_off(guest)
     group.about = ""
@@ -357,7 +370,7 @@ def run_linux(group):
 
 
 def all_systems():
-    return systems.GROUPS | servers.GROUPS
+    return systems.GROUPS | servers.GROUPS | torture.GROUPS
 
 
 def run_systems(group):
@@ -414,4 +427,5 @@ def main():
     return 77 if group.count == 0 else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

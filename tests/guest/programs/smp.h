@@ -41,7 +41,7 @@ static inline void relax(void)
 }
 
 void case_locked(void); /* smp-memory.c */
-void case_litmus(void);
+void case_litmus(bool together); /* smp-litmus.c */
 void case_shootdown(void); /* smp-code.c */
 void case_code(void);
 
