@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a definition says to the host about its guest. */
+#include <assert.h>
 #include <string.h>
 
 #include "control/definition.h"
@@ -49,11 +50,13 @@ const struct option definition_option_table[] = {
     {.more = guest_option_table},
 };
 
+/* The option parser took one of them. */
 static unsigned choice_index(const char *const *names, const char *text)
 {
 	unsigned i = 0;
-	while (strcmp(names[i], text) != 0) /* the option parser took one of them */
+	while (names[i] != NULL && strcmp(names[i], text) != 0)
 		i++;
+	assert(names[i] != NULL);
 	return i;
 }
 
