@@ -36,7 +36,8 @@
 	X(RETRACE, "retrace", "pages whose code compares its bytes go back to traced writes when they have calmed down") \
 	X(INLINE_SYSTEM, "inline-system", "SWAPGS, STAC, CLAC, RDTSC and RDTSCP run in translated code") \
 	X(INLINE_BITS, "inline-bits", "bit tests that reach beyond their operand run in translated code") \
-	X(SPACES, "spaces", "the TLB keeps what it had of other address spaces, where the guest uses PCIDs")
+	X(SPACES, "spaces", "the TLB keeps what it had of other address spaces, where the guest uses PCIDs") \
+	X(IDLE_LOOPS, "idle-loops", "a processor in a loop that only waits is put to sleep")
 /* clang-format on */
 
 enum engine_switch_number {

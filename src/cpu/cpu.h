@@ -202,6 +202,7 @@ enum cpu_event { CPU_EVENT_INTERRUPT, CPU_EVENT_NMI, CPU_EVENT_EXCEPTION };
 
 /* What the presented CPUID promises; made once per machine by cpu_model_init (cpu/cpuid.h). */
 struct cpu_model;
+struct mmu_page;
 
 struct cpu {
 	/* --- addressed by translated code --- */
@@ -272,6 +273,9 @@ struct cpu {
 	void (*code_write)(void *opaque, uint64_t gpa, uint64_t size);
 	/* NULL, or called while the guest spins: others may use the processor. */
 	void (*spin)(void *opaque);
+	/* NULL, or told of each translation that the TLB did not have: what MMIO there is, and the first write to each
+	 * page since tlb_revoke_writes(). */
+	void (*page_watcher)(void *opaque, const struct mmu_page *page, enum tlb_access access);
 	void *engine_opaque;
 	/* NULL, or told of each interrupt and exception before it is delivered, with the vector state parked. */
 	void (*event_watcher)(void *opaque, enum cpu_event event, const struct cpu *cpu, uint8_t vector);

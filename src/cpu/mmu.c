@@ -300,6 +300,12 @@ static void page_fill(struct cpu *cpu, uint64_t linear, enum tlb_access access, 
 		tlb_fill(&cpu->tlb, view, linear, page->gpa, page->host, page->writable, info);
 }
 
+static inline void page_tell(struct cpu *cpu, const struct mmu_page *page, enum tlb_access access)
+{
+	if (cpu->page_watcher != NULL)
+		cpu->page_watcher(cpu->engine_opaque, page, access);
+}
+
 static bool translate_unpaged(struct cpu *cpu, uint64_t linear, enum tlb_access access, enum tlb_view view,
 			      struct mmu_page *page)
 {
@@ -308,6 +314,7 @@ static bool translate_unpaged(struct cpu *cpu, uint64_t linear, enum tlb_access 
 	page->large = false;
 	page_resolve(cpu, linear, true, page);
 	page_fill(cpu, linear, access, view, page, 0);
+	page_tell(cpu, page, access);
 	return true;
 }
 
@@ -356,6 +363,7 @@ bool mmu_translate(struct cpu *cpu, uint64_t linear, enum tlb_access access, enu
 	page->large = (info & (TLB_LARGE | TLB_HUGE)) != 0;
 	page_resolve(cpu, linear, ((walk.entry | bits) & ENTRY_D) && walk_writable(&walk, view), page);
 	page_fill(cpu, linear, access, view, page, info);
+	page_tell(cpu, page, access);
 	return true;
 }
 

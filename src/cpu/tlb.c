@@ -210,3 +210,14 @@ void tlb_revoke_write(struct tlb *tlb, uint64_t gpa)
 	}
 	tlb_spaces_revoke_write(tlb, page);
 }
+
+void tlb_revoke_writes(struct tlb *tlb)
+{
+	for (unsigned view = 0; view < TLB_VIEW_COUNT; view++) {
+		for (uint64_t used = tlb->used[view]; used != 0; used &= used - 1) {
+			unsigned first = (unsigned)__builtin_ctzll(used) << TLB_GROUP_BITS;
+			for (unsigned i = first; i < first + TLB_GROUP_SIZE; i++)
+				tlb->entry[view][i].write_tag = TLB_EMPTY(i);
+		}
+	}
+}

@@ -159,6 +159,8 @@ void tlb_space_drop_page(struct tlb *tlb, unsigned pcid, uint64_t linear);
 #define TLB_EVERY_PCID 0x1000u
 #define TLB_PCID_MASK 0xfffu
 
+/* Takes write tags away from every entry that the table holds now: the slow path sees the next store to each page. */
+void tlb_revoke_writes(struct tlb *tlb);
 /* Takes write tags away from every entry of a guest-physical page: it now holds translated code. */
 void tlb_revoke_write(struct tlb *tlb, uint64_t gpa);
 void tlb_spaces_revoke_write(struct tlb *tlb, uint64_t page); /* the part of it in tlb-spaces.c */

@@ -113,6 +113,8 @@ enum ledger_state {
 	X(WORLD_STOP, "world_stop", "times that it made all other processors stand still")                             \
 	X(SPLIT_LOCK, "split_lock", "locked instructions on two pages")                                                \
 	X(SPIN, "spin", "times that it gave its processor away, spinning with PAUSE")                                  \
+	X(IDLE_LOOK, "idle_look", "times that it was looked at whether it goes round in a loop that only waits")       \
+	X(IDLE_NAP, "idle_nap", "naps in a loop that only waits")                                                      \
 	X(CACHE_FLUSH, "cache_flush", "flushes of the whole code cache")                                               \
 	X(CACHE_FLUSH_MODES, "cache_flush_modes", "of them: code ran in too many modes")                               \
 	X(CACHE_FLUSH_DEVICE, "cache_flush_device", "of them: too many device writes to code at once")

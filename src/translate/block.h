@@ -56,6 +56,8 @@
 
 #define MODE_OWN_CHECKS BIT32(30) /* no access shares its check with others: see share.c */
 
+#define MODE_PROBE BIT32(31) /* with MODE_STEP: what a loop that waits has no use for says so (idle.h) */
+
 #define BLOCK_MAX_INSNS 48
 #define BLOCK_MAX_BYTES (BLOCK_MAX_INSNS * 15) /* of guest code */
 #define NO_PAGE UINT64_MAX

@@ -83,14 +83,17 @@ void engine_code_write(struct engine_vcpu *vcpu, uint64_t gpa, uint64_t size)
 	world_start(engine->world, vcpu);
 }
 
-static uint32_t wanted_mode(const struct cpu *cpu, const struct turn *turn, bool step)
+static uint32_t wanted_mode(const struct engine_vcpu *vcpu, const struct turn *turn, bool step)
 {
+	const struct cpu *cpu = &vcpu->cpu;
 	uint32_t mode = cpu->mode & ~MODE_ENGINE_MASK;
 	if (turn->careful || (mode & MODE_ALIGN) != 0)
 		mode |= MODE_CAREFUL;
 	if (step || cpu->debug.step || cpu->debug.pass || cpu->interrupt_shadow != 0 ||
 	    (mode & (MODE_TF | MODE_DEBUG)) != 0 || (cpu->flags_system & FLAG_RF) != 0)
 		mode |= MODE_STEP;
+	if (step && idle_is_looking(&vcpu->idle))
+		mode |= MODE_PROBE;
 	if (turn->own_checks && cpu->rip == turn->own_rip)
 		mode |= MODE_OWN_CHECKS;
 	return mode;
@@ -359,7 +362,7 @@ const uint8_t *engine_next_code(struct engine_vcpu *vcpu)
 {
 	static const struct turn plain = {0};
 	struct cpu *cpu = &vcpu->cpu;
-	uint32_t mode = wanted_mode(cpu, &plain, false);
+	uint32_t mode = wanted_mode(vcpu, &plain, false);
 	if ((vcpu->mode_bits & (MODE_STEP | MODE_CAREFUL)) != 0 || (mode & (MODE_STEP | MODE_CAREFUL)) != 0 ||
 	    events_due(cpu))
 		return NULL;
@@ -369,9 +372,8 @@ const uint8_t *engine_next_code(struct engine_vcpu *vcpu)
 /* The host address at which to go on, or NULL: a fault is pending. */
 static const uint8_t *find_code(struct engine_vcpu *vcpu, bool step, struct turn *turn, struct block **temporary)
 {
-	struct cpu *cpu = &vcpu->cpu;
 	struct engine *engine = vcpu->engine;
-	uint32_t mode = wanted_mode(cpu, turn, step);
+	uint32_t mode = wanted_mode(vcpu, turn, step);
 	struct block *block;
 	bool is_temporary;
 	*temporary = NULL;
@@ -559,6 +561,10 @@ enum engine_exit engine_run(struct engine_vcpu *vcpu)
 			why = ENGINE_COUNTED;
 			break;
 		}
+		if (vcpu->idle.asked | vcpu->idle.phase && !turn.retry && idle_turn(vcpu)) {
+			why = ENGINE_NAPPING;
+			break;
+		}
 		if (cpu->debug.debugger != NULL && !turn.retry && debug_stops(vcpu)) {
 			why = ENGINE_DEBUG;
 			break;
@@ -567,10 +573,12 @@ enum engine_exit engine_run(struct engine_vcpu *vcpu)
 			why = why_not_running(cpu);
 			break;
 		}
-		bool step = vcpu->engine->counted && vcpu->budget < BLOCK_MAX_INSNS; /* the count is near */
+		bool near_count = vcpu->engine->counted && vcpu->budget < BLOCK_MAX_INSNS;
+		bool step = near_count || idle_is_looking(&vcpu->idle);
 		const uint8_t *code = find_code(vcpu, step, &turn, &temporary);
 		if (code == NULL) {
 			turn = (struct turn){0};
+			vcpu->idle.tainted = 1;
 			ledger_enter(cpu->ledger, LEDGER_EXIT);
 			cpu_deliver_pending(cpu);
 			debug_turned(vcpu, true, false);
@@ -582,6 +590,7 @@ enum engine_exit engine_run(struct engine_vcpu *vcpu)
 		enum exit_code exit_code = enter(vcpu, code);
 		gap_begin(vcpu, exit_code, &gap);
 		bool complete = settle(vcpu, exit_code, &turn), faulted = !complete && cpu->pending.valid;
+		vcpu->idle.tainted |= faulted && !cpu->pending.software; /* INT n comes this way too */
 		if (complete)
 			trap_after(vcpu, trap_flag);
 		else if (faulted)

@@ -322,6 +322,12 @@ struct cpu *engine_vcpu_cpu(struct engine_vcpu *vcpu)
 	return &vcpu->cpu;
 }
 
+struct engine_nap engine_nap(const struct engine_vcpu *vcpu)
+{
+	const struct idle *idle = &vcpu->idle;
+	return (struct engine_nap){.requests = idle->requests, .number = idle->naps, .cost = idle->lap_cost};
+}
+
 static uint64_t memory_of(const struct engine *engine)
 {
 	uint64_t used = sizeof *engine + code_cache_touched(&engine->cache);

@@ -30,6 +30,7 @@ enum engine_exit {
 	ENGINE_STOPPED,	 /* CPU_REQUEST_STOP is set */
 	ENGINE_SHUTDOWN, /* triple fault */
 	ENGINE_DEBUG,	 /* cpu->debug.stop says why */
+	ENGINE_NAPPING,	 /* the guest goes round in a loop that only waits: see engine_nap(), then run again */
 	ENGINE_COUNTED,	 /* the count of engine_run_until() is reached: move it on, then run again */
 };
 
@@ -57,6 +58,14 @@ void engine_vcpu_detach(struct engine_vcpu *vcpu);
 
 /* Runs guest code until one of the exits. Books the ledger's states GUEST, EXIT, TRANSLATE; leaves it in EXIT. */
 enum engine_exit engine_run(struct engine_vcpu *vcpu);
+
+/* After ENGINE_NAPPING: sleep until `cpu.requests` is not `requests`, but not for long. */
+struct engine_nap {
+	uint32_t requests;
+	uint32_t number; /* of naps in a row, from 1 */
+	uint64_t cost;	 /* of finding out that it still waits, in cycles of the host's TSC */
+};
+struct engine_nap engine_nap(const struct engine_vcpu *vcpu);
 
 /*
  * Of an engine with engine_options.counted: how many instructions the vCPU has executed. From any thread; exact on the

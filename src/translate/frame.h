@@ -25,6 +25,7 @@
 #include "cpu/cpu.h"
 #include "translate/asm.h"
 #include "translate/engine.h"
+#include "translate/idle.h"
 
 #define REG_FLAGS HOST_RAX
 #define REG_INDEX HOST_RCX
@@ -146,6 +147,7 @@ struct engine_vcpu {
 	timer_t profile_timer; /* see profile.c */
 	uint8_t profile_state; /* enum profile_state, atomic */
 	bool profile_dozes;    /* the timer was stopped since the thread sleeps */
+	struct idle idle;
 	void *signal_stack;
 	void *allocation;
 	size_t allocation_size;

@@ -360,10 +360,58 @@ static bool memory_allowed(const struct translation *t)
 	return (t->row->memory & row_memory_bit(memory->size / 8u)) != 0;
 }
 
+/* Operations in C that a loop which waits may have: they touch nothing but memory and the registers that idle.h
+ * compares. */
+static bool c_may_wait(unsigned op)
+{
+	static const bool may[CPU_OP_COUNT] = {
+	    [CPU_OP_pause] = true,
+	    [CPU_OP_stac] = true,
+	    [CPU_OP_clac] = true,
+	    [CPU_OP_cli] = true,
+	    [CPU_OP_sti] = true,
+	    [CPU_OP_pushf] = true,
+	    [CPU_OP_popf] = true,
+	    [CPU_OP_int_n] = true,
+	    [CPU_OP_iret] = true,
+	    [CPU_OP_call_far] = true,
+	    [CPU_OP_jmp_far] = true,
+	    [CPU_OP_ret_far] = true,
+	    [CPU_OP_mov_to_segment] = true,
+	    [CPU_OP_pop_segment] = true,
+	    [CPU_OP_load_far_pointer] = true,
+	    [CPU_OP_push_segment] = true,
+	    [CPU_OP_enter] = true,
+	    [CPU_OP_mov_from_segment] = true,
+	    [CPU_OP_pusha] = true,
+	    [CPU_OP_popa] = true,
+	    [CPU_OP_bit_memory] = true,
+	    [CPU_OP_leave] = true,
+	    [CPU_OP_xlat] = true,
+	    [CPU_OP_loopne] = true,
+	    [CPU_OP_lahf] = true,
+	    [CPU_OP_sahf] = true,
+	    [CPU_OP_loop] = true,
+	    [CPU_OP_loope] = true,
+	};
+	return may[op];
+}
+
+static bool may_wait(const struct translation *t)
+{
+	if (t->insn.mnemonic == ZYDIS_MNEMONIC_RDRAND || t->insn.mnemonic == ZYDIS_MNEMONIC_RDSEED)
+		return false;
+	if (is_string(t))
+		return true;
+	return vector_class(t) == CLASS_NONE && (t->row->kind != ROW_C || c_may_wait(t->row->op));
+}
+
 void lower_insn(struct translation *t)
 {
 	t->drop_repeat = false;
 	t->row = row_find(t->insn.mnemonic);
+	if ((t->mode & MODE_PROBE) != 0 && !may_wait(t))
+		asm_store_byte_immediate(&t->as, rm_frame(FRAME(idle.tainted)), 1);
 	if (!promised(t)) {
 		if (!runs_as_bit_scan(t)) {
 			lower_raise(t, VECTOR_UD);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Host signals: guest exceptions, and the profile's timer.
+ * Host signals: guest exceptions, and the timers of the profile and of the search for idle loops.
  *
  * A re-emitted instruction can fault for reasons of its own, not of memory: #DE, #MF, #XM, and #GP from misaligned
  * vector operands or a bad MXCSR. The host delivers them as signals on this thread. The handler accepts only PCs in the
  * code cache and the traps above; it finds the guest PC from the block's side table, records the exception and resumes
  * at the thunk that leaves translated code. Anything else is our bug: the default action ends the process.
  *
- * SIGPROF comes from the thread's own timer while a profile is taken (profile.c), at any instruction of translated code
- * or C. It is blocked while the other handler runs.
+ * SIGPROF comes from the thread's own timers, at any instruction of translated code or C: while a profile is taken
+ * (profile.c), and to ask for a look at the guest (idle.h). It is blocked while the other handler runs.
  *
  * A signal handler has no argument for its owner, so the vCPU of the thread is thread-local.
  */
@@ -99,10 +99,14 @@ static void on_signal(int number, siginfo_t *info, void *context)
 static void on_profile(int number, siginfo_t *info, void *context)
 {
 	const greg_t *regs = ((const ucontext_t *)context)->uc_mcontext.gregs;
-	int saved = errno;
 	(void)number;
 	/* One that another process sent is none of ours. */
-	if (info->si_code == SI_TIMER && attached != NULL)
+	if (info->si_code != SI_TIMER || attached == NULL)
+		return;
+	int saved = errno;
+	if (info->si_value.sival_int == IDLE_SIGNAL_VALUE)
+		idle_ask(attached);
+	else
 		profile_take(attached,
 			     &(struct profile_moment){.pc = (uint64_t)regs[REG_RIP], .stack = (uint64_t)regs[REG_RSP]});
 	errno = saved;
@@ -153,6 +157,7 @@ bool engine_vcpu_attach(struct engine_vcpu *vcpu, struct error *error)
 	vcpu->signal_stack = stack;
 	attached = vcpu;
 	profile_attach(vcpu);
+	idle_attach(vcpu);
 	return true;
 }
 
@@ -161,6 +166,7 @@ void engine_vcpu_detach(struct engine_vcpu *vcpu)
 	stack_t none = {.ss_flags = SS_DISABLE};
 	if (vcpu->signal_stack == NULL)
 		return;
+	idle_detach(vcpu);
 	profile_detach(vcpu);
 	attached = NULL;
 	(void)sigaltstack(&none, NULL);

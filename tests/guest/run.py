@@ -24,6 +24,7 @@ import debug
 import servers
 import systems
 import torture
+import waiting
 from debian_image import ImageError
 from group import BOOT_SECONDS, Group, boot, check_dmesg, without_kernel_lines
 from guest import GUEST, Guest, GuestError, command_line, nfold_path, resident_beyond_ram, runner_name
@@ -321,6 +322,25 @@ def group_smp(group):
         check_all_stop(group)
 
 
+def group_waiting(group):
+    """Linux that polls instead of halting, alone and with two processors; its shell still answers."""
+    if runner_name() != "nfold":
+        group.skip("only nfold finds idle loops")
+        return
+    for cpus in (1, 2):
+        name = f"test-waiting-{os.getpid()}-{cpus}"
+        words = command_line("nfold", GUEST / "vmlinuz", GUEST / "initramfs.cpio.gz", "console=ttyS0 idle=poll", 256, name=name, cpus=cpus)
+        group.about = f"idle=poll, {cpus} processors"
+        with Guest(words) as guest:
+            boot(group, guest)
+            waiting.waits(group, name)
+            group.commands(guest, [("its shell answers", "echo $((6 * 7))", "42")])
+            naps = sum(vcpu["counts"]["idle_nap"] for vcpu in waiting.stats(name))
+            group.report("it was found waiting in a loop", None if naps > 0 else "never")
+            group.power_off(guest)
+    group.about = ""
+
+
 def check_all_stop(group):
     """Pause, reset and a reboot of the guest's own with several processors."""
     name = f"test-smp-{os.getpid()}"
@@ -348,6 +368,7 @@ GROUPS = {
     "smp": group_smp,
     "boot": group_boot,
     "repeat": group_repeat,
+    "waiting": group_waiting,
     "cpu": group_cpu,
     "patching": group_patching,
     "compression": group_compression,

@@ -19,8 +19,9 @@ import disks
 import fat12
 import networks
 import storage
+import waiting
 from group import BOOT_SECONDS, boot, check_dmesg
-from guest import GUEST, GuestError
+from guest import GUEST, GuestError, runner_name
 from pc import Pc, image_folder
 
 MIB = 1 << 20
@@ -202,6 +203,8 @@ def freedos(group, folder):
         group.report("its installer asks")
         guest.type("n\n")
         guest.await_screen(r"^A:\\>\Z", 30, "prompt")
+        if runner_name() == "nfold":
+            waiting.waits(group, guest.name)
         guest.type("dir\n")
         guest.await_screen(r"^FDAUTO +BAT +1,476 ", 30, "entry of FDAUTO.BAT")
         group.report("dir")

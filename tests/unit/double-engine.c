@@ -111,6 +111,12 @@ const struct samples *engine_samples(const struct engine *engine)
 }
 
 /* Only real engines count. */
+struct engine_nap engine_nap(const struct engine_vcpu *vcpu)
+{
+	(void)vcpu;
+	return (struct engine_nap){.number = 1};
+}
+
 uint64_t engine_executed(const struct engine_vcpu *vcpu)
 {
 	(void)vcpu;

@@ -99,7 +99,7 @@ static int set_up(void **state)
 	clock_init(&f->clock, CLOCK_MANUAL);
 	f->ledger = ledger_create(VCPUS, &f->ledger_fd, &error);
 	assert_non_null(f->ledger);
-	f->engine = engine_create(&f->memory, &f->model, NULL, &error);
+	f->engine = engine_create(&f->memory, &f->model, &(struct engine_options){.off = ENGINE_IDLE_LOOPS}, &error);
 	assert_non_null(f->engine);
 	for (unsigned i = 0; i < VCPUS; i++)
 		wire(f, i);
