@@ -10,13 +10,14 @@
 #include "control/report.h"
 #include "plan/answer.h"
 #include "plan/fit-exact.h"
+#include "plan/ratings.h"
 #include "plan/rules.h"
 
 #define EXACT_NODES 50000 /* of a search by cbc; minutes at most where it decides at all */
 
 struct fit_options {
 	struct option_list host;
-	const char *engine, *calibration, *rules, *headroom, *growth, *percentile, *output, *csv;
+	const char *engine, *calibration, *ratings, *rules, *headroom, *growth, *percentile, *output, *csv;
 	uint64_t spares, interval, steps, threads;
 	bool keep, no_balance, exact;
 };
@@ -29,6 +30,8 @@ static const struct option fit_options[] = {
     {"engine", "ENGINE", "kvm", "how guests run", .kind = OPTION_CHOICE, .choices = overhead_engines, AT(engine)},
     {"calibration", "FILE", NULL, "measured overhead instead of the built-in figures", .kind = OPTION_TEXT,
      AT(calibration)},
+    {"ratings", "FILE", NULL, "a table of benchmark ratings: model or server, rating of a processor",
+     .kind = OPTION_TEXT, AT(ratings)},
     {"rules", "FILE", NULL, "which guests go together, apart, or to a host by name", .kind = OPTION_TEXT, AT(rules)},
     {"headroom", "SHARES", "10%", "what stays free: 15%, or cpu=20%,memory=10%", .kind = OPTION_TEXT, AT(headroom)},
     {"growth", "SHARES", "0%", "what guests will need more", .kind = OPTION_TEXT, AT(growth)},
@@ -59,6 +62,9 @@ struct fitting {
 	struct fit_class host_class[FIT_CLASSES_MAX];
 	double headroom[RESOURCE_COUNT], growth[RESOURCE_COUNT];
 	bool cost_known;
+	struct ratings *ratings;
+	double mhz_of_one; /* of a unit of rating, in MHz of the first kind of host; 0: clocks count */
+	double *rated;	   /* by server; NULL: the same */
 	struct fit_task task;
 	struct rules *rules;
 	struct fit_plan *plan;
@@ -83,6 +89,32 @@ static bool specs_read(struct fitting *fitting, struct error *error)
 	}
 	fitting->task.classes = list->count;
 	fitting->cost_known = fitting->spec[0].cost > 0;
+	return true;
+}
+
+/* A rating for every kind of host, or for none. Processors of a kind are worth MHz of the first kind's by their rating.
+ */
+static bool specs_rate(struct fitting *fitting, struct error *error)
+{
+	struct host_spec *first = &fitting->spec[0];
+	for (unsigned c = 0; c < fitting->task.classes; c++) {
+		struct host_spec *spec = &fitting->spec[c];
+		if (spec->model[0] != '\0' && !(spec->rating > 0))
+			spec->rating = ratings_of_model(fitting->ratings, spec->model);
+		if (spec->model[0] != '\0' && !(spec->rating > 0))
+			return error_set(error, ERROR_INPUT, "--host: no row of --ratings is of the model '%.60s'",
+					 spec->model);
+		if (spec->rating > RATING_MAX || (spec->rating > 0) != (first->rating > 0))
+			return error_set(error, ERROR_INPUT,
+					 "--host: a rating up to %g is for every kind of host or for none", RATING_MAX);
+	}
+	if (!(first->rating > 0))
+		return fitting->ratings == NULL ||
+		       error_set(error, ERROR_INPUT, "--ratings: what do hosts do? Add rating= or model= to --host");
+	fitting->mhz_of_one = first->capacity[RESOURCE_CPU] / first->processors / first->rating;
+	for (unsigned c = 1; c < fitting->task.classes; c++)
+		fitting->spec[c].capacity[RESOURCE_CPU] =
+		    fitting->spec[c].processors * fitting->spec[c].rating * fitting->mhz_of_one;
 	return true;
 }
 
@@ -138,7 +170,10 @@ static bool options_read(struct fitting *fitting, struct error *error)
 	fitting->task.host_class = fitting->host_class;
 	if (options->keep && options->rules == NULL)
 		return error_set(error, ERROR_INPUT, "--keep needs --rules with 'now', which says where guests run");
-	return (options->calibration == NULL || overhead_load(&fitting->overhead, options->calibration, error)) &&
+	if (options->ratings != NULL && (fitting->ratings = ratings_load(options->ratings, error)) == NULL)
+		return false;
+	return specs_rate(fitting, error) &&
+	       (options->calibration == NULL || overhead_load(&fitting->overhead, options->calibration, error)) &&
 	       classes_make(fitting, &fitting->overhead, error);
 }
 
@@ -146,8 +181,11 @@ static bool fitting_run(struct fitting *fitting, const char *path, struct error 
 {
 	if (!options_read(fitting, error) || (fitting->estate = estate_open(path, error)) == NULL)
 		return false;
+	if (fitting->mhz_of_one > 0 &&
+	    (fitting->rated = ratings_servers(fitting->ratings, fitting->estate, fitting->mhz_of_one, error)) == NULL)
+		return false;
 	fitting->workload = workload_create(fitting->estate, &fitting->overhead, fitting->growth,
-					    (uint32_t)fitting->options->interval, error);
+					    (uint32_t)fitting->options->interval, fitting->rated, error);
 	if (fitting->workload == NULL)
 		return false;
 	fitting->task.demand = &fitting->workload->demand;
@@ -166,7 +204,7 @@ static bool one_os_choice(struct fitting *fitting, struct answer_choice *choice,
 {
 	*choice = (struct answer_choice){.has_cost = true};
 	struct workload *workload = workload_create(fitting->estate, &fitting->no_overhead, fitting->growth,
-						    (uint32_t)fitting->options->interval, error);
+						    (uint32_t)fitting->options->interval, fitting->rated, error);
 	if (workload == NULL || !classes_make(fitting, &fitting->no_overhead, error)) {
 		workload_free(workload);
 		return false;
@@ -210,6 +248,7 @@ static bool answer_write(struct fitting *fitting, const char *path, struct error
 				.spec = fitting->spec,
 				.headroom = fitting->headroom,
 				.cost_known = fitting->cost_known,
+				.rated = fitting->rated != NULL,
 				.native = {.machines = fitting->workload->demand.guests},
 				.virtual = {fitting->plan->hosts, fitting->plan->cost, true}};
 	const struct fit_options *options = fitting->options;
@@ -252,6 +291,8 @@ static void fitting_end(struct fitting *fitting)
 	rules_free(fitting->rules);
 	workload_free(fitting->workload);
 	estate_close(fitting->estate);
+	ratings_free(fitting->ratings);
+	free(fitting->rated);
 }
 
 static int fit_run(const struct command_call *call)

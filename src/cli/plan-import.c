@@ -12,7 +12,7 @@
 #define REMARKS_MAX 40u /* printed; the estate has all */
 
 struct plan_import_options {
-	const char *output, *map, *attributes, *zone;
+	const char *output, *map, *attributes, *ratings, *zone;
 	struct option_list perfmon, sar, esxtop;
 	bool keep_going;
 };
@@ -26,8 +26,10 @@ static const struct option plan_import_options[] = {
     {"esxtop", "FILE", NULL, "a file that must be of esxtop -b", .kind = OPTION_LIST, FIELD(esxtop)},
     {"map", "FILE", NULL, "what the columns of other tables mean, see nfold(1)", .kind = OPTION_TEXT, FIELD(map)},
     {"attributes", "FILE", NULL,
-     "a table of what servers are: server, cpus, mhz, memory, rating, clock_offset; it counts more than what files say",
+     "a table of what servers are: server, cpus, mhz, memory, rating, model, clock_offset; it counts first",
      .kind = OPTION_TEXT, FIELD(attributes)},
+    {"ratings", "FILE", NULL, "a table of what processors of a model do: model, rating", .kind = OPTION_TEXT,
+     FIELD(ratings)},
     {"timezone", "ZONE", NULL, "of times that do not say: UTC, or hours from it as in +01:00", .kind = OPTION_TEXT,
      FIELD(zone)},
     {"keep-going", NULL, NULL, "leave out what cannot be read, and say so", .kind = OPTION_FLAG, FIELD(keep_going)},
@@ -108,6 +110,7 @@ static int import_run(const struct command_call *call)
 	const struct plan_import_options *options = call->options;
 	const struct import_options how = {.map = options->map,
 					   .attributes = options->attributes,
+					   .ratings = options->ratings,
 					   .zone = options->zone,
 					   .keep_going = options->keep_going};
 	struct error error = {0};

@@ -47,6 +47,8 @@ static json_t *classes_json(const struct answer *answer)
 					   "usable", by_resource(answer->task->host_class[c].capacity));
 		if (answer->cost_known)
 			(void)json_object_set_new(object, "cost", json_real(spec->cost));
+		if (answer->rated)
+			(void)json_object_set_new(object, "rating", json_real(spec->rating));
 		(void)json_array_append_new(list, object);
 	}
 	return list;
@@ -106,6 +108,8 @@ static json_t *guest_json(const struct answer *answer, unsigned number_of)
 	    "{s:s, s:i, s:o, s:o, s:o, s:I, s:b}", "name", answer->workload->demand.name[number_of], "host",
 	    (int)answer->plan->host_of[number_of], "peak", by_resource(guest->peak), "mean", by_resource(guest->mean),
 	    "flags", list, "gap_samples", (json_int_t)guest->filled, "kernel_assumed", (int)guest->kernel_assumed);
+	if (answer->rated)
+		(void)json_object_set_new(object, "mhz", json_real(answer->workload->mhz[number_of]));
 	const struct fit_task *task = answer->task;
 	if (task->now != NULL && task->now[number_of] != FIT_NONE)
 		(void)json_object_set_new(object, "now", json_string(task->site[task->now[number_of]].name));
@@ -335,6 +339,7 @@ json_t *answer_json(const struct answer *answer, struct error *error)
 			      "moved", (int)plan->moved, "steps", (int)plan->steps);
 		if (answer->cost_known)
 			(void)json_object_set_new(answer_part, "cost", json_real(plan->cost));
+		(void)json_object_set_new(options, "rated", json_boolean(answer->rated));
 		(void)json_object_set_new(root, "format", json_string(ANSWER_FORMAT));
 		(void)json_object_set_new(root, "version", json_integer(ANSWER_VERSION));
 		(void)json_object_set_new(root, "demand", demand);

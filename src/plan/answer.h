@@ -30,6 +30,7 @@ struct answer {
 	const struct fit_plan *plan;
 	const struct host_spec *spec; /* by class */
 	const double *headroom;	      /* by resource */
+	bool rated;		      /* processors count by benchmark ratings, not by clocks */
 	bool cost_known;	      /* --host said what one costs */
 	struct answer_choice native, one_os, virtual;
 };

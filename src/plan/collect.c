@@ -178,6 +178,11 @@ void collector_attribute(struct collector *collector, size_t index, enum collect
 		*known = value;
 }
 
+double collector_known(const struct collector *collector, size_t index, enum collect_attribute attribute)
+{
+	return collector->server[index]->attribute[attribute];
+}
+
 void collector_offset(struct collector *collector, size_t index, int64_t seconds)
 {
 	if (seconds >= -OFFSET_MAX && seconds <= OFFSET_MAX)

@@ -65,6 +65,8 @@ size_t collector_find(const struct collector *collector, const char *name);
  * say. */
 void collector_attribute(struct collector *collector, size_t index, enum collect_attribute attribute, double value,
 			 bool certain);
+/* 0: not known. */
+double collector_known(const struct collector *collector, size_t index, enum collect_attribute attribute);
 /* The server's clock is ahead by so many seconds. */
 void collector_offset(struct collector *collector, size_t index, int64_t seconds);
 /* The channel holds a running total, and rates are wanted: 32 or 64 bits, 0: found out. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "plan/host-spec.h"
+#include "plan/text.h"
 
 #define NUMBER_MAX 1e12
 
@@ -36,7 +37,18 @@ static bool number_read(const char *text, const struct suffix *suffix, double *v
 	return false;
 }
 
-enum spec_key { KEY_CPUS, KEY_GHZ, KEY_MEMORY, KEY_DISK, KEY_IOPS, KEY_NET, KEY_COUNT, KEY_COST, KEY_TOTAL };
+enum spec_key {
+	KEY_CPUS,
+	KEY_GHZ,
+	KEY_MEMORY,
+	KEY_DISK,
+	KEY_IOPS,
+	KEY_NET,
+	KEY_COUNT,
+	KEY_COST,
+	KEY_RATING,
+	KEY_TOTAL
+};
 
 static const struct {
 	const char *name;
@@ -47,6 +59,7 @@ static const struct {
     [KEY_MEMORY] = {"memory", memory_suffix, "512G"}, [KEY_DISK] = {"disk", disk_suffix, "2000MB/s"},
     [KEY_IOPS] = {"iops", no_suffix, "50000"},	      [KEY_NET] = {"net", net_suffix, "25Gb/s"},
     [KEY_COUNT] = {"count", no_suffix, "10"},	      [KEY_COST] = {"cost", no_suffix, "9000"},
+    [KEY_RATING] = {"rating", no_suffix, "7.5"},
 };
 
 static bool name_is_plain(const char *name)
@@ -71,6 +84,13 @@ static bool spec_read_word(struct host_spec *spec, double *values, char *word, s
 		memcpy(spec->name, value, strlen(value) + 1);
 		return true;
 	}
+	if (strcmp(word, "model") == 0) {
+		if (strlen(value) >= sizeof spec->model || !text_is_clean(value, strlen(value)) || *value == '\0')
+			return error_set(error, ERROR_INPUT, "--host: a model has 1 to %zu characters",
+					 sizeof spec->model - 1);
+		memcpy(spec->model, value, strlen(value) + 1);
+		return true;
+	}
 	for (unsigned i = 0; i < KEY_TOTAL; i++) {
 		if (strcmp(word, keys[i].name) != 0)
 			continue;
@@ -80,9 +100,10 @@ static bool spec_read_word(struct host_spec *spec, double *values, char *word, s
 		       error_set(error, ERROR_INPUT, "--host: '%s=%.40s' is no size of a host; write %s=%s", word,
 				 value, word, keys[i].example);
 	}
-	return error_set(
-	    error, ERROR_INPUT,
-	    "--host: there is no '%.40s'; there are name, cpus, ghz, memory, disk, iops, net, count and cost", word);
+	return error_set(error, ERROR_INPUT,
+			 "--host: there is no '%.40s'; there are name, cpus, ghz, memory, disk, iops, net, count, "
+			 "cost, rating, model",
+			 word);
 }
 
 bool host_spec_read(struct host_spec *spec, const char *text, struct error *error)
@@ -102,6 +123,7 @@ bool host_spec_read(struct host_spec *spec, const char *text, struct error *erro
 	if (values[KEY_COUNT] > 1e6 || floor(values[KEY_COUNT]) < values[KEY_COUNT])
 		return error_set(error, ERROR_INPUT, "--host: count is a whole number up to 1000000");
 	spec->processors = values[KEY_CPUS];
+	spec->rating = values[KEY_RATING];
 	spec->capacity[RESOURCE_CPU] = values[KEY_CPUS] * values[KEY_GHZ] * 1000;
 	spec->capacity[RESOURCE_MEMORY] = values[KEY_MEMORY];
 	spec->capacity[RESOURCE_DISK] = values[KEY_DISK];

@@ -20,7 +20,7 @@ struct import {
 	json_t *files, *lost, *remarks; /* of the report: objects, objects, texts */
 };
 
-/* A table of servers: name, cpus, mhz, memory, rating, clock_offset. */
+/* A table of servers: name, cpus, mhz, memory, rating, model, clock_offset. */
 bool import_attributes(struct import *import, const char *path, struct error *error);
 
 /* What was met on the way; `what` is a file or a server. */

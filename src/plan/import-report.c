@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "plan/import-impl.h"
+#include "plan/ratings.h"
 #include "plan/rows.h"
 #include "plan/text.h"
 #include "plan/value.h"
@@ -96,18 +97,29 @@ static bool read_bytes(const char *text, size_t length, double *value)
 	return true;
 }
 
-enum { COLUMN_SERVER, COLUMN_CPUS, COLUMN_MHZ, COLUMN_MEMORY, COLUMN_RATING, COLUMN_OFFSET, COLUMN_COUNT };
+enum {
+	COLUMN_SERVER,
+	COLUMN_CPUS,
+	COLUMN_MHZ,
+	COLUMN_MEMORY,
+	COLUMN_RATING,
+	COLUMN_OFFSET,
+	COLUMN_MODEL,
+	COLUMN_COUNT
+};
 
 struct attributes {
 	struct import *import;
 	const char *path;
 	struct rows *rows;
+	struct ratings *ratings;     /* NULL: none were given */
 	size_t column[COLUMN_COUNT]; /* SIZE_MAX: none */
 };
 
 static bool read_attribute_names(struct attributes *attributes, struct error *error)
 {
-	static const char *const names[COLUMN_COUNT] = {"server", "cpus", "mhz", "memory", "rating", "clock_offset"};
+	static const char *const names[COLUMN_COUNT] = {"server", "cpus",	  "mhz",  "memory",
+							"rating", "clock_offset", "model"};
 	for (unsigned i = 0; i < COLUMN_COUNT; i++)
 		attributes->column[i] = SIZE_MAX;
 	for (size_t k = 0; k < rows_count(attributes->rows); k++) {
@@ -117,7 +129,7 @@ static bool read_attribute_names(struct attributes *attributes, struct error *er
 		if (i == COLUMN_COUNT)
 			return error_set(
 			    error, ERROR_INPUT,
-			    "%.160s:1:%zu: no column '%.40s': server, cpus, mhz, memory, rating, clock_offset",
+			    "%.160s:1:%zu: no column '%.40s': server, cpus, mhz, memory, rating, model, clock_offset",
 			    attributes->path, k + 1, rows_field(attributes->rows, k));
 		attributes->column[i] = k;
 	}
@@ -138,6 +150,25 @@ static void set_attribute(const struct attributes *attributes, size_t server, un
 		collector_attribute(collector, server, attribute[column], value, true);
 }
 
+/* A model's rating is of a processor, an estate's of the server. */
+static bool rate_model(const struct attributes *attributes, size_t server, const char *model, struct error *error)
+{
+	struct collector *collector = attributes->import->collector;
+	double rating = ratings_of_model(attributes->ratings, model);
+	double cpus = collector_known(collector, server, COLLECT_CPUS);
+	unsigned long long line = (unsigned long long)rows_line(attributes->rows);
+	if (!(rating > 0))
+		return error_set(error, ERROR_INPUT, "%.160s:%llu: no row of --ratings is of the model '%.60s'",
+				 attributes->path, line, model);
+	if (!(cpus > 0))
+		return error_set(error, ERROR_INPUT,
+				 "%.160s:%llu: a model rates each processor, and how many there are is not known: add "
+				 "a column cpus",
+				 attributes->path, line);
+	collector_attribute(collector, server, COLLECT_RATING, rating * cpus, true);
+	return true;
+}
+
 static bool read_attribute_row(const struct attributes *attributes, struct error *error)
 {
 	struct rows *rows = attributes->rows;
@@ -151,7 +182,7 @@ static bool read_attribute_row(const struct attributes *attributes, struct error
 		import_remark_add(attributes->import, name, "it is in the table of attributes, and in no file");
 		return true;
 	}
-	for (unsigned i = COLUMN_CPUS; i < COLUMN_COUNT; i++) {
+	for (unsigned i = COLUMN_CPUS; i < COLUMN_MODEL; i++) {
 		size_t column = attributes->column[i];
 		double value;
 		if (column == SIZE_MAX || rows_length(rows, column) == 0)
@@ -162,7 +193,9 @@ static bool read_attribute_row(const struct attributes *attributes, struct error
 					 attributes->path, line, column + 1, rows_field(rows, column));
 		set_attribute(attributes, server, i, value);
 	}
-	return true;
+	size_t model = attributes->column[COLUMN_MODEL];
+	return attributes->ratings == NULL || model == SIZE_MAX || rows_length(rows, model) == 0 ||
+	       rate_model(attributes, server, rows_field(rows, model), error);
 }
 
 static bool read_attribute_rows(struct attributes *attributes, struct error *error)
@@ -183,11 +216,15 @@ bool import_attributes(struct import *import, const char *path, struct error *er
 	struct attributes attributes = {.import = import, .path = path};
 	const char *head;
 	size_t size;
+	if (import->options.ratings != NULL &&
+	    (attributes.ratings = ratings_load(import->options.ratings, error)) == NULL)
+		return false;
 	struct input *input = input_open(path, -1, error);
 	bool good = input != NULL && input_head(input, &head, &size, error);
 	if (good)
 		attributes.rows = rows_make(input, rows_guess_separator(head, size), error);
 	good = good && attributes.rows != NULL && read_attribute_rows(&attributes, error);
+	ratings_free(attributes.ratings);
 	rows_destroy(attributes.rows);
 	input_close(input);
 	return good;

@@ -12,8 +12,9 @@
 #include "plan/value.h"
 
 /* The first that says yes reads the file. A mapping is for what none of the others knows. */
-static const struct format *const format_table[] = {&format_esxtop, &format_perfmon,   &format_sadf,  &format_sadf_json,
-						    &format_sar,    &format_bitbrains, &format_mapped};
+static const struct format *const format_table[] = {&format_esxtop,    &format_perfmon, &format_sadf,
+						    &format_sadf_json, &format_sar,	&format_history,
+						    &format_bitbrains, &format_mapped};
 
 static bool create_parts(struct import *import, const char *output, struct error *error)
 {
@@ -27,6 +28,8 @@ static bool create_parts(struct import *import, const char *output, struct error
 		return error_set(error, ERROR_INPUT,
 				 "--timezone '%.40s': give UTC or hours from it, such as +01:00 or -0530",
 				 options->zone);
+	if (options->ratings != NULL && options->attributes == NULL)
+		return error_set(error, ERROR_INPUT, "--ratings needs --attributes with a column 'model'");
 	if (options->map != NULL && !mapping_load(options->map, &import->mapping, error))
 		return false;
 	import->writer = estate_writer_create(output, error);
@@ -104,7 +107,8 @@ static enum found read_file(struct import *import, struct parse *parse, const ch
 	const struct format *format = find_format(parse, head, size);
 	if (format == NULL || (family != NULL && strcmp(format->family, family) != 0)) {
 		(void)error_set(error, ERROR_INPUT, "%.160s:1: not a file of %s; other tables need a mapping (--map)",
-				path, family != NULL ? family : "perfmon, sar, sadf, esxtop or Bitbrains");
+				path,
+				family != NULL ? family : "perfmon, sar, sadf, esxtop, nfold record or Bitbrains");
 		return FOUND_UNKNOWN;
 	}
 	uint64_t before = collector_samples(import->collector);

@@ -14,6 +14,7 @@
 struct import_options {
 	const char *map;	/* a mapping file, or NULL: see docs/import.md */
 	const char *attributes; /* a table of servers, or NULL */
+	const char *ratings;	/* a table of benchmark ratings of their models, or NULL */
 	const char *zone;	/* of times without one: "+01:00", or NULL: UTC */
 	bool keep_going;	/* leave out what cannot be read, and say so */
 };

@@ -32,7 +32,7 @@ struct format {
 };
 
 extern const struct format format_perfmon, format_esxtop, format_sadf, format_sadf_json, format_sar, format_bitbrains,
-    format_mapped;
+    format_history, format_mapped;
 
 /*
  * A line that cannot be read: "path:line:field: why". True: it is left out, because the user wants to go on. field 0:

@@ -8,6 +8,7 @@
 
 #define MIB_PER_MB 1e6
 #define MHZ_MIN 1e-3
+#define MHZ_MAX 1e18
 
 const char *const simulation_key[SIMULATION_FIGURE_COUNT] = {
 #define X(key, unit, value, lowest, highest, text, source) #key,
@@ -48,6 +49,7 @@ struct simulation {
 	const struct simulation_options *options;
 	struct overhead overhead;
 	struct estate *estate;
+	double *rated; /* by server; NULL: clocks count */
 	struct workload *workload;
 	struct sched_guest_policy *policy; /* by guest */
 	struct simulation_window *window;
@@ -101,6 +103,27 @@ static bool workload_matches(const struct simulation *simulation, const char *pa
 				 path);
 }
 
+/* A plan by benchmark ratings says what each server can do. */
+static bool rated_read(struct simulation *simulation, struct error *error)
+{
+	const json_t *guests = json_object_get(simulation->plan, "guests");
+	size_t count = estate_count(simulation->estate), i;
+	json_t *guest;
+	if (!json_is_true(json_object_get(json_object_get(simulation->plan, "options"), "rated")))
+		return true;
+	if ((simulation->rated = calloc(count + 1, sizeof *simulation->rated)) == NULL)
+		return error_set(error, ERROR_HOST, "out of memory");
+	json_array_foreach(guests, i, guest)
+	{
+		double mhz = number_in(guest, "mhz");
+		if (!(mhz > 0) || mhz > MHZ_MAX)
+			return error_set(error, ERROR_INPUT, "the plan's guests[%zu] has no mhz, as ratings need", i);
+		if (i < count)
+			simulation->rated[i] = mhz;
+	}
+	return true;
+}
+
 static bool workload_open(struct simulation *simulation, const char *path, struct error *error)
 {
 	const json_t *demand = json_object_get(simulation->plan, "demand");
@@ -110,11 +133,12 @@ static bool workload_open(struct simulation *simulation, const char *path, struc
 		growth[r] = number_in(json_object_get(options, "growth"), resource_key[r]);
 	if (path == NULL)
 		path = json_string_value(json_object_get(demand, "estate"));
-	if (!overhead_read(simulation, error) || (simulation->estate = estate_open(path, error)) == NULL)
+	if (!overhead_read(simulation, error) || (simulation->estate = estate_open(path, error)) == NULL ||
+	    !rated_read(simulation, error))
 		return false;
-	simulation->workload =
-	    workload_create(simulation->estate, &simulation->overhead, growth,
-			    (uint32_t)json_integer_value(json_object_get(demand, "interval")), error);
+	simulation->workload = workload_create(simulation->estate, &simulation->overhead, growth,
+					       (uint32_t)json_integer_value(json_object_get(demand, "interval")),
+					       simulation->rated, error);
 	return simulation->workload != NULL && workload_matches(simulation, path, error);
 }
 
@@ -312,6 +336,7 @@ json_t *simulation_make(const json_t *plan, const char *estate, const struct sim
 	}
 	free(simulation.window);
 	free(simulation.policy);
+	free(simulation.rated);
 	workload_free(simulation.workload);
 	estate_close(simulation.estate);
 	return json;

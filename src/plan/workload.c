@@ -85,9 +85,8 @@ static bool cpu_scratch_read(const struct workload *workload, unsigned guest, st
 static void cpu_load(const struct workload *workload, unsigned guest, const struct cpu_scratch *scratch,
 		     bool kernel_assumed, float *value)
 {
-	const struct estate_server *server = estate_server(workload->estate, guest);
 	const double *figure = workload->overhead->figure;
-	double mhz = server->cpus * server->mhz, growth = 1 + workload->growth[RESOURCE_CPU];
+	double mhz = workload->mhz[guest], growth = 1 + workload->growth[RESOURCE_CPU];
 	for (size_t t = 0; t < workload->grid.count; t++) {
 		double c = (double)value[t];
 		double k = kernel_assumed ? c * figure[OVERHEAD_kernel_assumed] : (double)scratch->kernel[t];
@@ -161,7 +160,7 @@ static bool guest_measured(const struct workload *workload, unsigned guest, stru
 		return error_set(error, ERROR_INPUT,
 				 "server '%.80s' has no measured %s: nothing can be planned with it", server->name,
 				 server->series[ESTATE_CPU].present == 0 ? "processor use" : "memory use");
-	if (server->cpus == 0 || !(server->mhz > 0))
+	if (!(workload->mhz[guest] > 0))
 		return error_set(
 		    error, ERROR_INPUT,
 		    "server '%.80s': the number of its processors or their clock is not known; import it with "
@@ -211,18 +210,20 @@ static bool guest_note(struct workload *workload, unsigned number, float *value,
 	double sum = 0;
 	for (size_t t = 0; t < count; t++)
 		sum += (double)value[t];
-	guest->own_mhz = sum / (double)count * server->cpus * server->mhz;
+	guest->own_mhz = sum / (double)count * workload->mhz[number];
 	double without = guest->own_mhz * (1 + workload->growth[RESOURCE_CPU]);
 	guest->flags |= flag_if(guest->mean[RESOURCE_CPU] > without * (1 + MUCH_OVERHEAD), WORKLOAD_OVERHEAD);
 	return true;
 }
 
-static bool guests_note(struct workload *workload, struct error *error)
+static bool guests_note(struct workload *workload, const double *rated, struct error *error)
 {
 	float *value = malloc(workload->grid.count * sizeof *value);
 	bool good = value != NULL || error_set(error, ERROR_HOST, "out of memory");
 	for (unsigned i = 0; good && i < workload->demand.guests; i++) {
-		workload->name[i] = estate_server(workload->estate, i)->name;
+		const struct estate_server *server = estate_server(workload->estate, i);
+		workload->name[i] = server->name;
+		workload->mhz[i] = rated != NULL ? rated[i] : server->cpus * server->mhz;
 		good = guest_note(workload, i, value, error);
 	}
 	free(value);
@@ -230,7 +231,8 @@ static bool guests_note(struct workload *workload, struct error *error)
 }
 
 struct workload *workload_create(const struct estate *estate, const struct overhead *overhead,
-				 const double growth[RESOURCE_COUNT], uint32_t interval, struct error *error)
+				 const double growth[RESOURCE_COUNT], uint32_t interval, const double *rated,
+				 struct error *error)
 {
 	size_t count = estate_count(estate);
 	struct estate_grid grid = estate_common_grid(estate, interval);
@@ -253,8 +255,9 @@ struct workload *workload_create(const struct estate *estate, const struct overh
 		memcpy(workload->growth, growth, sizeof workload->growth);
 		workload->guest = calloc(count, sizeof *workload->guest);
 		workload->name = calloc(count, sizeof *workload->name);
+		workload->mhz = calloc(count, sizeof *workload->mhz);
 	}
-	if (workload == NULL || workload->guest == NULL || workload->name == NULL) {
+	if (workload == NULL || workload->guest == NULL || workload->name == NULL || workload->mhz == NULL) {
 		(void)error_set(error, ERROR_HOST, "out of memory");
 		workload_free(workload);
 		return NULL;
@@ -266,7 +269,7 @@ struct workload *workload_create(const struct estate *estate, const struct overh
 					   .interval = grid.interval,
 					   .read = workload_read,
 					   .owner = workload};
-	if (!guests_note(workload, error)) {
+	if (!guests_note(workload, rated, error)) {
 		workload_free(workload);
 		return NULL;
 	}
@@ -279,5 +282,6 @@ void workload_free(struct workload *workload)
 		return;
 	free(workload->guest);
 	free(workload->name);
+	free(workload->mhz);
 	free(workload);
 }

@@ -44,13 +44,18 @@ struct workload {
 	struct estate_grid grid;
 	const struct overhead *overhead;
 	double growth[RESOURCE_COUNT]; /* 0.1: a tenth more */
+	double *mhz;		       /* what each server can do, in host units */
 	struct workload_guest *guest;
 	const char **name;
 };
 
-/* The overhead and the estate must outlive it. interval 0: the longest of any server. */
+/*
+ * The overhead and the estate must outlive it. interval 0: the longest of any server. rated: what each server can do,
+ * in host units; NULL: processors times their clock.
+ */
 struct workload *workload_create(const struct estate *estate, const struct overhead *overhead,
-				 const double growth[RESOURCE_COUNT], uint32_t interval, struct error *error);
+				 const double growth[RESOURCE_COUNT], uint32_t interval, const double *rated,
+				 struct error *error);
 void workload_free(struct workload *workload);
 
 #endif

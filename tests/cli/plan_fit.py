@@ -110,6 +110,33 @@ class PlanFit(unittest.TestCase):
             path.write_text(bad, encoding="latin-1")
             self.refuse("--host", HOST, "--calibration", str(path), says=says)
 
+    def test_ratings(self):
+        """A server counts what its processors do by their rating; a MHz is one of the first kind of host."""
+        path = self.path / "ratings.csv"
+        path.write_text('model,server,rating\n"Xeon * 6430",,8\n"xeon*",,4\n,web*,2\n,*,4\n', encoding="utf-8")
+        words = ("--ratings", str(path), "--engine", "native")
+        plan = self.plan("--host", HOST + ",model=XEON Gold 6430", *words)
+        clocks = {guest["name"]: guest for guest in self.plan("--host", HOST, "--engine", "native")["guests"]}
+        self.assertEqual((plan["classes"][0]["rating"], plan["options"]["rated"]), (8, True))
+        for guest in plan["guests"]:
+            rating = 2 if guest["name"].startswith("web") else 4
+            self.assertAlmostEqual(guest["peak"]["cpu"] / clocks[guest["name"]]["peak"]["cpu"], rating / 8 * 2600 / 2400, delta=1e-3)
+        twice = self.plan("--host", HOST + ",model=Xeon 1", *words)
+        self.assertAlmostEqual(twice["guests"][0]["peak"]["cpu"], 2 * plan["guests"][0]["peak"]["cpu"], delta=1)
+        kinds = self.plan("--host", HOST + ",rating=8,count=1", "--host", "name=b,cpus=8,ghz=9,memory=64G,disk=1000MB/s,iops=20000,net=10Gb/s,rating=16", *words)
+        self.assertEqual([kind["capacity"]["cpu"] for kind in kinds["classes"]], [16 * 2600, 8 * 2600 * 2])
+        result = subprocess.run([os.environ["NFOLD"], "plan", "simulate", str(self.path / "plan.json"), "--minutes", "0.05"],
+                                capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.refuse("--host", HOST, *words, says="rating= or model=")
+        self.refuse("--host", HOST + ",model=Opteron", *words, says="'Opteron'")
+        self.refuse("--host", HOST + ",rating=8", "--engine", "native", says="has no rating")
+        for bad, says in (("", "no rating"), ("model,rating\n", "no rating"), ("model,x\n", "ratings.csv:1:2:"), ("rating\n1\n", "'model' or 'server'"),
+                          ("model,rating\nx,-1\n", "ratings.csv:2:2:"), ("model,server,rating\nx,y,1\n", "ratings.csv:2:"),
+                          ("model,rating\nx\n", "ratings.csv:2:2:")):
+            path.write_text(bad, encoding="utf-8")
+            self.refuse("--host", HOST + ",model=x", *words, says=says)
+
     def test_rules(self):
         rules = {"apart": [["web0", "web3", "batch1"]], "together": [["web4", "batch5"]], "sites": {"old": "host"},
                  "pin": {"db*": "old"}, "barred": {"web3": []}}

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a person gives nfold plan beside the estate: kinds of host and shares as words, rules, a calibration, a plan and
- * a simulation as files. The first input byte chooses which; its top bit, whether the rest is the text itself or
- * changes to a right one, three bytes each: where (16 bits) and what. What is refused has one line of reason; what is
- * taken is in order.
+ * What a person gives nfold plan beside the estate: kinds of host and shares as words, rules, a calibration, ratings, a
+ * plan and a simulation as files. The first input byte chooses which; its top bit, whether the rest is the text itself
+ * or changes to a right one, three bytes each: where (16 bits) and what. What is refused has one line of reason; what
+ * is taken is in order.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -14,6 +14,7 @@
 
 #include "plan/host-spec.h"
 #include "plan/overhead.h"
+#include "plan/ratings.h"
 #include "plan/report.h"
 #include "plan/rules.h"
 #include "plan/simulation.h"
@@ -22,12 +23,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define PEAK "{\"cpu\":1,\"memory\":2,\"disk\":0,\"iops\":0,\"net\":0}"
 
-static const char spec[] =
-    "name=big,cpus=32,ghz=2.6,memory=512G,disk=2000MB/s,iops=50000,net=25Gb/s,count=10,cost=9000";
+static const char spec[] = "name=big,cpus=32,ghz=2.6,memory=512G,disk=2000MB/s,iops=50000,net=25Gb/"
+			   "s,count=10,cost=9000,rating=7.5,model=Xeon*";
 static const char shares[] = "cpu=20%,memory=10%,disk=0%,iops=5%,net=1.5%";
 static const char rules[] = "{\"together\":[[\"a\",\"b\"]],\"apart\":[[\"c*\"],[\"a\",\"d\"]],\"sites\":{\"s\":\"x\"},"
 			    "\"pin\":{\"a\":\"s\"},\"now\":{\"c1\":\"s\"},\"barred\":{\"d\":[\"y\"]}}";
 static const char calibration[] = "{\"engines\":{\"kvm\":{\"user\":{\"value\":0.1,\"source\":\"here\"},\"kernel\":2}}}";
+static const char ratings[] = "model,server,rating\n\"Xeon*6430\",,7.5\n,web*,3\n*,,1\n";
 static const char plan[] =
     "{\"format\":\"nfold-plan\",\"version\":1,\"demand\":{\"estate\":\"e\",\"guests\":1,\"start\":0,\"interval\":300,"
     "\"samples\":2},\"options\":{\"engine\":\"kvm\",\"percentile\":100,\"spares\":0,\"headroom\":" PEAK
@@ -116,6 +118,14 @@ static void load_plan(const char *path, struct error *error)
 	json_decref(read);
 }
 
+static void load_ratings(const char *path, struct error *error)
+{
+	struct ratings *read = ratings_load(path, error);
+	double rating = ratings_of_model(read, "Xeon 6430") + ratings_of_server(read, "web1");
+	assert(rating >= 0 && rating <= 2 * RATING_MAX);
+	ratings_free(read);
+}
+
 static void load_simulation(const char *path, struct error *error)
 {
 	json_t *of = report_parse(plan, strlen(plan), "plan", error), *read = simulation_load(path, of, error);
@@ -145,6 +155,11 @@ static void try_plan(const char *text, struct error *error)
 	with_file(text, load_plan, error);
 }
 
+static void try_ratings(const char *text, struct error *error)
+{
+	with_file(text, load_ratings, error);
+}
+
 static void try_simulation(const char *text, struct error *error)
 {
 	with_file(text, load_simulation, error);
@@ -153,8 +168,8 @@ static void try_simulation(const char *text, struct error *error)
 static const struct {
 	const char *right;
 	void (*act)(const char *text, struct error *error);
-} subjects[] = {{spec, try_spec}, {shares, try_shares},	       {rules, try_rules}, {calibration, try_calibration},
-		{plan, try_plan}, {simulation, try_simulation}};
+} subjects[] = {{spec, try_spec}, {shares, try_shares},		{rules, try_rules},    {calibration, try_calibration},
+		{plan, try_plan}, {simulation, try_simulation}, {ratings, try_ratings}};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -250,7 +250,8 @@
 		if (assumed)
 			rows.push(["kernel and interrupt time", "was not measured on " + plural(assumed, "server") + "; the shares below are used", "the estate"]);
 		plan.overhead.forEach((figure) => rows.push([options.engine + ": " + figure.what, figure.value + " " + figure.unit, figure.source]));
-		rows.push(["clocks", "a MHz does the same work on every processor", "assumption"]);
+		rows.push(options.rated ? ["processors", "are worth their benchmark ratings; MHz are those of the first kind of host", "--ratings"] :
+			["clocks", "a MHz does the same work on every processor", "assumption"]);
 		table(element("assumptions"), [["what", false], ["value", false], ["source", false]], rows);
 	}
 
