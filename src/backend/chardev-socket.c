@@ -225,6 +225,7 @@ static void listener_is_ready(void *opaque, int fd, uint32_t events)
 
 /* ---- opening and closing ---- */
 
+/* syscall base: newfstatat[3=AT_SYMLINK_NOFOLLOW], lstat -- whether the socket is still ours */
 static void socket_close(struct chardev *chardev)
 {
 	struct socket_chardev *stream = socket_of(chardev);

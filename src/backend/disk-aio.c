@@ -15,6 +15,8 @@ static long do_ioctl(const struct disk_work *work, unsigned long request)
 	return ioctl(work->fd, request, range);
 }
 
+/* syscall disk: preadv, pwritev, preadv2, pwritev2, fdatasync, fallocate -- images, where io_uring does not take it */
+/* syscall disk: ioctl[1=BLKDISCARD], ioctl[1=BLKZEROOUT] -- the same of block devices */
 long disk_work_do(const struct disk_work *work)
 {
 	long result = -1;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -26,6 +27,7 @@ extern char **environ;
 
 struct disk_server {
 	pid_t pid;
+	int process; /* a pidfd: signals reach this process and no other */
 	int said_fd; /* its standard error */
 	char said[SAID_SIZE];
 	unsigned said_length;
@@ -172,7 +174,10 @@ static bool start_process(struct disk_server *server, const char *path, enum dis
 	bool started = said[1] >= 0 && spawn(&server->pid, words, listener, said[1]);
 	if (said[1] >= 0)
 		(void)close(said[1]);
-	return started || error_set(error, ERROR_HOST, "cannot start a process for " PROGRAM);
+	if (!started)
+		return error_set(error, ERROR_HOST, "cannot start a process for " PROGRAM);
+	server->process = pidfd_open(server->pid, 0);
+	return server->process >= 0 || error_set_errno(error, "cannot watch the process of " PROGRAM);
 }
 
 struct disk_server *disk_server_start(const char *path, enum disk_format format, const struct disk_options *options,
@@ -201,6 +206,7 @@ struct disk_server *disk_server_start(const char *path, enum disk_format format,
 
 /* ---- its end ---- */
 
+/* syscall disk: wait4, waitid, pidfd_send_signal -- a disk server, whose descriptor is had since it was started */
 static bool look_for_end(struct disk_server *server)
 {
 	if (!server->ended && waitpid(server->pid, &server->status, WNOHANG) == server->pid)
@@ -266,17 +272,23 @@ void disk_server_describe(struct disk_server *server, char *text, unsigned size)
 		(void)snprintf(text, size, "ended with status %d", WEXITSTATUS(server->status));
 }
 
+static void send_signal(const struct disk_server *server, int number)
+{
+	(void)pidfd_send_signal(server->process, number, NULL, 0);
+}
+
 void disk_server_stop(struct disk_server *server)
 {
 	if (server == NULL)
 		return;
 	if (!await_end(server, END_SECONDS)) {
-		(void)kill(server->pid, SIGTERM);
+		send_signal(server, SIGTERM);
 		if (!await_end(server, TERM_SECONDS)) {
-			(void)kill(server->pid, SIGKILL);
+			send_signal(server, SIGKILL);
 			(void)waitpid(server->pid, &server->status, 0);
 		}
 	}
 	(void)close(server->said_fd);
+	(void)close(server->process);
 	free(server);
 }

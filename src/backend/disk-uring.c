@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "backend/disk-impl.h"
@@ -53,6 +54,7 @@ static bool prepare(struct io_uring_sqe *sqe, const struct disk_work *work)
 	return false;
 }
 
+/* syscall disk: io_uring_enter -- rings that are there; no new one is made, and restrict_ring() holds each to prepare() */
 /* The kernel may be short of memory for a moment: what it did not take stays in the ring for the next call. */
 static void push(struct uring *uring)
 {
@@ -132,6 +134,25 @@ static void uring_close(struct disk_aio *aio)
 
 static const struct disk_aio_ops uring_ops = {.submit = uring_submit, .wait = uring_wait, .close = uring_close};
 
+/* Debian 12's liburing does not export its functions for these. */
+static bool register_call(const struct io_uring *ring, unsigned operation, void *argument, unsigned count)
+{
+	return syscall(SYS_io_uring_register, ring->ring_fd, operation, argument, count) >= 0;
+}
+
+/* A ring could open files and make sockets past any filter of system calls: io_uring_register(2), restrictions. */
+static bool restrict_ring(struct io_uring *ring)
+{
+	static const uint8_t operations[] = {IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_FSYNC, IORING_OP_FALLOCATE};
+	struct io_uring_restriction allowed[sizeof operations] = {{0}};
+	for (size_t i = 0; i < sizeof operations; i++) {
+		allowed[i].opcode = IORING_RESTRICTION_SQE_OP;
+		allowed[i].sqe_op = operations[i];
+	}
+	return register_call(ring, IORING_REGISTER_RESTRICTIONS, allowed, sizeof operations) &&
+	       register_call(ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+}
+
 struct disk_aio *disk_uring_open(const struct disk_host *host, struct error *error)
 {
 	struct uring *uring = calloc(1, sizeof *uring);
@@ -140,14 +161,15 @@ struct disk_aio *disk_uring_open(const struct disk_host *host, struct error *err
 		return NULL;
 	}
 	uring->base = (struct disk_aio){.ops = &uring_ops, .host = *host, .event_fd = -1};
-	int refusal = io_uring_queue_init(RING_ENTRIES, &uring->ring, 0);
+	int refusal = io_uring_queue_init(RING_ENTRIES, &uring->ring, IORING_SETUP_R_DISABLED);
 	if (refusal < 0) {
 		free(uring);
 		(void)error_set(error, ERROR_HOST, "the kernel refuses io_uring: %s", strerror(-refusal));
 		return NULL;
 	}
 	uring->base.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (uring->base.event_fd < 0 || io_uring_register_eventfd(&uring->ring, uring->base.event_fd) < 0)
+	if (uring->base.event_fd < 0 || io_uring_register_eventfd(&uring->ring, uring->base.event_fd) < 0 ||
+	    !restrict_ring(&uring->ring))
 		(void)error_set(error, ERROR_HOST, "the kernel's io_uring has no eventfd for us");
 	else if (disk_aio_watch(&uring->base, uring_ready, error))
 		return &uring->base;

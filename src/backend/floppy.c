@@ -111,6 +111,7 @@ bool floppy_read(struct floppy *floppy, uint32_t sector, uint8_t bytes[FLOPPY_SE
 {
 	if (sector >= geometry_sectors(floppy->geometry))
 		return false;
+	/* syscall base: pread64, pwrite64 -- floppies here; the figures of threads in ledger/settle.c */
 	return pread(floppy->fd, bytes, FLOPPY_SECTOR, (off_t)sector * FLOPPY_SECTOR) == (ssize_t)FLOPPY_SECTOR;
 }
 

@@ -9,6 +9,7 @@ struct network_ops {
 	bool (*send)(struct network *network, const struct network_frame *frame); /* false: no room */
 	void (*receive_ready)(struct network *network);				  /* may be NULL */
 	void (*front_changed)(struct network *network);				  /* what it takes; may be NULL */
+	bool (*start)(struct network *network, struct error *error);		  /* may be NULL */
 	void (*stop)(struct network *network);					  /* may be NULL */
 	void (*close)(struct network *network);					  /* frees it too */
 };

@@ -127,6 +127,8 @@ static void port_drop(struct switch_network *net, struct port *port)
 	*port = (struct port){0};
 }
 
+/* syscall network-switch: socket[0=AF_UNIX][1&SOCKET_TYPE=SOCK_DGRAM], connect -- ports that come later. The control
+ * sockets of other guests are streams, and cannot be connected to */
 /* NULL: it is dead, or there is no room for one more. */
 static struct port *port_add(struct switch_network *net, uint64_t number)
 {

@@ -51,6 +51,7 @@ static struct tap_network *tap_of(struct network *network)
 
 /* ---- frames ---- */
 
+/* syscall network-tap: ioctl[1=TUNSETOFFLOAD] -- what the guest's adapter takes */
 static bool tap_send(struct network *network, const struct network_frame *frame)
 {
 	static const uint8_t segments[] = {[NETWORK_WHOLE] = VIRTIO_NET_HDR_GSO_NONE,

@@ -367,6 +367,23 @@ static void *user_thread(void *opaque)
 
 /* ---- life ---- */
 
+/* No signal of the process is for this thread. */
+static bool user_start(struct network *network, struct error *error)
+{
+	struct user_network *user = user_of(network);
+	sigset_t all, before;
+	pthread_attr_t attributes;
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	(void)pthread_attr_init(&attributes);
+	(void)pthread_attr_setstacksize(&attributes, STACK_SIZE);
+	int why = pthread_create(&user->thread, &attributes, user_thread, user);
+	(void)pthread_attr_destroy(&attributes);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	user->running = why == 0;
+	return why == 0 || error_set(error, ERROR_HOST, "cannot start a thread for the network: %s", strerror(why));
+}
+
 static void user_stop(struct network *network)
 {
 	struct user_network *user = user_of(network);
@@ -399,13 +416,26 @@ static void user_close(struct network *network)
 }
 
 static const struct network_ops user_ops = {
-    .send = user_send, .receive_ready = user_receive_ready, .stop = user_stop, .close = user_close};
+    .send = user_send,
+    .receive_ready = user_receive_ready,
+    .start = user_start,
+    .stop = user_stop,
+    .close = user_close};
 
 static struct in_addr address(uint32_t number)
 {
 	return (struct in_addr){.s_addr = htonl(number)};
 }
 
+/* syscall network-user: socket[0=AF_INET][1&SOCKET_TYPE=SOCK_STREAM],
+ * socket[0=AF_INET][1&SOCKET_TYPE=SOCK_DGRAM], socket[0=AF_INET6][1&SOCKET_TYPE=SOCK_STREAM],
+ * socket[0=AF_INET6][1&SOCKET_TYPE=SOCK_DGRAM], bind, connect, listen, accept, getsockname, getpeername,
+ * fcntl[1=F_GETFD], fcntl[1=F_SETFD], ioctl[1=FIONBIO] -- what libslirp does for the guest's connections */
+/* syscall network-user: openat[2&O_ACCMODE|O_CREAT|O_TRUNC|O_DIRECTORY=0], newfstatat[3=0], stat -- it reads
+ * /etc/resolv.conf again when that has changed */
+/* syscall network-user: !socket[0=AF_UNIX], !socket[0=AF_NETLINK] -- what the C library tries, to learn of interfaces */
+/* syscall network-user: !socket[0=AF_INET][1&SOCKET_TYPE=SOCK_RAW], !socket[0=AF_INET6][1&SOCKET_TYPE=SOCK_RAW] -- for ping,
+ * where the host has no sockets for that alone */
 static bool start_slirp(struct user_network *user, const struct network_user_config *config, struct error *error)
 {
 	SlirpConfig slirp = {.version = 1,
@@ -439,23 +469,7 @@ static bool add_forward(struct user_network *user, const struct network_forward 
 			 forward->host_port, inet_ntop(AF_INET, &host, text, sizeof text), strerror(why));
 }
 
-/* No signal of the process is for this thread. */
-static bool start_thread(struct user_network *user, struct error *error)
-{
-	sigset_t all, before;
-	pthread_attr_t attributes;
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	(void)pthread_attr_init(&attributes);
-	(void)pthread_attr_setstacksize(&attributes, STACK_SIZE);
-	int why = pthread_create(&user->thread, &attributes, user_thread, user);
-	(void)pthread_attr_destroy(&attributes);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	user->running = why == 0;
-	return why == 0 || error_set(error, ERROR_HOST, "cannot start a thread for the network: %s", strerror(why));
-}
-
-static bool user_start(struct user_network *user, const struct network_user_config *config, struct error *error)
+static bool user_init(struct user_network *user, const struct network_user_config *config, struct error *error)
 {
 	user->poll_room = 16;
 	user->poll = calloc(user->poll_room, sizeof *user->poll);
@@ -469,7 +483,7 @@ static bool user_start(struct user_network *user, const struct network_user_conf
 	for (unsigned i = 0; i < config->forwards; i++)
 		if (!add_forward(user, &config->forward[i], error))
 			return false;
-	return start_thread(user, error);
+	return true;
 }
 
 struct network *network_open_user(const struct network_user_config *config, const struct network_host *host,
@@ -484,7 +498,7 @@ struct network *network_open_user(const struct network_user_config *config, cons
 	user->host = *host;
 	user->wake_fd = -1;
 	(void)pthread_mutex_init(&user->mutex, NULL);
-	if (user_start(user, config, error))
+	if (user_init(user, config, error))
 		return &user->base;
 	user_close(&user->base);
 	return NULL;

@@ -20,6 +20,11 @@ void network_release(struct network *network)
 	network->scratch = NULL;
 }
 
+bool network_start(struct network *network, struct error *error)
+{
+	return network->ops->start == NULL || network->ops->start(network, error);
+}
+
 void network_stop(struct network *network)
 {
 	if (network != NULL && network->ops->stop != NULL)

@@ -112,6 +112,8 @@ struct network *network_open_switch(const char *directory, const struct network_
 struct network *network_open_tap(const char *interface, const struct network_host *host, struct error *error);
 struct network *network_open_bridge(const char *bridge, const struct network_host *host, struct error *error);
 
+/* Makes the threads that it needs: until then none, and nothing comes from the host. */
+bool network_start(struct network *network, struct error *error);
 /* No call to the front comes after it. Called without the device lock. */
 void network_stop(struct network *network);
 void network_close(struct network *network); /* stopped */

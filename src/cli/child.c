@@ -393,6 +393,8 @@ static void show_messages(const struct child *child)
 
 static int child_exit_status(const struct child *child, const char *name)
 {
+	if (WIFEXITED(child->status) && WEXITSTATUS(child->status) == STATUS_CONFINED)
+		remove_leftovers(name); /* it said itself what it did */
 	if (WIFEXITED(child->status))
 		return WEXITSTATUS(child->status);
 	int number = WTERMSIG(child->status);
@@ -402,6 +404,10 @@ static int child_exit_status(const struct child *child, const char *name)
 	if (number == SIGKILL) {
 		report_line("guest '%s' was killed from outside", name);
 		return STATUS_KILLED;
+	}
+	if (number == SIGSYS) {
+		report_line("nfold-vm made a forbidden system call and was stopped");
+		return STATUS_CONFINED;
 	}
 	report_line("guest '%s' ended by a fault of nfold-vm (%s): please report it", name, strsignal(number));
 	return STATUS_HOST;

@@ -117,7 +117,8 @@ const struct command command_run = {
 	"With a FILE.json, the guest's definition, its keys are options; those that are given besides replace\n"
 	"the file's. Names of files in it are relative to its folder.\n\n"
 	"Exit status: 0 the guest powered off, 2 bad input, 4 the host refused something, 6 triple fault and\n"
-	"8 reset with --no-reboot, 10 killed; odd ones come from the guest's --debug-exit port.",
+	"8 reset with --no-reboot, 10 killed, 12 stopped for a forbidden system call; odd ones come from the\n"
+	"guest's --debug-exit port.",
     .options = guest_option_table,
     .run = run_run,
 };

@@ -13,6 +13,7 @@ enum exit_status {
 	STATUS_TRIPLE_FAULT = 6, /* run --no-reboot: the guest shut down with a triple fault */
 	STATUS_REBOOT = 8,	 /* run --no-reboot: the guest asked for a reset */
 	STATUS_KILLED = 10,	 /* run: ended by nfold kill, the escape key or a signal */
+	STATUS_CONFINED = 12,	 /* run: the guest's process made a system call that it is not to make */
 };
 
 #endif

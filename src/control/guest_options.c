@@ -17,6 +17,7 @@
 #define RTC_FIXED "2026-01-01T00:00:00"
 
 static const char *const clocks[] = {"real", "deterministic", NULL};
+static const char *const on_or_off[] = {"on", "off", NULL};
 static const char *const displays[] = {"none", "terminal", NULL};
 static const char *const on_off[] = {"on", "off", NULL};
 static const char *const cpu_models[] = {"x86-64", "x86-64-v2", "x86-64-v3", "max", NULL};
@@ -87,6 +88,8 @@ const struct option guest_option_table[] = {
      "starts "
      "when gdb lets it; i386: the registers of a 32-bit processor",
      .kind = OPTION_TEXT, FIELD(gdb)},
+    {"confine", "on|off", "on", "off: the guest's process keeps the user's rights; only to look for errors in nfold",
+     .kind = OPTION_CHOICE, .choices = on_or_off, FIELD(confine)},
     {"verbose", NULL, NULL, "say on stderr what was decided and why", .kind = OPTION_FLAG, FIELD(verbose)},
     {"name-free", NULL, NULL, "", .kind = OPTION_FLAG, .hidden = true, FIELD(name_free)},
     {"ready-fd", "FD", NULL, "", .kind = OPTION_NUMBER, .hidden = true, .maximum = FD_MAXIMUM, FIELD(ready_fd)},

@@ -82,6 +82,7 @@ struct guest_options {
 	const char *trace_events; /* NULL: none */
 	const char *gdb;	  /* NULL: none */
 	const char *cpu;
+	const char *confine; /* on, off */
 	bool verbose;
 	/* Between nfold and nfold-vm only. */
 	bool name_free;		    /* `name` is a stem: take the first free of NAME, NAME-2, NAME-3 ... */

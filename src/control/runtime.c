@@ -167,6 +167,7 @@ enum claim_result runtime_claim(const struct runtime *runtime, const char *name,
 	return CLAIM_ERROR;
 }
 
+/* syscall base: unlinkat, unlink -- the guest's own files, at the end; others' files in the same folders too */
 void runtime_release(const struct runtime *runtime, struct claim *claim)
 {
 	char file[FILE_NAME_MAX];

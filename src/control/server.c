@@ -220,14 +220,20 @@ static struct client *server_place(struct server *server)
 	return oldest;
 }
 
-/* The directory already keeps others out; root may look after everybody's guests. */
+/* The directory and the socket's mode already keep others out; root may look after everybody's guests. In a user
+ * namespace of our own Linux gives root, as everybody but us, the number of nobody: credentials(7). */
 static bool peer_is_allowed(int fd)
 {
+	enum { OVERFLOW_USER = 65534 };
 	struct ucred peer;
 	socklen_t size = sizeof peer;
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == geteuid() || peer.uid == 0);
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+	       (peer.uid == geteuid() || peer.uid == 0 || peer.uid == OVERFLOW_USER);
 }
 
+/* syscall base: accept4, recvfrom, sendmsg, sendto, recvmsg, shutdown -- sockets that are there, and their clients */
+/* syscall base: getsockopt, setsockopt, geteuid, ioctl[1=SIOCOUTQ] -- who a client is, and what it has read */
+/* syscall base: poll, ppoll, epoll_wait, epoll_pwait, epoll_ctl, timerfd_settime -- the event loop */
 static void server_ready(void *opaque, int listener, uint32_t events)
 {
 	struct server *server = opaque;

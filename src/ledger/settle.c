@@ -81,11 +81,16 @@ static clockid_t thread_clock(uint64_t thread_id)
 	return (clockid_t)(~(unsigned)thread_id << 3 | PER_THREAD | SCHEDULED);
 }
 
-static int open_figure(uint64_t thread_id, const char *name)
+int ledger_tasks_open(void)
+{
+	return open("/proc/self/task", O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static int open_figure(int tasks, uint64_t thread_id, const char *name)
 {
 	char path[64];
-	(void)snprintf(path, sizeof path, "/proc/self/task/%" PRIu64 "/%s", thread_id, name);
-	return open(path, O_RDONLY | O_CLOEXEC);
+	(void)snprintf(path, sizeof path, "%" PRIu64 "/%s", thread_id, name);
+	return openat(tasks, path, O_RDONLY | O_CLOEXEC);
 }
 
 static bool read_text(int fd, char *text, size_t size)
@@ -95,14 +100,14 @@ static bool read_text(int fd, char *text, size_t size)
 	return got > 0;
 }
 
-bool ledger_thread_open(struct ledger_thread *thread, uint64_t thread_id, bool own)
+bool ledger_thread_open(struct ledger_thread *thread, int tasks, uint64_t thread_id, bool own)
 {
 	*thread = (struct ledger_thread){.clock = thread_clock(thread_id), .schedstat = -1, .stat = -1, .own = own};
 	if (thread_id == 0)
 		return false;
-	thread->schedstat = open_figure(thread_id, "schedstat");
+	thread->schedstat = open_figure(tasks, thread_id, "schedstat");
 	if (!own)
-		thread->stat = open_figure(thread_id, "stat");
+		thread->stat = open_figure(tasks, thread_id, "stat");
 	return thread->schedstat >= 0;
 }
 
@@ -221,7 +226,9 @@ void ledger_settle_thread(struct ledger *ledger, unsigned vcpu)
 {
 	struct ledger_thread thread;
 	uint64_t thread_id = __atomic_load_n(&ledger->vcpu[vcpu].thread_id, __ATOMIC_RELAXED);
-	if (ledger_thread_open(&thread, thread_id, false))
+	int tasks = ledger_tasks_open();
+	if (ledger_thread_open(&thread, tasks, thread_id, false))
 		ledger_settle(ledger, vcpu, &thread);
+	close(tasks);
 	ledger_thread_close(&thread);
 }

@@ -46,8 +46,10 @@ struct ledger_thread {
 	bool own;	     /* the calling thread's */
 };
 
+/* The folder of this process's threads, while the process may still look into /proc; or -1. */
+int ledger_tasks_open(void);
 /* False: there is no such thread, or this Linux keeps no such figures. */
-bool ledger_thread_open(struct ledger_thread *thread, uint64_t thread_id, bool own);
+bool ledger_thread_open(struct ledger_thread *thread, int tasks, uint64_t thread_id, bool own);
 void ledger_thread_close(struct ledger_thread *thread);
 
 /* The thread begins to be the vCPU's: what Linux has counted of it so far is not the vCPU's. */

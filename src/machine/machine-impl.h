@@ -45,6 +45,7 @@ struct machine {
 	struct machine_config config;
 	struct ledger *ledger;
 	int ledger_fd;
+	int tasks; /* ledger_tasks_open(), until the threads have started; else -1 */
 	struct memory memory;
 	struct memory_map map;
 	struct clock clock;	   /* under the device lock */

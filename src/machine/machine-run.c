@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cpu/mmu.h"
 #include "machine/machine-impl.h"
@@ -272,6 +273,12 @@ static void serve_requests(struct machine *machine)
 
 /* ---- what callers see ---- */
 
+void machine_settle(struct machine *machine)
+{
+	for (unsigned i = 0; i < machine->vcpu_count; i++)
+		ledger_settle(machine->ledger, i, &machine->vcpu[i].ledger_reader);
+}
+
 static void request(struct machine *machine, uint32_t bits)
 {
 	post(machine, bits);
@@ -355,16 +362,30 @@ void machine_unwatch(struct machine *machine, int fd)
 	loop_unwatch(&machine->loop, fd);
 }
 
+static bool create_vcpu_threads(struct machine *machine, struct error *error)
+{
+	for (unsigned i = 0; i < machine->vcpu_count; i++) {
+		machine->vcpu[i].tasks = machine->tasks;
+		if (!vcpu_create_thread(&machine->vcpu[i], error))
+			return false;
+	}
+	for (unsigned i = 0; i < machine->vcpu_count; i++)
+		vcpu_wait_parked(&machine->vcpu[i]);
+	/* It leads out of a new root; and from here on no thread looks its figures up. */
+	(void)close(machine->tasks);
+	machine->tasks = -1;
+	return true;
+}
+
 static bool create_threads(struct machine *machine)
 {
+	const struct machine_config *config = &machine->config;
 	struct error error;
-	for (unsigned i = 0; i < machine->vcpu_count; i++) {
-		if (vcpu_create_thread(&machine->vcpu[i], &error))
-			continue;
-		(void)snprintf(machine->failure, sizeof machine->failure, "%s", error.text);
-		return false;
-	}
-	return true;
+	if (networks_start(&machine->networks, &error) && create_vcpu_threads(machine, &error) &&
+	    (config->before_guest == NULL || config->before_guest(config->before_guest_opaque, &error)))
+		return true;
+	(void)snprintf(machine->failure, sizeof machine->failure, "%s", error.text);
+	return false;
 }
 
 static void start(struct machine *machine)

@@ -256,6 +256,7 @@ static bool create_vcpu(struct machine *machine, unsigned index, struct error *e
 			      .clock = &machine->clock,
 			      .ledger = machine->ledger,
 			      .ledger_thread = {.schedstat = -1, .stat = -1},
+			      .ledger_reader = {.schedstat = -1, .stat = -1},
 			      .lock = lock,
 			      .device_mutex = &machine->device_mutex,
 			      .shut_down = machine_vcpu_shut_down,
@@ -419,6 +420,7 @@ struct machine *machine_create(const struct machine_config *config, struct error
 	machine->config = *config;
 	machine->ledger_fd = machine->memory.fd = machine->kernel.fd = machine->initrd.fd = -1;
 	machine->firmware.fd = machine->vga_rom.fd = -1;
+	machine->tasks = ledger_tasks_open();
 	display_init(&machine->display);
 	machine->loop.epoll_fd = machine->loop.timer_fd = machine->loop.wake_fd = -1;
 	machine->armed = CLOCK_NEVER;
@@ -437,6 +439,8 @@ void machine_destroy(struct machine *machine)
 {
 	if (machine == NULL)
 		return;
+	if (machine->tasks >= 0)
+		(void)close(machine->tasks);
 	trace_close(machine->trace);
 	networks_stop(&machine->networks);
 	pc_destroy(machine->pc);

@@ -105,6 +105,11 @@ struct machine_config {
 	bool no_reboot;
 	int debug_exit_port; /* -1: none */
 
+	/* Called when all threads are there and none has run guest code; it may take rights from the process. False
+	 * ends the guest. May be NULL. */
+	bool (*before_guest)(void *opaque, struct error *error);
+	void *before_guest_opaque;
+
 	/* What happens to images at run time, a line for the user each. NULL: nobody wants to know. */
 	void (*report)(void *opaque, const char *text);
 	void *report_opaque;
@@ -170,6 +175,7 @@ unsigned machine_cpu_count(const struct machine *machine);
 struct cpu *machine_cpu(struct machine *machine, unsigned index);
 
 struct ledger *machine_ledger(const struct machine *machine);
+void machine_settle(struct machine *machine); /* all vCPUs' clocks (ledger/settle.h), on the event loop's thread */
 int machine_ledger_fd(const struct machine *machine);
 uint64_t machine_overhead_bytes(const struct machine *machine);
 

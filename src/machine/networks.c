@@ -58,6 +58,14 @@ bool networks_open(struct networks *networks, const struct machine_config *confi
 	return true;
 }
 
+bool networks_start(struct networks *networks, struct error *error)
+{
+	for (unsigned i = 0; i < networks->count; i++)
+		if (!network_start(networks->network[i], error))
+			return false;
+	return true;
+}
+
 void networks_stop(struct networks *networks)
 {
 	for (unsigned i = 0; i < networks->count; i++)

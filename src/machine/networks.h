@@ -14,6 +14,7 @@ struct networks {
 /* Opens them all, and has them count in the ledger. Nothing stays open on failure. */
 bool networks_open(struct networks *networks, const struct machine_config *config, const struct network_host *host,
 		   struct ledger *ledger, struct error *error);
+bool networks_start(struct networks *networks, struct error *error);
 /* Before the board goes: no frame comes after it. */
 void networks_stop(struct networks *networks);
 void networks_close(struct networks *networks);

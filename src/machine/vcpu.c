@@ -279,8 +279,9 @@ static void *thread_main(void *opaque)
 	block_signals();
 	(void)snprintf(name, sizeof name, "vcpu%u", vcpu->index);
 	(void)pthread_setname_np(pthread_self(), name);
-	if (ledger_thread_open(&vcpu->ledger_thread, (uint64_t)gettid(), true))
+	if (ledger_thread_open(&vcpu->ledger_thread, vcpu->tasks, (uint64_t)gettid(), true))
 		ledger_settle_begin(vcpu->ledger, vcpu->index, &vcpu->ledger_thread);
+	(void)ledger_thread_open(&vcpu->ledger_reader, vcpu->tasks, (uint64_t)gettid(), false);
 	__atomic_store_n(&vcpu->cpu->ledger->thread_id, (uint64_t)gettid(), __ATOMIC_RELAXED);
 
 	if (engine_vcpu_attach(vcpu->engine, &error)) {
@@ -329,6 +330,7 @@ void vcpu_join_thread(struct vcpu *vcpu)
 	(void)pthread_cond_broadcast(&vcpu->changed);
 	(void)pthread_mutex_unlock(&vcpu->mutex);
 	(void)pthread_join(vcpu->thread, NULL);
+	ledger_thread_close(&vcpu->ledger_reader);
 	vcpu->thread_made = false;
 }
 

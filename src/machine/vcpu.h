@@ -36,7 +36,9 @@ struct vcpu {
 	struct cpu *cpu;
 	struct clock *clock;
 	struct ledger *ledger;
+	int tasks;			    /* ledger_tasks_open(), until the thread has started */
 	struct ledger_thread ledger_thread; /* the thread's own */
+	struct ledger_thread ledger_reader; /* the same for others, while the thread lives */
 	struct device_lock lock;
 	pthread_mutex_t *device_mutex; /* behind it */
 	/* Called on the thread when the guest can run no further: a triple fault. */

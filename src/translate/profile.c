@@ -205,6 +205,7 @@ static bool is_over(const struct engine *engine)
 
 /* The first sample comes at a random moment of the period: one that came a whole period after each sleep would never
  * see a guest that works for less than that at a time. */
+/* syscall base: timer_settime, timer_gettime, timer_delete -- a vCPU has its timer before the guest runs */
 static bool timer_start(const struct engine_vcpu *vcpu)
 {
 	const struct itimerspec period = {.it_interval.tv_nsec = PERIOD_NS,

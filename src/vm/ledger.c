@@ -33,6 +33,7 @@ static json_t *network_names(const struct machine_config *config)
 	return list;
 }
 
+/* syscall base: fcntl[1=F_DUPFD_CLOEXEC] -- the ledger for a client */
 json_t *guest_ledger(struct method_context *context, json_t *params, struct method_error *error)
 {
 	const struct ledger *ledger = machine_ledger(context->machine);
@@ -68,9 +69,9 @@ static json_int_t system_ns(const struct ledger *ledger)
 	return (json_int_t)(all > theirs ? all - theirs : 0);
 }
 
-static void add_memory(json_t *result)
+static void add_memory(json_t *result, FILE *smaps)
 {
-	struct resident resident = stats_resident();
+	struct resident resident = stats_resident(smaps);
 	(void)json_object_set_new(result, "memory_resident_bytes", json_integer((json_int_t)resident.ram));
 	(void)json_object_set_new(result, "beyond_resident_bytes", json_integer((json_int_t)resident.beyond));
 }
@@ -83,10 +84,9 @@ json_t *guest_settle(struct method_context *context, json_t *params, struct meth
 		return method_fail(error, RPC_INVALID_PARAMS, "memory must be true or false");
 	json_t *result = json_pack("{s:b}", "paused", machine_state(context->machine) == MACHINE_PAUSED);
 	if (json_is_true(memory))
-		add_memory(result);
+		add_memory(result, context->stats_files.smaps);
 	/* Last, so that it is as late as can be before the reader looks. */
-	for (unsigned i = 0; i < ledger->vcpu_count; i++)
-		ledger_settle_thread(ledger, i);
+	machine_settle(context->machine);
 	(void)json_object_set_new(result, "system_ns", json_integer(system_ns(ledger)));
 	return result;
 }

@@ -3,8 +3,8 @@
  * nfold-vm: one guest. Started by nfold, with the guest's options as `nfold run` takes them.
  *
  * Order of events, each undone in reverse when a later one fails: the options are checked, signals are blocked, the
- * name is claimed, the control socket opened, the machine made, the parent told, the guest run. Files that belong to
- * the user are opened by machine_create, the last step that can fail.
+ * name is claimed, the control socket opened, the machine made, the process confined, the parent told, the guest run.
+ * Files that belong to the user are opened by machine_create, the last step that can fail for their sake.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +25,7 @@
 #include "control/server.h"
 #include "control/signals.h"
 #include "kvm/probe.h"
+#include "vm/confined.h"
 #include "vm/firmware.h"
 #include "vm/gdb.h"
 #include "vm/methods.h"
@@ -47,6 +48,7 @@ struct vm {
 	struct machine *machine;
 	struct method_context context;
 	struct gdb *gdb; /* or NULL */
+	struct vm_confinement confinement;
 	int signals;	 /* a signalfd */
 	struct termios terminal;
 	bool terminal_saved;
@@ -218,7 +220,8 @@ static bool make_config(struct vm *vm, struct error *error)
 	set_serial(&vm->config, guest_options_serial(options));
 	set_images(vm);
 	return set_engine(vm, error) && set_clock(vm, error) && set_boot(vm, error) && set_firmware(vm, error) &&
-	       vm_networks_configure(&vm->networks, &vm->options, &vm->runtime, &vm->config, error);
+	       vm_networks_configure(&vm->networks, &vm->options, &vm->runtime, &vm->config, error) &&
+	       vm_confinement_configure(&vm->confinement, &vm->options, &vm->config, &vm->runtime, error);
 }
 
 /* Every way to end the process from outside ends the guest in good order. */
@@ -259,6 +262,8 @@ static void terminal_save(struct vm *vm)
 		vm->terminal_saved = tcgetattr((int)vm->options.terminal_fd, &vm->terminal) == 0;
 }
 
+/* syscall base: ioctl[1=TCGETS], ioctl[1=TCSETS], ioctl[1=FIONREAD], getppid -- the user's terminal is set right */
+/* syscall base: fcntl[1=F_GETFL], fcntl[1=F_SETFL] -- the same */
 /* The terminal may be stopped, or gone: then there is nothing to set right. */
 static void terminal_write(int fd, const char *text)
 {
@@ -321,8 +326,10 @@ static bool join_loop(struct vm *vm, struct error *error)
 	    .started_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec,
 	    .stop_timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
 	    .typist = typist_create(vm->machine, error),
+	    .confinement = &vm->confinement.confinement,
 	    .answer_fd = -1,
 	};
+	stats_files_open(&vm->context.stats_files);
 	if (vm->context.typist == NULL)
 		return false;
 	if (vm->context.stop_timer < 0)
@@ -376,14 +383,29 @@ static int end_status(const struct vm *vm, enum machine_end end)
 	return STATUS_HOST;
 }
 
+/* From here on no file is opened by its name. */
+static bool confine(struct vm *vm, struct error *error)
+{
+	json_object_seed(0); /* it would read /dev/urandom for its first object */
+	return vm_confinement_isolate(&vm->confinement, &vm->runtime, error);
+}
+
+static bool before_guest(void *opaque, struct error *error)
+{
+	struct vm *vm = opaque;
+	return vm_confinement_filter(&vm->confinement, error);
+}
+
 static int run_machine(struct vm *vm)
 {
 	struct error error = {0};
 	int status;
+	vm->config.before_guest = before_guest;
+	vm->config.before_guest_opaque = vm;
 	vm->machine = machine_create(&vm->config, &error);
 	if (vm->machine == NULL)
 		return (int)report_error(&error);
-	if (join_loop(vm, &error) && open_gdb(vm, &error)) {
+	if (join_loop(vm, &error) && open_gdb(vm, &error) && confine(vm, &error)) {
 		tell_parent(vm);
 		status = end_status(vm, machine_run(vm->machine));
 	} else {
@@ -393,6 +415,7 @@ static int run_machine(struct vm *vm)
 	server_destroy(vm->server);
 	vm->server = NULL;
 	typist_destroy(vm->context.typist);
+	stats_files_close(&vm->context.stats_files);
 	machine_destroy(vm->machine);
 	if (vm->context.stop_timer >= 0)
 		close(vm->context.stop_timer);
@@ -428,6 +451,7 @@ static int run_vm(struct vm *vm)
 {
 	struct error error = {0};
 	pid_t parent = getppid();
+	vm_confinement_begin(&vm->confinement, &vm->options);
 	explain_engine(&vm->options);
 	if (!block_signals(vm, &error) || !runtime_open(&vm->runtime, true, &error) || !claim_name(vm, &error))
 		return (int)report_error(&error);

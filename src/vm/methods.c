@@ -100,12 +100,23 @@ static json_t *run_kill(struct method_context *context, json_t *params, struct m
 	return json_pack("{s:s}", "state", state_name(MACHINE_ENDED));
 }
 
+/* The names of what is on. */
+static json_t *confinement_json(const struct confinement *confinement)
+{
+	json_t *list = json_array();
+	for (unsigned i = 0; i < CONFINE_PARTS; i++)
+		if ((confinement->parts >> i & 1) != 0)
+			(void)json_array_append_new(list, json_string(confine_part_name[i]));
+	return list;
+}
+
 static json_t *run_stats(struct method_context *context, json_t *params, struct method_error *error)
 {
 	(void)params;
-	json_t *stats = stats_json(context->machine, context->config);
+	json_t *stats = stats_json(context->machine, context->config, &context->stats_files);
 	if (stats == NULL)
 		return method_fail(error, RPC_INTERNAL_ERROR, "out of memory");
+	(void)json_object_set_new(stats, "confinement", confinement_json(context->confinement));
 	(void)json_object_set_new(stats, "state", json_string(state_name(machine_state(context->machine))));
 	(void)json_object_set_new(stats, "uptime_ns", json_integer((json_int_t)(monotonic_ns() - context->started_ns)));
 	return stats;

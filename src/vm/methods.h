@@ -7,8 +7,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "confine/confine.h"
 #include "control/rpc.h"
 #include "machine/machine.h"
+#include "vm/stats.h"
 
 struct typist;
 
@@ -19,6 +21,8 @@ struct method_context {
 	uint64_t started_ns; /* CLOCK_MONOTONIC */
 	int stop_timer;	     /* a timerfd: kills the guest when it expires */
 	struct typist *typist;
+	struct stats_files stats_files;
+	const struct confinement *confinement;
 	/* Of the client whose request is served. */
 	bool answers_unread; /* it has not yet read all that was sent to it */
 	int answer_fd;	     /* -1, or a descriptor that goes with the answer: the server's from then on */

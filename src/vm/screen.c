@@ -179,6 +179,7 @@ json_t *screen_pixels(struct method_context *context, json_t *params, struct met
 	if (context->answer_fd >= 0 || context->answers_unread)
 		return method_fail(error, RPC_WRONG_STATE,
 				   "a picture is sent to who has read all answers before it: read those first");
+	/* syscall base: memfd_create, ftruncate, fcntl[1=F_ADD_SEALS] -- pictures of the screen */
 	int fd = memfd_create("nfold-screen", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return no_memory(error);

@@ -19,35 +19,33 @@ static bool is_mapping_header(const char *line)
 }
 
 /* /proc/self/smaps: a header for each mapping, then its figures, one in a line. */
-struct resident stats_resident(void)
+struct resident stats_resident(FILE *file)
 {
 	struct resident resident = {0};
 	char line[512];
 	bool is_ram = false;
 	uint64_t kib;
-	FILE *file = fopen("/proc/self/smaps", "re");
+	if (file != NULL)
+		rewind(file);
 	while (file != NULL && fgets(line, sizeof line, file) != NULL) {
 		if (is_mapping_header(line))
 			is_ram = strstr(line, RAM_MAPPING) != NULL;
 		else if (sscanf(line, "Pss: %" SCNu64, &kib) == 1)
 			*(is_ram ? &resident.ram : &resident.beyond) += kib << 10;
 	}
-	if (file != NULL)
-		(void)fclose(file);
 	return resident;
 }
 
 /* What a hypervisor below this host took from all its processors since it booted. proc_stat(5): the eighth figure of
  * cpu. */
-static uint64_t host_steal_ns(void)
+static uint64_t host_steal_ns(FILE *file)
 {
 	uint64_t ticks = 0;
-	FILE *file = fopen("/proc/stat", "re");
 	if (file == NULL)
 		return 0;
+	rewind(file);
 	if (fscanf(file, "cpu %*u %*u %*u %*u %*u %*u %*u %" SCNu64, &ticks) != 1)
 		ticks = 0;
-	(void)fclose(file);
 	return ticks * (NS_PER_SECOND / (uint64_t)sysconf(_SC_CLK_TCK));
 }
 
@@ -103,7 +101,6 @@ static json_t *delays_json(const struct ledger *ledger, const struct ledger_read
 static json_t *vcpu_json(struct ledger *ledger, unsigned index)
 {
 	struct ledger_reading reading;
-	ledger_settle_thread(ledger, index);
 	ledger_read(ledger, index, &reading);
 	uint64_t thread_id = __atomic_load_n(&ledger->vcpu[index].thread_id, __ATOMIC_RELAXED);
 	return json_pack("{s:I, s:I, s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "index", (json_int_t)index, "thread_id",
@@ -193,18 +190,33 @@ static json_t *disks_json(const struct ledger *ledger, const struct machine_conf
 	return list;
 }
 
-json_t *stats_json(const struct machine *machine, const struct machine_config *config)
+void stats_files_open(struct stats_files *files)
+{
+	files->smaps = fopen("/proc/self/smaps", "re");
+	files->stat = fopen("/proc/stat", "re");
+}
+
+void stats_files_close(struct stats_files *files)
+{
+	if (files->smaps != NULL)
+		(void)fclose(files->smaps);
+	if (files->stat != NULL)
+		(void)fclose(files->stat);
+}
+
+json_t *stats_json(struct machine *machine, const struct machine_config *config, const struct stats_files *files)
 {
 	struct ledger *ledger = machine_ledger(machine);
-	struct resident resident = stats_resident();
+	struct resident resident = stats_resident(files->smaps);
 	json_t *vcpus = json_array();
+	machine_settle(machine);
 	for (unsigned i = 0; i < ledger->vcpu_count; i++)
 		(void)json_array_append_new(vcpus, vcpu_json(ledger, i));
 	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "name", config->name,
 			 "memory_bytes", (json_int_t)config->memory_size, "memory_resident_bytes",
 			 (json_int_t)resident.ram, "beyond_resident_bytes", (json_int_t)resident.beyond,
 			 "overhead_bytes", (json_int_t)machine_overhead_bytes(machine), "host_steal_ns",
-			 (json_int_t)host_steal_ns(), "tsc_hz", (json_int_t)ledger->tsc_hz, "opened_realtime_ns",
+			 (json_int_t)host_steal_ns(files->stat), "tsc_hz", (json_int_t)ledger->tsc_hz, "opened_realtime_ns",
 			 (json_int_t)ledger->opened_realtime_ns, "vcpus", vcpus, "networks",
 			 networks_json(ledger, config), "disks", disks_json(ledger, config));
 }

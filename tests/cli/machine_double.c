@@ -10,6 +10,7 @@
  *   triple     triple-faults               crash  the process aborts
  *   exit:N     writes N to the debug-exit port
  *   fail       a host error at run time
+ *   try:WORD   does what its process should not be able to (confined_attacks.h), and powers off if it still can
  *
  *   keys       reads the keyboard and writes each byte to serial output, in hexadecimal
  *   screen, wide, graphics, off   reads the keyboard and has a screen: see screen_double.h
@@ -27,7 +28,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "confined_attacks.h"
 #include "ledger/samples.h"
+#include "ledger/settle.h"
 #include "machine/machine.h"
 #include "screen_double.h"
 
@@ -51,6 +54,9 @@ struct machine {
 	int ledger_fd;
 	struct samples *samples;
 	pthread_t thread;
+	int tasks;
+	struct ledger_thread reader;
+	pthread_barrier_t started;
 	atomic_int state; /* enum machine_state */
 	atomic_bool stop_thread;
 	enum machine_end end;
@@ -82,6 +88,7 @@ struct machine *machine_create(const struct machine_config *config, struct error
 	if (machine == NULL)
 		return NULL;
 	machine->config = config;
+	machine->tasks = ledger_tasks_open();
 	if (!read_script(machine, text, error) || !screen_double_init(&machine->screen, machine->script, text, error)) {
 		free(machine);
 		return NULL;
@@ -145,10 +152,13 @@ static void play(struct machine *machine)
 			end_with(machine, ends[i].end);
 	if (sscanf(machine->script, "exit:%d", &machine->exit_code) == 1)
 		end_with(machine, MACHINE_DEBUG_EXIT);
+	if (strncmp(machine->script, "try:", 4) == 0 &&
+	    confined_attack(machine->script + 4, machine->config->serial_fd_out))
+		end_with(machine, MACHINE_POWERED_OFF);
 	if (strcmp(machine->script, "crash") == 0)
 		(void)raise(SIGABRT);
 	while (strcmp(machine->script, "hang") == 0)
-		(void)pause();
+		(void)sleep(1);
 }
 
 static bool reads_keys(const struct machine *machine)
@@ -176,6 +186,8 @@ static void *processor(void *opaque)
 	struct machine *machine = opaque;
 	struct ledger_vcpu *line = &machine->ledger->vcpu[0];
 	line->thread_id = (uint64_t)gettid();
+	(void)ledger_thread_open(&machine->reader, machine->tasks, line->thread_id, false);
+	(void)pthread_barrier_wait(&machine->started);
 	for (unsigned i = 0; !atomic_load(&machine->stop_thread); i++) {
 		struct timespec pause = {.tv_nsec = 200000};
 		bool paused = atomic_load(&machine->state) == MACHINE_PAUSED;
@@ -214,12 +226,20 @@ enum machine_end machine_run(struct machine *machine)
 {
 	if (strcmp(machine->script, "echo") == 0)
 		(void)machine_watch(machine, machine->config->serial_fd_in, EPOLLIN, echo_input, machine, NULL);
+	struct error error = {0};
+	(void)pthread_barrier_init(&machine->started, NULL, 2);
 	(void)pthread_create(&machine->thread, NULL, processor, machine);
+	(void)pthread_barrier_wait(&machine->started);
+	close(machine->tasks);
+	if (machine->config->before_guest != NULL &&
+	    !machine->config->before_guest(machine->config->before_guest_opaque, &error))
+		end_with(machine, MACHINE_FAILED);
 	play(machine);
 	while (atomic_load(&machine->state) != MACHINE_ENDED)
 		loop_once(machine);
 	atomic_store(&machine->stop_thread, true);
 	(void)pthread_join(machine->thread, NULL);
+	ledger_thread_close(&machine->reader);
 	return machine->end;
 }
 
@@ -345,6 +365,11 @@ uint64_t machine_syscall_entry(const struct machine *machine)
 {
 	(void)machine;
 	return 0xffffffff81e00080;
+}
+
+void machine_settle(struct machine *machine)
+{
+	ledger_settle(machine->ledger, 0, &machine->reader);
 }
 
 int machine_ledger_fd(const struct machine *machine)

@@ -43,7 +43,7 @@ class Words(CliTest):
         self.assertEqual(self.options("run"), {
             "--name", "--memory", "--cpus", "--cpu", "--disk", "--cdrom", "--floppy", "--net", "--rng", "--boot", "--firmware", "--kernel",
             "--initrd", "--append", "--module", "--display", "--serial", "--no-reboot", "--debug-exit", "--debug-console", "--engine", "--code-cache", "--clock", "--rtc",
-            "--trace-events", "--gdb", "--verbose",
+            "--trace-events", "--gdb", "--confine", "--verbose",
             "--help"})
 
     def test_the_manual_page_knows_every_command_option_and_status(self):

@@ -409,7 +409,9 @@ static void time_of_others_is_preempted(void **state)
 	struct ledger_vcpu *line = &ledger->vcpu[0];
 	assert_int_equal(sched_getaffinity(0, sizeof processors, &processors), 0);
 	pin_to_one_processor();
-	assert_true(ledger_thread_open(&thread, (uint64_t)gettid(), true));
+	int tasks = ledger_tasks_open();
+	assert_true(ledger_thread_open(&thread, tasks, (uint64_t)gettid(), true));
+	close(tasks);
 	pid_t hog = start_hog();
 	assert_true(hog > 0);
 

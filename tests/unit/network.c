@@ -563,6 +563,9 @@ static void user_mode_answers(void **state)
 	assert_non_null(network);
 	loop_lock(&loop);
 	network_attach(network, &front);
+	loop_unlock(&loop);
+	assert_true(network_start(network, &error));
+	loop_lock(&loop);
 	assert_true(network_send(network, &frame));
 	loop_unlock(&loop);
 	for (unsigned i = 0; i < 20; i++) { /* it may send something of its own first */
