@@ -54,7 +54,8 @@ static bool prepare(struct io_uring_sqe *sqe, const struct disk_work *work)
 	return false;
 }
 
-/* syscall disk: io_uring_enter -- rings that are there; no new one is made, and restrict_ring() holds each to prepare() */
+/* syscall disk: io_uring_enter -- rings that are there; no new one is made, and restrict_ring() holds each to prepare()
+ */
 /* The kernel may be short of memory for a moment: what it did not take stays in the ring for the next call. */
 static void push(struct uring *uring)
 {

@@ -415,12 +415,11 @@ static void user_close(struct network *network)
 	free(user);
 }
 
-static const struct network_ops user_ops = {
-    .send = user_send,
-    .receive_ready = user_receive_ready,
-    .start = user_start,
-    .stop = user_stop,
-    .close = user_close};
+static const struct network_ops user_ops = {.send = user_send,
+					    .receive_ready = user_receive_ready,
+					    .start = user_start,
+					    .stop = user_stop,
+					    .close = user_close};
 
 static struct in_addr address(uint32_t number)
 {
@@ -433,9 +432,10 @@ static struct in_addr address(uint32_t number)
  * fcntl[1=F_GETFD], fcntl[1=F_SETFD], ioctl[1=FIONBIO] -- what libslirp does for the guest's connections */
 /* syscall network-user: openat[2&O_ACCMODE|O_CREAT|O_TRUNC|O_DIRECTORY=0], newfstatat[3=0], stat -- it reads
  * /etc/resolv.conf again when that has changed */
-/* syscall network-user: !socket[0=AF_UNIX], !socket[0=AF_NETLINK] -- what the C library tries, to learn of interfaces */
-/* syscall network-user: !socket[0=AF_INET][1&SOCKET_TYPE=SOCK_RAW], !socket[0=AF_INET6][1&SOCKET_TYPE=SOCK_RAW] -- for ping,
- * where the host has no sockets for that alone */
+/* syscall network-user: !socket[0=AF_UNIX], !socket[0=AF_NETLINK] -- what the C library tries, to learn of interfaces
+ */
+/* syscall network-user: !socket[0=AF_INET][1&SOCKET_TYPE=SOCK_RAW], !socket[0=AF_INET6][1&SOCKET_TYPE=SOCK_RAW] -- for
+ * ping, where the host has no sockets for that alone */
 static bool start_slirp(struct user_network *user, const struct network_user_config *config, struct error *error)
 {
 	SlirpConfig slirp = {.version = 1,

@@ -6,17 +6,13 @@
 
 #include "confine/confine.h"
 
-const char *const confine_part_name[CONFINE_PARTS] = {[CONFINE_DESCRIPTORS] = "descriptors",
-						      [CONFINE_NO_NEW_PRIVILEGES] = "no-new-privileges",
-						      [CONFINE_CAPABILITIES] = "capabilities",
-						      [CONFINE_LIMITS] = "limits",
-						      [CONFINE_SYSTEM_CALLS] = "system-calls",
-						      [CONFINE_NS_USER] = "user-namespace",
-						      [CONFINE_NS_MOUNT] = "mount-namespace",
-						      [CONFINE_NS_IPC] = "ipc-namespace",
-						      [CONFINE_NS_UTS] = "uts-namespace",
-						      [CONFINE_NS_CGROUP] = "cgroup-namespace",
-						      [CONFINE_NS_NETWORK] = "network-namespace"};
+const char *const confine_part_name[CONFINE_PARTS] = {
+    [CONFINE_DESCRIPTORS] = "descriptors",     [CONFINE_NO_NEW_PRIVILEGES] = "no-new-privileges",
+    [CONFINE_CAPABILITIES] = "capabilities",   [CONFINE_LIMITS] = "limits",
+    [CONFINE_SYSTEM_CALLS] = "system-calls",   [CONFINE_NS_USER] = "user-namespace",
+    [CONFINE_NS_MOUNT] = "mount-namespace",    [CONFINE_NS_IPC] = "ipc-namespace",
+    [CONFINE_NS_UTS] = "uts-namespace",	       [CONFINE_NS_CGROUP] = "cgroup-namespace",
+    [CONFINE_NS_NETWORK] = "network-namespace"};
 
 static int lowest_from(const int *keep, unsigned count, int from)
 {

@@ -34,16 +34,17 @@
 #include <linux/sockios.h>
 
 /* What the C library does by itself, wherever it is called. */
-/* syscall base: brk, mremap, munmap, madvise, mmap[2&PROT_EXEC=0], mprotect[2&PROT_EXEC=0] -- memory comes and goes, and
- * none of it becomes executable: the code cache was mapped before, twice, to be written and to be run */
+/* syscall base: brk, mremap, munmap, madvise, mmap[2&PROT_EXEC=0], mprotect[2&PROT_EXEC=0] -- memory comes and goes,
+ * and none of it becomes executable: the code cache was mapped before, twice, to be written and to be run */
 /* syscall base: futex, sched_yield, set_robust_list, rseq, getpid, gettid, membarrier -- locks and threads */
 /* syscall base: clone[0&~CLONE_DETACHED=THREAD_FLAGS] -- threads, as pthread_create makes them; no process */
 /* syscall base: prctl[0=PR_SET_NAME], prctl[0=PR_SET_VMA], sched_getaffinity, set_tid_address -- new threads */
-/* syscall base: rt_sigprocmask, rt_sigreturn, sigaltstack, restart_syscall, tgkill[0=@self] -- signals, to threads of our
- * own only; abort() too */
-/* syscall base: clock_gettime, clock_getres, clock_nanosleep, nanosleep, gettimeofday, time -- time, where the vDSO asks
- * the kernel */
-/* syscall base: read, write, readv, writev, close, lseek, fstat, newfstatat[3&AT_EMPTY_PATH=AT_EMPTY_PATH] -- open files */
+/* syscall base: rt_sigprocmask, rt_sigreturn, sigaltstack, restart_syscall, tgkill[0=@self] -- signals, to threads of
+ * our own only; abort() too */
+/* syscall base: clock_gettime, clock_getres, clock_nanosleep, nanosleep, gettimeofday, time -- time, where the vDSO
+ * asks the kernel */
+/* syscall base: read, write, readv, writev, close, lseek, fstat, newfstatat[3&AT_EMPTY_PATH=AT_EMPTY_PATH] -- open
+ * files */
 /* syscall base: getrandom, sysinfo, getrusage, uname, exit, exit_group, geteuid -- small questions, and the end */
 #ifndef CLONE_DETACHED
 #define CLONE_DETACHED 0x00400000
@@ -73,7 +74,7 @@ struct row {
 	struct condition condition[CONDITIONS_MAX];
 };
 
-#include "confine-table.inc"
+#include <confine-table.inc>
 
 bool confine_supported(void)
 {

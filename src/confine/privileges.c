@@ -7,8 +7,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* From all sets. The bounding set first, which takes a capability; a user without any cannot, and has nothing there that
- * no_new_privs lets come back. */
+/* From all sets. The bounding set first, which takes a capability; a user without any cannot, and has nothing there
+ * that no_new_privs lets come back. */
 static bool drop_capabilities(void)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};

@@ -49,7 +49,7 @@ struct vm {
 	struct method_context context;
 	struct gdb *gdb; /* or NULL */
 	struct vm_confinement confinement;
-	int signals;	 /* a signalfd */
+	int signals; /* a signalfd */
 	struct termios terminal;
 	bool terminal_saved;
 };

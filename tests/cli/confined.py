@@ -141,7 +141,7 @@ class WhatIsLeft(CliTest):
         parts = json.loads(as_nobody("stats", "two", "--json"))["confinement"]
         self.assertLessEqual({"system-calls", "capabilities"}, set(parts))
         with Connection(self.runtime / "two.sock") as root:
-            self.assertEqual(root.call("status")["result"]["state"], "running")
+            self.assertEqual(root.call("guest.status")["result"]["state"], "running")
         as_nobody("kill", "two")
         process.wait(SECONDS)
 
