@@ -42,6 +42,7 @@ struct cpu_debug {
 	const struct debugger *debugger; /* NULL: nobody debugs */
 	bool step;			 /* stop after one instruction; interrupts wait */
 	bool pass;			 /* the next instruction runs whatever breakpoint lies on it */
+	bool hold;			 /* stays parked when the others start */
 	enum debugger_stop stop;	 /* why the engine was left; the owner clears it */
 	uint64_t linear;		 /* DEBUGGER_WATCHED: the watchpoint's address */
 	enum debugger_kind kind;	 /* and its kind */

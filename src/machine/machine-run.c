@@ -162,7 +162,8 @@ static void stop_vcpus(struct machine *machine)
 static void start_vcpus(struct machine *machine)
 {
 	for (unsigned i = 0; i < machine->vcpu_count; i++)
-		vcpu_start(&machine->vcpu[i]);
+		if (!machine->vcpu[i].cpu->debug.hold)
+			vcpu_start(&machine->vcpu[i]);
 }
 
 static void end(struct machine *machine, enum machine_end how)

@@ -129,15 +129,17 @@ void gdb_tell_stop(struct gdb *gdb)
 	gdb->interrupted = false;
 }
 
-/* A step is one vCPU's. The others run meanwhile: it may wait for them. */
-static void go(struct gdb *gdb, bool step, unsigned stepped)
+static void set_action(struct gdb *gdb, unsigned vcpu, bool hold, bool step)
 {
-	for (unsigned i = 0; i < machine_cpu_count(gdb->machine); i++) {
-		struct cpu_debug *debug = &machine_cpu(gdb->machine, i)->debug;
-		debug->stop = DEBUGGER_RUNS;
-		debug->pass = false;
-		debug->step = step && i == stepped;
-	}
+	struct cpu_debug *debug = &machine_cpu(gdb->machine, vcpu)->debug;
+	debug->stop = DEBUGGER_RUNS;
+	debug->pass = false;
+	debug->hold = hold;
+	debug->step = step;
+}
+
+static void go(struct gdb *gdb)
+{
 	gdb->waiting = true;
 	machine_resume(gdb->machine);
 }
@@ -173,7 +175,10 @@ static void resume_at(struct gdb *gdb, char *arguments, bool step)
 	}
 	if (take_number(&arguments, &address))
 		selected(gdb)->rip = address;
-	go(gdb, step, gdb->thread);
+	/* A step is one vCPU's. The others run meanwhile: it may wait for them. */
+	for (unsigned i = 0; i < machine_cpu_count(gdb->machine); i++)
+		set_action(gdb, i, false, step && i == gdb->thread);
+	go(gdb);
 }
 
 static void run_continue(struct gdb *gdb, char *arguments, size_t size)
@@ -209,31 +214,54 @@ static void run_vcont_query(struct gdb *gdb, char *arguments, size_t size)
 	reply_text(gdb, "vCont;c;C;s;S");
 }
 
-/* vCont;ACTION[:THREAD]...: the first step, if there is one, decides. Signals mean nothing to a processor. */
+/* One of vCont's actions and the vCPUs that it is for, as a mask. Signals mean nothing to a processor. */
+static bool take_action(struct gdb *gdb, char **text, bool *step, uint32_t *vcpus)
+{
+	uint64_t signal;
+	unsigned vcpu;
+	char action = **text;
+	if (action == '\0' || strchr("cCsS", action) == NULL)
+		return false;
+	(*text)++;
+	*step = action == 's' || action == 'S';
+	*vcpus = UINT32_MAX;
+	if ((action == 'C' || action == 'S') && !take_number(text, &signal))
+		return false;
+	if (!take_char(text, ':'))
+		return true;
+	bool all = (*text)[0] == '-';
+	if (!take_thread(gdb, text, &vcpu))
+		return false;
+	if (!all)
+		*vcpus = 1u << vcpu;
+	return true;
+}
+
+/*
+ * vCont;ACTION[:THREAD]...: the leftmost action that fits a vCPU is its own. One that none fits stays where it is: gdb
+ * steps over a breakpoint that way, so that no other passes it meanwhile.
+ */
 static void run_vcont(struct gdb *gdb, char *arguments, size_t size)
 {
 	(void)size;
-	bool step = false, good = is_paused(gdb);
-	unsigned stepped = gdb->current;
+	uint32_t going = 0, stepping = 0;
+	bool good = is_paused(gdb);
 	while (good && take_char(&arguments, ';')) {
-		uint64_t signal;
-		char action = *arguments;
-		unsigned vcpu = gdb->current;
-		good = action != '\0' && strchr("cCsS", action) != NULL;
-		arguments += good;
-		if (good && (action == 'C' || action == 'S'))
-			good = take_number(&arguments, &signal);
-		if (good && take_char(&arguments, ':'))
-			good = take_thread(gdb, &arguments, &vcpu);
-		if (good && !step && (action == 's' || action == 'S')) {
-			step = true;
-			stepped = vcpu;
-		}
+		bool step;
+		uint32_t vcpus;
+		good = take_action(gdb, &arguments, &step, &vcpus);
+		if (!good)
+			break;
+		stepping |= step ? vcpus & ~going : 0;
+		going |= vcpus;
 	}
-	if (good && *arguments == '\0')
-		go(gdb, step, stepped);
-	else
+	if (!good || *arguments != '\0' || going == 0) {
 		reply_error(gdb);
+		return;
+	}
+	for (unsigned i = 0; i < machine_cpu_count(gdb->machine); i++)
+		set_action(gdb, i, (going >> i & 1) == 0, stepping >> i & 1);
+	go(gdb);
 }
 
 static void run_detach(struct gdb *gdb, char *arguments, size_t size)

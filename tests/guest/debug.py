@@ -116,6 +116,73 @@ def check_interrupt(group, guest, gdb):
     group.equal("the guest goes on when gdb has gone", (answer.strip(), status), ("alive", 0))
 
 
+BOTH_HIT = """\
+set $hits = 0
+set $both = 0
+while $both != 3 && $hits < 500
+ continue
+ set $both = $both | $_thread
+ set $hits = $hits + 1
+ if $pc != {at}
+  printf "@elsewhere=%lx\\n", $pc
+ end
+end
+printf "@both=%d\\n", $both
+"""
+# With the scheduler locked, steps of one thread leave the other's registers alone.
+STEP_ONE = """\
+thread {other}
+set $before = $pc
+set $stack = $rsp
+thread {one}
+set scheduler-locking on
+set $count = 0
+set $moved = 0
+while $count < 20
+ set $was = $pc
+ stepi
+ set $moved = $moved + ($pc != $was)
+ set $count = $count + 1
+end
+printf "@thread{one}=%d\\n", $_thread
+printf "@moved{one}=%d\\n", $moved
+thread {other}
+printf "@stayed{other}=%d\\n", $pc == $before && $rsp == $stack
+set scheduler-locking replay
+"""
+
+
+def check_processors(group, guest, gdb, at):
+    """Two vCPUs run the same: each meets the breakpoint; one is stepped while the other stands; both go on."""
+    for cpu in (0, 1):
+        guest.shell(f"taskset {1 << cpu} sh -c 'while :; do sh -c :; done' >/dev/null 2>&1 &")
+    where = at["__x64_sys_getpid"]
+    with tempfile.NamedTemporaryFile("w", suffix=".gdb") as script:
+        script.write(f"info threads\nbreak *{where:#x}\n" + BOTH_HIT.format(at=f"{where:#x}") + "delete\n")
+        script.write(STEP_ONE.format(one=1, other=2) + STEP_ONE.format(one=2, other=1) + "detach\n")
+        script.flush()
+        output = gdb.run(f"source {script.name}")
+    values = marked(output)
+    group.report("two vCPUs are two threads", None if "vCPU 0" in output and "vCPU 1" in output else output)
+    group.report("a breakpoint is met on either vCPU", None if values.get("both") == "3" and "elsewhere" not in values else output)
+    for one, other in (("1", "2"), ("2", "1")):
+        good = values.get(f"thread{one}") == one and int(values.get(f"moved{one}", 0)) > 0 and values.get(f"stayed{other}") == "1"
+        group.report(f"vCPU {int(one) - 1} is stepped, vCPU {int(other) - 1} stands", None if good else output)
+    counts = "for i in 1 2; do grep -E '^cpu[01] ' /proc/stat | tr '\\n' ' '; echo; sleep 2; done"
+    first, second = [re.findall(r"cpu\d (\d+) \d+ (\d+)", line) for line in guest.shell(counts, 60)[0].splitlines() if line.startswith("cpu0")]
+    work = [sum(map(int, after)) > sum(map(int, before)) for before, after in zip(first, second, strict=True)]
+    group.equal("both go on when gdb has gone", work, [True, True])
+
+
+def run_processors(group, boot, start):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "gdb"
+        with start("initramfs", append="nokaslr", options=["--gdb", f"unix:{path}"], cpus=2) as guest:
+            boot(group, guest)
+            check_processors(group, guest, Gdb(path), symbols(guest, ["__x64_sys_getpid"]))
+            group.power_off(guest)
+
+
 def run(group, boot, start):
     if shutil.which("gdb") is None:
         raise AssertionError("Debian's gdb is needed: make setup")
@@ -135,3 +202,6 @@ def run(group, boot, start):
             check_memory(group, guest, gdb, at)
             check_interrupt(group, guest, gdb)
             group.power_off(guest)
+    group.about = "two vCPUs"
+    run_processors(group, boot, start)
+    group.about = ""
