@@ -5,7 +5,7 @@
 #   make setup     install the Debian packages that building and testing need (tools/packages.txt)
 #   make demo      set up, build, get a Debian kernel, boot it to a shell
 #   make test      set up, build, run every test; the last line is the count
-#   make test-long what takes too long for every run; in shards: TESTS="long-powercut-1 ..."
+#   make test-long what takes too long for every run; SHARD=1 to 6 for a sixth of it, TESTS="long-powercut-1 ..." for some
 #   make bench     programs and boots timed natively, under nfold and under QEMU TCG; BENCH="--rounds 1" for its options
 #   make fuzz      random input for devices and loaders, then random instructions against the host's processor,
 #                  until interrupted
@@ -82,7 +82,7 @@ test-long:
 	@tools/setup build guest test
 	@$(MAKE) --no-print-directory all
 	@$(MAKE) --no-print-directory guest
-	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --num-processes $(JOBS) --setup long $(if $(TESTS),$(TESTS),--suite long)
+	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --num-processes $(JOBS) --setup long $(if $(TESTS),$(TESTS),--suite long$(SHARD:%=-%))
 	@tools/test-summary $(BUILD)/meson-logs/testlog-long.json
 
 bench: all

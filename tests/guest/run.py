@@ -424,7 +424,9 @@ def reported(group):
     Guest.__init__ = remember
     try:
         yield
-    except (GuestError, ImageError, OSError, subprocess.SubprocessError) as error:
+    except ImageError as error:
+        group.skip(error)
+    except (GuestError, OSError, subprocess.SubprocessError) as error:
         group.report("the guest", error)
     finally:
         Guest.__init__ = original
