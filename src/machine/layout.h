@@ -18,6 +18,7 @@
 #define LAYOUT_ACPI_BASE 0xe0000u
 #define LAYOUT_ACPI_END 0x100000u
 #define LAYOUT_SMBIOS_BASE 0xf0000u /* systems look for it from here on */
+#define LAYOUT_MPTABLE_BASE 0xf4000u
 
 /* The windows for PCI BARs. */
 #define LAYOUT_PCI_IO_BASE 0xc000u

@@ -11,6 +11,7 @@
 #include "machine/bios-data.h"
 #include "machine/layout.h"
 #include "machine/machine-impl.h"
+#include "machine/mptable.h"
 #include "machine/smbios.h"
 #include "machine/vga-text-mode.h"
 
@@ -126,15 +127,17 @@ static bool load_tables(struct machine *machine, struct error *error)
 	const struct acpi_config acpi = {.cpus = config->cpus, .memory_size = config->memory_size};
 	const struct smbios_config smbios = {
 	    .name = config->name, .memory_size = config->memory_size, .cpus = config->cpus};
-	uint32_t smbios_offset = LAYOUT_SMBIOS_BASE - LAYOUT_ACPI_BASE;
-	uint8_t *area = calloc(1, smbios_offset + SMBIOS_AREA_SIZE);
+	uint32_t size = LAYOUT_MPTABLE_BASE + MPTABLE_AREA_SIZE - LAYOUT_ACPI_BASE;
+	uint8_t *area = calloc(1, size);
 	if (area == NULL)
 		return error_set(error, ERROR_HOST, "out of memory");
 	acpi_place(&acpi, area, LAYOUT_ACPI_BASE);
-	smbios_place(&smbios, area + smbios_offset, LAYOUT_SMBIOS_BASE);
-	bool loaded = memory_load(&machine->memory, LAYOUT_ACPI_BASE, area, smbios_offset + SMBIOS_AREA_SIZE);
+	_Static_assert(LAYOUT_SMBIOS_BASE + SMBIOS_AREA_SIZE <= LAYOUT_MPTABLE_BASE, "tables overlap");
+	smbios_place(&smbios, area + LAYOUT_SMBIOS_BASE - LAYOUT_ACPI_BASE, LAYOUT_SMBIOS_BASE);
+	mptable_place(config->cpus, area + LAYOUT_MPTABLE_BASE - LAYOUT_ACPI_BASE, LAYOUT_MPTABLE_BASE);
+	bool loaded = memory_load(&machine->memory, LAYOUT_ACPI_BASE, area, size);
 	free(area);
-	return loaded || error_set(error, ERROR_HOST, "guest memory has no room for the ACPI tables");
+	return loaded || error_set(error, ERROR_HOST, "guest memory has no room for ACPI, SMBIOS and MP tables");
 }
 
 static bool load_bios_data(struct machine *machine, bool text_screen, struct error *error)

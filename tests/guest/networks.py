@@ -29,9 +29,9 @@ def files(arch):
     return [KERNELS[arch], INITRDS[arch]]
 
 
-def start(arch, name, *nets):
-    words = [nfold_path(), "run", "--name", name, "--memory", "256M", "--no-reboot", "--kernel", str(KERNELS[arch]), "--initrd",
-             str(INITRDS[arch]), "--append", "console=ttyS0 quiet", "--serial", "stdio"]  # fmt: skip
+def start(arch, name, *nets, cpus=1, append=""):
+    words = [nfold_path(), "run", "--name", name, "--cpus", str(cpus), "--memory", "256M", "--no-reboot", "--kernel", str(KERNELS[arch]), "--initrd",
+             str(INITRDS[arch]), "--append", f"console=ttyS0 quiet {append}", "--serial", "stdio"]  # fmt: skip
     for net in nets:
         words += ["--net", net]
     return Guest(words)
@@ -231,10 +231,24 @@ def several(group, _folder):
         group.power_off(guest)
 
 
+def without_acpi(group, _folder):
+    """A kernel that reads no ACPI tables finds processors and interrupts in the MP tables."""
+    with start("amd64", name_of("mp"), "user,model=pcnet", cpus=2, append="acpi=off") as guest:
+        guest.boot(BOOT_SECONDS)
+        group.commands(guest, [
+            ("two processors", "grep -c ^processor /proc/cpuinfo", "2"),
+            ("DHCP", LEASE, "lease of 10.0.2.15"),
+            ("the adapter's interrupts come over the IOAPIC", "grep -cE 'IO-APIC +1[6-9]-fasteoi +eth0' /proc/interrupts", "1"),
+        ])  # fmt: skip
+        guest.send("poweroff -f\n")  # which such a kernel can only halt for
+        guest.expect(rb"reboot: (System halted|Power down)", BOOT_SECONDS, "halt")
+
+
 GROUP = [
     *[(f"user mode, {model}, {arch}", user_mode, [arch, model], files(arch)) for arch, model in
       (("amd64", "virtio"), ("amd64", "pcnet"), ("i386", "pcnet"), ("i386", "virtio"))],
     *[(f"switch, {first} and {second}", switch, [first, second], files("amd64")) for first, second in
       (("virtio", "virtio"), ("pcnet", "virtio"))],
+    ("without ACPI", without_acpi, [], files("amd64")),
     ("several adapters", several, [], files("amd64")),
 ]  # fmt: skip

@@ -81,7 +81,7 @@ def compile_all(guest, jobs):
 
 def check_compile(group, guest, cpus):
     with offered(archive()) as port:
-        _, status = guest.shell(f"mkdir /root/c && cd /root/c && tar -x </dev/tcp/10.0.2.2/{port}", 120)
+        _, status = guest.shell(f"mkdir /var/tmp/c && cd /var/tmp/c && tar -x </dev/tcp/10.0.2.2/{port}", 120)
     group.equal("sources come from the host", status, 0)
     alone = compile_all(guest, 1)
     for jobs in sorted({2, cpus}):
