@@ -46,6 +46,10 @@ const struct option guest_option_table[] = {
      .kind = OPTION_LIST, .maximum = GUEST_NETS_MAX, FIELD(net)},
     {"rng", "on|off", NULL, "virtio entropy device (default: on; off with --clock deterministic)",
      .kind = OPTION_CHOICE, .choices = on_off, FIELD(rng)},
+    {"agent", "on|off", NULL,
+     "channel to a QEMU guest agent, for 'nfold guest' (default: on; off with --clock deterministic)",
+     .kind = OPTION_CHOICE, .choices = on_off, FIELD(agent)},
+    {"console", "WHERE", NULL, "virtio console: a file's name or unix:PATH", .kind = OPTION_TEXT, FIELD(console)},
     {"boot", "ORDER", NULL, "what to boot from, in order: floppy, cdrom, disk, with commas between",
      .kind = OPTION_TEXT, FIELD(boot)},
     {"firmware", "FILE", NULL, "PC BIOS image (default: SeaBIOS)", .kind = OPTION_TEXT, FIELD(firmware)},
@@ -145,6 +149,10 @@ static bool serial_check(const struct guest_options *options, struct error *erro
 	if (serial[0] == '\0' || strcmp(serial, "unix:") == 0)
 		return error_set(error, ERROR_INPUT, "--serial '%s': give stdio, a file's name, unix:PATH or none",
 				 serial);
+	bool socket;
+	if (options->console != NULL && guest_console_read(options->console, &socket)[0] == '\0')
+		return error_set(error, ERROR_INPUT, "--console '%s': give a file's name or unix:PATH",
+				 options->console);
 	if (strcmp(serial, "stdio") == 0 && guest_options_show_screen(options))
 		return error_set(error, ERROR_INPUT,
 				 "--display terminal takes the terminal: give --serial a file, unix:PATH or none");
@@ -308,6 +316,18 @@ bool guest_options_rng(const struct guest_options *options)
 	return options->rng != NULL ? strcmp(options->rng, "on") == 0 : !guest_options_deterministic(options);
 }
 
+bool guest_options_agent(const struct guest_options *options)
+{
+	return options->agent != NULL ? strcmp(options->agent, "on") == 0 : !guest_options_deterministic(options);
+}
+
+const char *guest_console_read(const char *text, bool *socket)
+{
+	static const char unix_prefix[] = "unix:";
+	*socket = strncmp(text, unix_prefix, strlen(unix_prefix)) == 0;
+	return *socket ? text + strlen(unix_prefix) : text;
+}
+
 /* The RTC has two digits and a century. */
 bool guest_rtc_read(const struct guest_options *options, bool *given, int64_t *seconds, struct error *error)
 {
@@ -400,6 +420,9 @@ static bool clock_check(const struct guest_options *options, struct error *error
 	if (guest_options_deterministic(options) && guest_options_rng(options))
 		return error_set(error, ERROR_INPUT,
 				 "--clock deterministic takes no random bytes from the host: leave out --rng on");
+	if (guest_options_deterministic(options) && guest_options_agent(options))
+		return error_set(error, ERROR_INPUT,
+				 "--clock deterministic takes no input, so there is no agent: leave out --agent on");
 	if (options->trace_events == NULL)
 		return true;
 	if (!guest_options_deterministic(options))

@@ -68,7 +68,9 @@ struct guest_options {
 	const char *cdrom;
 	struct option_list floppy;
 	struct option_list net;
-	const char *rng; /* NULL: guest_options_rng() knows */
+	const char *agent;   /* NULL: guest_options_agent() knows */
+	const char *console; /* NULL: none */
+	const char *rng;     /* NULL: guest_options_rng() knows */
 	const char *boot;
 	const char *firmware;
 	const char *display;
@@ -107,6 +109,10 @@ bool guest_boot_read(const char *text, struct guest_boot_order *order, struct er
 
 /* Whether there is a virtio entropy device. */
 bool guest_options_rng(const struct guest_options *options);
+/* Whether there is a channel to an agent in the guest. */
+bool guest_options_agent(const struct guest_options *options);
+/* Where the virtio console goes: a file's name, or a socket's. */
+const char *guest_console_read(const char *text, bool *socket);
 
 /* What the serial port is connected to: the terminal, unless it shows the screen. */
 const char *guest_options_serial(const struct guest_options *options);

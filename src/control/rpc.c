@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "control/rpc.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -96,8 +95,16 @@ static bool id_is_valid(const json_t *id)
 	return json_is_string(id) || json_is_number(id) || json_is_null(id);
 }
 
-/* One request object. Returns NULL for a notification. */
-static json_t *serve_one(const struct method_table *table, struct method_context *context, json_t *request)
+static json_t *any_answer(json_t *id, json_t *result, const struct method_error *error)
+{
+	return result != NULL ? json_pack("{s:s, s:O, s:O}", "jsonrpc", "2.0", "id", id, "result", result)
+			      : error_answer(id, error);
+}
+
+/* One request object. Returns NULL for a notification, and where the answer comes later: `later` is NULL where it may
+ * not. */
+static json_t *serve_one(const struct method_table *table, struct method_context *context, struct rpc_later *later,
+			 json_t *request)
 {
 	json_t *id = json_object_get(request, "id");
 	const char *version = json_string_value(json_object_get(request, "jsonrpc"));
@@ -114,11 +121,14 @@ static json_t *serve_one(const struct method_table *table, struct method_context
 		json_decref(answer);
 		return NULL;
 	}
+	if (later != NULL)
+		later->allowed = id != NULL;
 	json_t *result = method_call(table, context, name, params, &error);
 	json_t *answer = NULL;
-	if (id != NULL)
-		answer = result != NULL ? json_pack("{s:s, s:O, s:O}", "jsonrpc", "2.0", "id", id, "result", result)
-					: error_answer(id, &error);
+	if (later != NULL && result == NULL && error.code == RPC_ANSWERS_LATER)
+		later->id = json_incref(id);
+	else if (id != NULL)
+		answer = any_answer(id, result, &error);
 	json_decref(result);
 	return answer;
 }
@@ -130,7 +140,7 @@ static json_t *serve_batch(const struct method_table *table, struct method_conte
 		return error_answer_text(NULL, RPC_INVALID_REQUEST, "a batch holds 1 to 32 requests");
 	json_t *answers = json_array();
 	for (size_t i = 0; i < count; i++) {
-		json_t *answer = serve_one(table, context, json_array_get(batch, i));
+		json_t *answer = serve_one(table, context, NULL, json_array_get(batch, i));
 		if (answer != NULL)
 			(void)json_array_append_new(answers, answer);
 	}
@@ -147,8 +157,13 @@ static char *answer_text(json_t *answer)
 	return text;
 }
 
-char *rpc_answer(const struct method_table *table, struct method_context *context, const char *text, size_t size)
+char *rpc_answer(const struct method_table *table, struct method_context *context, struct rpc_later *later,
+		 const char *text, size_t size)
 {
+	if (later != NULL) {
+		later->allowed = false;
+		later->id = NULL;
+	}
 	json_t *request = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
 	json_t *answer;
 	if (request == NULL)
@@ -156,9 +171,16 @@ char *rpc_answer(const struct method_table *table, struct method_context *contex
 	else if (json_is_array(request))
 		answer = serve_batch(table, context, request);
 	else
-		answer = serve_one(table, context, request);
+		answer = serve_one(table, context, later, request);
 	json_decref(request);
 	return answer_text(answer);
+}
+
+char *rpc_answer_late(json_t *id, json_t *result, const struct method_error *error)
+{
+	char *text = answer_text(any_answer(id, result, error));
+	json_decref(result);
+	return text;
 }
 
 char *rpc_too_long(size_t limit)

@@ -4,7 +4,9 @@
 #define NFOLD_CONTROL_RPC_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* JSON-RPC 2.0, section 5.1; from -32000 on our own. */
 enum rpc_error_code {
@@ -14,6 +16,7 @@ enum rpc_error_code {
 	RPC_INVALID_PARAMS = -32602,
 	RPC_INTERNAL_ERROR = -32603,
 	RPC_WRONG_STATE = -32000,
+	RPC_ANSWERS_LATER = 1, /* no error: see struct rpc_later */
 };
 
 struct method_error {
@@ -23,6 +26,17 @@ struct method_error {
 
 /* What methods act on: each program has its own. */
 struct method_context;
+
+/*
+ * Answers that come later. A method that may (`allowed`: its request is alone in its message and wants an answer) keeps
+ * the ticket and fails with RPC_ANSWERS_LATER; then the request's id is left in `id`, a reference that is the
+ * caller's of rpc_answer().
+ */
+struct rpc_later {
+	uint64_t ticket; /* of this message */
+	bool allowed;
+	json_t *id;
+};
 
 #define METHOD_PARAMS_MAX 4
 
@@ -43,8 +57,13 @@ struct method_table {
 /* Fills *error and returns NULL, so that methods can `return method_fail(...)`. */
 json_t *method_fail(struct method_error *error, int code, const char *text);
 
-/* Serves one request, notification or batch. Returns the answer's text, allocated, or NULL when none is due. */
-char *rpc_answer(const struct method_table *table, struct method_context *context, const char *text, size_t size);
+/* Serves one request, notification or batch. Returns the answer's text, allocated, or NULL when none is due, or not
+ * yet. `later` is NULL where no method answers later. */
+char *rpc_answer(const struct method_table *table, struct method_context *context, struct rpc_later *later,
+		 const char *text, size_t size);
+
+/* The answer to the request `id`, later. Takes over the result; NULL: the error. */
+char *rpc_answer_late(json_t *id, json_t *result, const struct method_error *error);
 
 /* The answer to a request longer than `limit` bytes. */
 char *rpc_too_long(size_t limit);

@@ -17,8 +17,10 @@ struct client {
 	struct server *server;
 	int fd; /* -1: the place is free */
 	uint64_t last_heard;
-	uint32_t events; /* watched for */
-	bool closing;	 /* after the last answer is out */
+	uint32_t events;  /* watched for */
+	bool closing;	  /* after the last answer is out */
+	uint64_t ticket;  /* of the request that is answered later */
+	json_t *later_id; /* and its id; NULL: there is none */
 	size_t in_used;
 	char *out; /* answers the client has not taken, or NULL */
 	size_t out_size, out_sent;
@@ -32,6 +34,7 @@ struct server {
 	struct server_loop loop;
 	struct server_service service;
 	uint64_t heard; /* counts messages: the clients' clock */
+	uint64_t tickets;
 	struct client client[SERVER_CLIENTS_MAX];
 };
 
@@ -63,6 +66,8 @@ static void client_close(struct client *client)
 	close(client->fd);
 	free(client->out);
 	client_drop_fd(client);
+	json_decref(client->later_id);
+	client->later_id = NULL;
 	client->fd = -1;
 	client->out = NULL;
 	client->out_size = client->out_sent = client->in_used = 0;
@@ -154,7 +159,10 @@ static bool client_serve(struct client *client)
 	if (length > 0) {
 		const struct server_service *service = &client->server->service;
 		*service->answers_unread = client_is_behind(client);
-		char *answer = rpc_answer(service->methods, service->context, client->in, length - 1);
+		if (service->later != NULL)
+			service->later->ticket = client->ticket = ++client->server->tickets;
+		char *answer = rpc_answer(service->methods, service->context, service->later, client->in, length - 1);
+		client->later_id = service->later != NULL ? service->later->id : NULL;
 		client->out_fd = *service->answer_fd;
 		*service->answer_fd = -1;
 		client->last_heard = ++client->server->heard;
@@ -179,22 +187,47 @@ static bool client_read(struct client *client)
 	return true;
 }
 
+/* What the client is watched for: while it waits for a late answer, only for its end. */
+static void client_go_on(struct client *client, bool good)
+{
+	if (!good)
+		client_close(client);
+	else if (client->later_id != NULL)
+		client_watch(client, EPOLLHUP);
+	else
+		client_watch(client, client->out != NULL || client_line_length(client) > 0 ? EPOLLOUT : EPOLLIN);
+}
+
 static void client_ready(void *opaque, int fd, uint32_t events)
 {
 	struct client *client = opaque;
 	bool good = true;
 	if (client->fd != fd)
 		return;
-	if (client->out != NULL)
+	if (client->later_id != NULL)
+		good = (events & (EPOLLERR | EPOLLHUP)) == 0;
+	else if (client->out != NULL)
 		good = client_flush(client);
 	else if (client_line_length(client) == 0)
 		good = (events & EPOLLIN) != 0 ? client_read(client) : (events & (EPOLLERR | EPOLLHUP)) == 0;
-	if (good && client->out == NULL)
+	if (good && client->out == NULL && client->later_id == NULL)
 		good = client_serve(client);
-	if (!good)
-		client_close(client);
-	else
-		client_watch(client, client->out != NULL || client_line_length(client) > 0 ? EPOLLOUT : EPOLLIN);
+	client_go_on(client, good);
+}
+
+void server_answer_later(struct server *server, uint64_t ticket, json_t *result, const struct method_error *error)
+{
+	for (unsigned i = 0; i < SERVER_CLIENTS_MAX; i++) {
+		struct client *client = &server->client[i];
+		if (client->fd < 0 || client->later_id == NULL || client->ticket != ticket)
+			continue;
+		char *answer = rpc_answer_late(client->later_id, result, error);
+		json_decref(client->later_id);
+		client->later_id = NULL;
+		client_go_on(client, client_answer(client, answer));
+		return;
+	}
+	json_decref(result);
 }
 
 /* The client that has been silent for longest, or NULL if there is none. */

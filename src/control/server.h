@@ -5,9 +5,10 @@
  * Theory of operation. Everything happens on the program's event loop, one request in a turn, so that its
  * timers wait for one request at most; and nothing in here ever waits. A client
  * has one buffer for a request that has not ended and one for answers it has not read. While answers wait, the client
- * is not read: a slow client stops itself and costs at most SERVER_REQUEST_MAX plus one request's answers. A line that
- * does not end is answered with an error and the connection closed. When all places are taken, a new client replaces
- * the one that has been silent for longest, so that clients that connect and say nothing cannot lock the owner out.
+ * is not read, and neither is it while its request is answered later: a slow client stops itself and costs at most
+ * SERVER_REQUEST_MAX plus one request's answers. A line that does not end is answered with an error and the connection
+ * closed. When all places are taken, a new client replaces the one that has been silent for longest, so that clients
+ * that connect and say nothing cannot lock the owner out.
  */
 #ifndef NFOLD_CONTROL_SERVER_H
 #define NFOLD_CONTROL_SERVER_H
@@ -40,9 +41,14 @@ struct server_loop {
 struct server_service {
 	const struct method_table *methods;
 	struct method_context *context;
-	bool *answers_unread; /* it has not yet read all that was sent to it */
-	int *answer_fd;	      /* -1, or a descriptor that goes with the answer: the server's from then on */
+	bool *answers_unread;	 /* it has not yet read all that was sent to it */
+	int *answer_fd;		 /* -1, or a descriptor that goes with the answer: the server's from then on */
+	struct rpc_later *later; /* NULL: every method answers at once */
 };
+
+/* Answers the request that had the ticket, later: takes over the result; NULL: the error. Nothing happens where its
+ * client has gone. */
+void server_answer_later(struct server *server, uint64_t ticket, json_t *result, const struct method_error *error);
 
 /* Joins the event loop. */
 bool server_start(struct server *server, const struct server_loop *loop, const struct server_service *service,

@@ -58,6 +58,8 @@ struct machine {
 	struct vcpu vcpu[LEDGER_MAX_VCPUS];
 	unsigned vcpu_count;				    /* made so far */
 	struct chardev *serial, *no_serial, *debug_console; /* COM1, COM2, ports */
+	struct chardev *console, *agent;		    /* ports of the virtio console, or NULL */
+	int agent_fd;					    /* the other end of `agent`, or -1 */
 	struct display display;				    /* under the device lock */
 	struct media media;
 	struct networks networks;

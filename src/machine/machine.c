@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "backend/entropy.h"
@@ -57,8 +58,8 @@ static bool check_config(const struct machine_config *config, struct error *erro
 				 (unsigned long long)(size >> 20), (unsigned long long)(host >> 20));
 	if (config->deterministic && config->cpus != 1)
 		return error_set(error, ERROR_INPUT, "a deterministic guest has one processor");
-	if (config->deterministic && config->entropy)
-		return error_set(error, ERROR_INPUT, "a deterministic guest has no random bytes");
+	if (config->deterministic && (config->entropy || config->agent))
+		return error_set(error, ERROR_INPUT, "a deterministic guest has no random bytes and no agent");
 	if (config->cpus < 1 || config->cpus > LEDGER_MAX_VCPUS)
 		return error_set(error, ERROR_INPUT, "a guest can have 1 to %d processors", LEDGER_MAX_VCPUS);
 	if (config->module_count > BOOT_MAX_MODULES)
@@ -226,6 +227,34 @@ static bool open_serial(struct machine *machine, struct error *error)
 	return hide_pace(machine, &machine->debug_console, error);
 }
 
+/* One end of a socket pair is the port, the other the owner's. */
+static bool open_agent(struct machine *machine, const struct chardev_loop *loop, struct error *error)
+{
+	int ends[2];
+	if (!machine->config.agent)
+		return true;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+		return error_set_errno(error, "cannot create a channel to the guest's agent");
+	machine->agent_fd = ends[0];
+	machine->agent = chardev_open_stdio(ends[1], ends[1], loop, error);
+	close(ends[1]);
+	return machine->agent != NULL;
+}
+
+static bool open_console(struct machine *machine, struct error *error)
+{
+	const struct machine_config *config = &machine->config;
+	const struct chardev_loop loop = {
+	    .watch = machine_watch_backend, .unwatch = machine_unwatch_backend, .opaque = machine};
+	if (config->console != NULL) {
+		machine->console = config->console_socket ? chardev_open_socket(config->console, &loop, error)
+							  : chardev_open_file(config->console, &loop, error);
+		if (!hide_pace(machine, &machine->console, error))
+			return false;
+	}
+	return open_agent(machine, &loop, error);
+}
+
 /* ---- networks ---- */
 
 static bool open_networks(struct machine *machine, struct error *error)
@@ -329,6 +358,8 @@ static bool create_board(struct machine *machine, struct error *error)
 				   .debug_console = machine->debug_console,
 				   .vga_rom = machine->vga_rom.bytes != NULL ? &machine->vga_rom : NULL,
 				   .firmware = machine->config.kernel == NULL,
+				   .console = machine->console,
+				   .agent = machine->agent,
 				   .entropy = machine->config.entropy ? entropy_fill : NULL,
 				   .debug_exit_port = machine->config.debug_exit_port,
 				   .rtc_given = machine->config.rtc_given,
@@ -407,8 +438,8 @@ static bool create_parts(struct machine *machine, struct error *error)
 	       (machine->ledger = ledger_create(config->cpus, &machine->ledger_fd, error)) != NULL &&
 	       create_engine(machine, error) && create_counting(machine, error) &&
 	       loop_init(&machine->loop, &machine->device_mutex, machine_on_timer, machine, error) &&
-	       machine_attach_images(machine, error) && open_serial(machine, error) && open_networks(machine, error) &&
-	       create_board(machine, error);
+	       machine_attach_images(machine, error) && open_serial(machine, error) && open_console(machine, error) &&
+	       open_networks(machine, error) && create_board(machine, error);
 }
 
 struct machine *machine_create(const struct machine_config *config, struct error *error)
@@ -422,7 +453,7 @@ struct machine *machine_create(const struct machine_config *config, struct error
 	}
 	machine->config = *config;
 	machine->ledger_fd = machine->memory.fd = machine->kernel.fd = machine->initrd.fd = -1;
-	machine->firmware.fd = machine->vga_rom.fd = -1;
+	machine->firmware.fd = machine->vga_rom.fd = machine->agent_fd = -1;
 	machine->tasks = ledger_tasks_open();
 	display_init(&machine->display);
 	machine->loop.epoll_fd = machine->loop.timer_fd = machine->loop.wake_fd = -1;
@@ -449,6 +480,10 @@ void machine_destroy(struct machine *machine)
 	pc_destroy(machine->pc);
 	networks_close(&machine->networks);
 	chardev_close(machine->debug_console);
+	chardev_close(machine->agent);
+	if (machine->agent_fd >= 0)
+		close(machine->agent_fd);
+	chardev_close(machine->console);
 	chardev_close(machine->no_serial);
 	chardev_close(machine->serial);
 	media_close(&machine->media);
@@ -492,6 +527,19 @@ struct ps2keyboard *machine_keyboard(struct machine *machine)
 struct ledger *machine_ledger(const struct machine *machine)
 {
 	return machine->ledger;
+}
+
+int machine_agent_fd(const struct machine *machine)
+{
+	return machine->agent_fd;
+}
+
+bool machine_agent_listens(struct machine *machine)
+{
+	lock_devices(machine);
+	bool open = pc_agent_is_open(machine->pc);
+	unlock_devices(machine);
+	return open;
 }
 
 bool machine_sample(struct machine *machine, unsigned milliseconds, struct error *error)

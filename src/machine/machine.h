@@ -85,6 +85,9 @@ struct machine_config {
 	unsigned floppy_count;
 	struct machine_network network[MACHINE_MAX_NETWORKS];
 	unsigned network_count;
+	bool agent;			    /* a channel to an agent in the guest; not of deterministic guests */
+	const char *console;		    /* a virtio console into this file; NULL: none */
+	bool console_socket;		    /* a Unix socket's path it is */
 	bool entropy;			    /* a virtio entropy device; not of deterministic guests */
 	enum machine_boot boot[BOOT_KINDS]; /* in this order */
 	unsigned boot_count;		    /* 0: floppy, CD-ROM, disk, as far as there are any */
@@ -173,6 +176,13 @@ void machine_on_debug(struct machine *machine, machine_debug_function *stopped, 
 void machine_set_debugger(struct machine *machine, const struct debugger *debugger);
 unsigned machine_cpu_count(const struct machine *machine);
 struct cpu *machine_cpu(struct machine *machine, unsigned index);
+
+/*
+ * The channel to an agent in the guest: our end of a stream socket, the machine's to close, or -1. What is sent while
+ * machine_agent_listens() says no is dropped. Any thread.
+ */
+int machine_agent_fd(const struct machine *machine);
+bool machine_agent_listens(struct machine *machine);
 
 struct ledger *machine_ledger(const struct machine *machine);
 void machine_settle(struct machine *machine); /* all vCPUs' clocks (ledger/settle.h), on the event loop's thread */

@@ -31,6 +31,7 @@
 #include "devices/uart16550.h"
 #include "devices/vga.h"
 #include "devices/virtioblk.h"
+#include "devices/virtioconsole.h"
 #include "devices/virtionet.h"
 #include "devices/virtiorng.h"
 #include "machine/layout.h"
@@ -42,6 +43,7 @@
 #define VGA_DEVICE 2
 #define NETWORK_DEVICE 16 /* and the next seven */
 #define ENTROPY_DEVICE 24
+#define CONSOLE_DEVICE 25
 #define PIIX4_IDE_FUNCTION 1
 #define PIIX4_IDE_TIMING 0x40	     /* IDETIM of both channels */
 #define PIIX4_IDE_DECODE 0x80008000u /* bit 15 of each */
@@ -83,7 +85,8 @@ struct pc {
 	struct ata *disk[PC_IDE_DRIVES];
 	struct atapi *cdrom[PC_IDE_DRIVES];
 	struct virtioblk *virtio_disk[PC_VIRTIO_DISKS];
-	struct virtiorng *rng; /* or NULL */
+	struct virtiorng *rng;	       /* or NULL */
+	struct virtioconsole *console; /* or NULL */
 	struct debugexit debug_exit;
 	struct debugcon debug_console;
 };
@@ -421,6 +424,20 @@ static bool wire_entropy(struct pc *pc, struct error *error)
 	return config.fill == NULL || (pc->rng = virtiorng_create(&config, error)) != NULL;
 }
 
+static bool wire_console(struct pc *pc, struct error *error)
+{
+	const struct virtioconsole_config config = {
+	    .bus = pc->pci,
+	    .device = CONSOLE_DEVICE,
+	    .clock = pc->config.clock,
+	    .memory = pc->config.memory,
+	    .port = {[VIRTIOCONSOLE_CONSOLE] = pc->config.console, [VIRTIOCONSOLE_CHANNEL] = pc->config.agent},
+	    .channel_name = PC_AGENT_PORT};
+	if (pc->config.console == NULL && pc->config.agent == NULL)
+		return true;
+	return (pc->console = virtioconsole_create(&config, error)) != NULL;
+}
+
 static bool wire_firmware(struct pc *pc, struct error *error)
 {
 	pc->fwcfg = fwcfg_create(pc->config.memory, error);
@@ -469,7 +486,8 @@ struct pc *pc_create(const struct pc_config *config, struct error *error)
 	    wire_pci(pc, error) && wire_vga(pc, error) && wire_serial(pc, error) && wire_keyboard(pc, error) &&
 	    wire_coprocessor(pc, error) && wire_floppy(pc, error) && wire_ide(pc, error) &&
 	    wire_virtio_disks(pc, error) && wire_networks(pc, error) && wire_entropy(pc, error) &&
-	    wire_firmware(pc, error) && wire_debug_console(pc, error) && wire_debug_exit(pc, error))
+	    wire_console(pc, error) && wire_firmware(pc, error) && wire_debug_console(pc, error) &&
+	    wire_debug_exit(pc, error))
 		return pc;
 	pc_destroy(pc);
 	return NULL;
@@ -494,6 +512,7 @@ void pc_destroy(struct pc *pc)
 	for (unsigned i = 0; i < PC_VIRTIO_DISKS; i++)
 		virtioblk_destroy(pc->virtio_disk[i]);
 	virtiorng_destroy(pc->rng);
+	virtioconsole_destroy(pc->console);
 	if (pc->floppy != NULL)
 		i82077_destroy(pc->floppy);
 	i8237_destroy(pc->dma);
@@ -553,6 +572,8 @@ static void reset_chips(struct pc *pc)
 			virtioblk_reset(pc->virtio_disk[i]);
 	if (pc->rng != NULL)
 		virtiorng_reset(pc->rng);
+	if (pc->console != NULL)
+		virtioconsole_reset(pc->console);
 	uart16550_reset(pc->com[0]);
 	uart16550_reset(pc->com[1]);
 	i8042_reset(pc->i8042);
@@ -613,6 +634,11 @@ void pc_reset(struct pc *pc)
 	if (pc->config.vga_rom != NULL)
 		(void)vga_text_mode(pc->config.ports, pc->config.mmio, pc->config.vga_rom->bytes,
 				    pc->config.vga_rom->size);
+}
+
+bool pc_agent_is_open(const struct pc *pc)
+{
+	return pc->console != NULL && virtioconsole_is_open(pc->console, VIRTIOCONSOLE_CHANNEL);
 }
 
 void pc_power_button(struct pc *pc)

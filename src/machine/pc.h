@@ -42,6 +42,7 @@ struct pc_drive {
 	const char *serial;
 };
 
+#define PC_AGENT_PORT "org.qemu.guest_agent.0"
 #define PC_IDE_DRIVES 4u
 #define PC_FLOPPY_DRIVES 2u
 #define PC_NETWORKS 8u
@@ -74,7 +75,8 @@ struct pc_config {
 	struct floppy *floppy[PC_FLOPPY_DRIVES];
 	struct pc_network network[PC_NETWORKS];
 	unsigned networks;
-	pc_entropy_function *entropy; /* NULL: no virtio entropy device */
+	pc_entropy_function *entropy;	 /* NULL: no virtio entropy device */
+	struct chardev *console, *agent; /* of a virtio console's ports; NULL: not there */
 	struct cmos_config cmos;
 	struct firmware_config firmware_config;
 	bool firmware;	     /* a PC BIOS runs first; otherwise pc_reset() does its part */
@@ -97,6 +99,8 @@ void pc_destroy(struct pc *pc);
 /* Resets the chips; without firmware, also does what that would: shadow RAM, BARs, interrupt routes, IDE. */
 void pc_reset(struct pc *pc);
 
+/* Whether a program of the guest listens on the port named PC_AGENT_PORT. */
+bool pc_agent_is_open(const struct pc *pc);
 void pc_power_button(struct pc *pc);
 struct ps2keyboard *pc_keyboard(struct pc *pc);
 struct ps2mouse *pc_mouse(struct pc *pc);

@@ -25,6 +25,7 @@
 #include "control/server.h"
 #include "control/signals.h"
 #include "kvm/probe.h"
+#include "vm/agent.h"
 #include "vm/confined.h"
 #include "vm/firmware.h"
 #include "vm/gdb.h"
@@ -194,6 +195,9 @@ static bool set_clock(struct vm *vm, struct error *error)
 		config->trace_path = vm->trace;
 		config->trace_exceptions = trace.exceptions;
 	}
+	config->agent = guest_options_agent(options);
+	if (options->console != NULL)
+		config->console = guest_console_read(options->console, &config->console_socket);
 	config->entropy = guest_options_rng(options);
 	return guest_rtc_read(options, &config->rtc_given, &config->rtc_seconds, error);
 }
@@ -311,8 +315,15 @@ static bool start_server(struct vm *vm, struct error *error)
 	const struct server_service service = {.methods = &vm_methods,
 					       .context = &vm->context,
 					       .answers_unread = &vm->context.answers_unread,
-					       .answer_fd = &vm->context.answer_fd};
+					       .answer_fd = &vm->context.answer_fd,
+					       .later = &vm->context.later};
 	return server_start(vm->server, &loop, &service, error);
+}
+
+static void answer_later(void *opaque, uint64_t ticket, json_t *result, const struct method_error *error)
+{
+	const struct vm *vm = opaque;
+	server_answer_later(vm->server, ticket, result, error);
 }
 
 static bool join_loop(struct vm *vm, struct error *error)
@@ -327,10 +338,11 @@ static bool join_loop(struct vm *vm, struct error *error)
 	    .stop_timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
 	    .typist = typist_create(vm->machine, error),
 	    .confinement = &vm->confinement.confinement,
+	    .agent = agent_create(vm->machine, answer_later, vm, error),
 	    .answer_fd = -1,
 	};
 	stats_files_open(&vm->context.stats_files);
-	if (vm->context.typist == NULL)
+	if (vm->context.typist == NULL || vm->context.agent == NULL)
 		return false;
 	if (vm->context.stop_timer < 0)
 		return error_set_errno(error, "cannot create a timer");
@@ -414,6 +426,7 @@ static int run_machine(struct vm *vm)
 	gdb_destroy(vm->gdb);
 	server_destroy(vm->server);
 	vm->server = NULL;
+	agent_destroy(vm->context.agent);
 	typist_destroy(vm->context.typist);
 	stats_files_close(&vm->context.stats_files);
 	machine_destroy(vm->machine);

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vm/agent.h"
 #include "vm/ledger.h"
 #include "vm/profile.h"
 #include "vm/screen.h"
@@ -186,6 +187,40 @@ static json_t *run_key(struct method_context *context, json_t *params, struct me
 	return typed(context, good, interval, &host, error);
 }
 
+/* A number of seconds; 0 with *error filled when it is none. */
+static unsigned read_seconds(json_t *params, const char *name, unsigned fallback, struct method_error *error)
+{
+	json_t *value = json_object_get(params, name);
+	json_int_t seconds = json_integer_value(value);
+	if (value == NULL)
+		return fallback;
+	if (json_is_integer(value) && seconds >= 1 && seconds <= AGENT_TIMEOUT_MAX)
+		return (unsigned)seconds;
+	error->code = RPC_INVALID_PARAMS;
+	(void)snprintf(error->text, sizeof error->text, "%s must be a whole number of seconds, 1 to %d", name,
+		       AGENT_TIMEOUT_MAX);
+	return 0;
+}
+
+static json_t *run_agent(struct method_context *context, json_t *params, struct method_error *error)
+{
+	const struct agent_request request = {.command = json_string_value(json_object_get(params, "command")),
+					      .arguments = json_object_get(params, "arguments"),
+					      .timeout = read_seconds(params, "timeout", AGENT_TIMEOUT_DEFAULT, error),
+					      .thaw_after =
+						  read_seconds(params, "thaw_after", AGENT_THAW_DEFAULT, error)};
+	if (error->code != 0)
+		return NULL;
+	if (request.command == NULL || (request.arguments != NULL && !json_is_object(request.arguments)))
+		return method_fail(error, RPC_INVALID_PARAMS, "command must be a string, arguments an object");
+	if (!context->later.allowed)
+		return method_fail(error, RPC_INVALID_REQUEST,
+				   "it is answered later: give it an id, and a message of its own");
+	if (agent_call(context->agent, &request, context->later.ticket, error))
+		error->code = RPC_ANSWERS_LATER;
+	return NULL;
+}
+
 static const struct method methods[] = {
     {"guest.status", "what it is and how it is", run_status, {0}},
     {"guest.pause", "stops the virtual processors and the virtual clock", run_pause, {0}},
@@ -209,6 +244,10 @@ static const struct method methods[] = {
      "samples where the processors are for sample_ms; gives the samples since a number that next had",
      guest_profile,
      {"since", "sample_ms"}},
+    {"guest.agent",
+     "gives the QEMU guest agent a command; what a freeze froze is thawed after thaw_after seconds",
+     run_agent,
+     {"command", "arguments", "timeout", "thaw_after"}},
     {"screen.text",
      "a text screen's characters, attributes, colours and cursor; with since, only if it changed",
      screen_text,

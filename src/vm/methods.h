@@ -12,6 +12,7 @@
 #include "machine/machine.h"
 #include "vm/stats.h"
 
+struct agent;
 struct typist;
 
 struct method_context {
@@ -23,9 +24,11 @@ struct method_context {
 	struct typist *typist;
 	struct stats_files stats_files;
 	const struct confinement *confinement;
+	struct agent *agent;
 	/* Of the client whose request is served. */
 	bool answers_unread; /* it has not yet read all that was sent to it */
 	int answer_fd;	     /* -1, or a descriptor that goes with the answer: the server's from then on */
+	struct rpc_later later;
 };
 
 extern const struct method_table vm_methods;

@@ -372,6 +372,18 @@ void machine_settle(struct machine *machine)
 	ledger_settle(machine->ledger, 0, &machine->reader);
 }
 
+int machine_agent_fd(const struct machine *machine)
+{
+	(void)machine;
+	return -1;
+}
+
+bool machine_agent_listens(struct machine *machine)
+{
+	(void)machine;
+	return false;
+}
+
 int machine_ledger_fd(const struct machine *machine)
 {
 	return machine->ledger_fd;

@@ -7,7 +7,7 @@ import random
 import resource
 import time
 
-from support import PROMPT, CliTest, main, wait_for
+from support import PROMPT, STATUS_INPUT, CliTest, main, wait_for
 
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, WRONG_STATE = -32700, -32600, -32601, -32602, -32000
 REQUEST_MAX = 65536
@@ -40,7 +40,7 @@ class Protocol(CliTest):
         methods = self.connection.call("rpc.discover")["result"]["methods"]
         names = {method["name"] for method in methods}
         self.assertEqual(names, {"guest.ledger", "guest.settle", "guest.status", "guest.pause", "guest.resume", "guest.reset", "guest.stop", "guest.kill",
-                                 "guest.stats", "guest.profile", "screen.text", "screen.pixels", "keyboard.type", "keyboard.key",
+                                 "guest.stats", "guest.profile", "guest.agent", "screen.text", "screen.pixels", "keyboard.type", "keyboard.key",
                                  "rpc.discover"})
         with open(self.documentation(), encoding="utf-8") as file:
             text = file.read()
@@ -95,6 +95,20 @@ class Protocol(CliTest):
             data = f'{{"jsonrpc":"2.0","id":1,"method":"guest.stop","params":{{"timeout":{timeout}}}}}'
             self.assertEqual(self.error_code(data.encode()), INVALID_PARAMS, timeout)
         self.assert_runs(self.process)
+
+    def test_the_agent_is_asked_alone_and_refused_clearly(self):
+        self.assertEqual(self.connection.call("guest.agent", command="guest-info")["error"]["code"], WRONG_STATE)
+        for params in ("{}", '{"command":1}', '{"command":"a","arguments":[]}', '{"command":"a","timeout":0}',
+                       '{"command":"a","thaw_after":3601}', '{"command":"a","timeout":"1"}'):
+            data = f'{{"jsonrpc":"2.0","id":1,"method":"guest.agent","params":{params}}}'
+            self.assertEqual(self.error_code(data.encode()), INVALID_PARAMS, params)
+        answers = self.connection.answer(b'[{"jsonrpc":"2.0","id":1,"method":"guest.agent","params":{"command":"guest-info"}}]')
+        self.assertEqual(answers[0]["error"]["code"], INVALID_REQUEST)
+        self.assert_runs(self.process)
+
+    def test_guest_says_what_is_wrong(self):
+        for words, what in ((["dance"], "info, exec"), (["exec"], "a program"), (["info", "more"], "no arguments"), (["info"], "--agent")):
+            self.assertIn(what, self.refuse(STATUS_INPUT, "guest", "one", *words))
 
     def test_stop_needs_a_running_guest(self):
         self.connection.call("guest.pause")
