@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <sys/random.h>
 
+/* syscall base: getrandom -- random bytes for the guest */
 /* getrandom(2): requests of up to 256 bytes are answered whole, and no signal cuts them short. */
 bool entropy_fill(void *opaque, uint8_t *bytes, size_t size)
 {

@@ -12,6 +12,9 @@
  * a port has in its hands, until the stream takes it. Bytes for a port that nobody in the guest has open are dropped:
  * they were meant for a reader that is gone.
  *
+ * Linux waits in a loop for the console to take each piece: a stream that nobody reads, and that keeps no more, holds
+ * up a guest that writes to it. Nothing is lost.
+ *
  * Control messages to the guest are kept as one bit for each kind and port, so that a guest which asks without end and
  * takes no answer makes nothing grow.
  *
