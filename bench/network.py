@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Networks: streams by iperf3 and requests by sockperf, between a guest and this host in user mode, and between two guests.
 
-Guests of nfold meet on a switch. QEMU has none that needs no privileges; there two guests are joined by a pair of Unix datagram sockets.
+Guests of nfold meet on a switch. QEMU has none that needs no privileges; there two guests are joined by a Unix stream socket.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from rows import Row, RowError, Sample
 from subjects import NFOLD, ROOT, guest, use
 
 MEMORY_MIB = 512  # the tools and what they depend on are 90 MB
-SECONDS = 4  # of each stream and each series of requests
+SECONDS, SHORT_SECONDS = 4, 2  # of each stream and each series of requests
 LIMIT = 60
 STREAM_PORT, REQUEST_PORT = 5201, 11111
 GIGABYTE = 1e9
@@ -25,6 +25,7 @@ REQUESTS = 10000
 KERNEL = guest.GUEST / "vmlinuz-linux-image-amd64"
 QEMU_MODELS = {"virtio": "virtio-net-pci", "pcnet": "pcnet"}
 SERVERS = f"iperf3 -s >/run/iperf3 2>&1 & sockperf server --tcp -p {REQUEST_PORT} >/dev/null 2>&1 &"
+LISTENING = f"for i in $(seq 300); do [ $(netstat -ltn | grep -c ':{STREAM_PORT} \\|:{REQUEST_PORT} ') = 2 ] && break; sleep 0.1; done"
 
 
 def image():
@@ -49,7 +50,7 @@ def booted(subject, options, network, last):
     with guest.Guest([subject.path, *words[1:], *network]) as machine:
         machine.boot(BOOT_SECONDS)
         set_up = f"ip addr add 10.9.0.{last}/24 dev eth0; ip link set eth0 up" if last else "udhcpc -i eth0 -s /nfold/udhcpc-script -q -n -t 8 2>&1"
-        machine.shell(f"dmesg -n 1; ip link set lo up; {set_up}; {SERVERS} sleep 1", LIMIT)
+        machine.shell(f"dmesg -n 1; ip link set lo up; {set_up}; {SERVERS} {LISTENING}", LIMIT)
         yield machine
 
 
@@ -63,9 +64,9 @@ def user_network(subject, model, forwards):
 def joined_network(subject, model, folder, number):
     if subject.kind == NFOLD:
         return ["--net", f"switch=bench-{folder.rsplit('-', 1)[1]},model={model}"]
-    local, remote = f"{folder}/{number}", f"{folder}/{3 - number}"
-    sockets = f"local.type=unix,local.path={local},remote.type=unix,remote.path={remote}"
-    return ["-netdev", f"dgram,id=n0,{sockets}", "-device", f"{QEMU_MODELS[model]},netdev=n0,romfile=,mac=02:00:00:00:00:0{number}"]
+    side = "on" if number == 1 else "off"
+    network = f"stream,id=n0,server={side},addr.type=unix,addr.path={folder}/link"
+    return ["-netdev", network, "-device", f"{QEMU_MODELS[model]},netdev=n0,romfile=,mac=02:00:00:00:00:0{number}"]
 
 
 def on_host(words):
@@ -85,9 +86,9 @@ def in_guest(machine):
     return call
 
 
-def stream(call, address, port, back=False):
+def stream(call, address, port, seconds, back=False):
     """Seconds for a gigabyte at the rate that iperf3's receiver saw."""
-    output = call(["iperf3", "-c", address, "-p", str(port), "-t", str(SECONDS), "-J", *(["-R"] if back else [])])
+    output = call(["iperf3", "-c", address, "-p", str(port), "-t", str(seconds), "-J", *(["-R"] if back else [])])
     report = json.loads(output[output.index("{") :])
     rate = report["end"].get("sum_received", {}).get("bits_per_second", 0)
     if rate <= 0:
@@ -95,9 +96,9 @@ def stream(call, address, port, back=False):
     return Sample(GIGABYTE * 8 / rate, extra={"megabits_per_second": round(rate / 1e6)})
 
 
-def requests(call, address, port):
+def requests(call, address, port, seconds):
     """Seconds for a number of requests of 64 bytes, one after the other, each answered."""
-    output = call(["sockperf", "ping-pong", "--tcp", "-i", address, "-p", str(port), "-t", str(SECONDS), "-m", "64"])
+    output = call(["sockperf", "ping-pong", "--tcp", "-i", address, "-p", str(port), "-t", str(seconds), "-m", "64"])
     match = re.search(r"\[Valid Duration\] RunTime=([0-9.]+) sec; SentMessages=\d+; ReceivedMessages=(\d+)", output)
     if match is None or int(match.group(2)) == 0:
         raise RowError(f"sockperf measured nothing: {output[-300:]}")
@@ -105,12 +106,16 @@ def requests(call, address, port):
     return Sample(REQUESTS / rate, extra={"requests_per_second": round(rate)})
 
 
+def seconds_of(options):
+    return SHORT_SECONDS if options.short else SECONDS
+
+
 def with_host(model, measure):
     def sample(subject, options):
         ports = free_port(), free_port()
         network = user_network(subject, model, [(ports[0], STREAM_PORT), (ports[1], REQUEST_PORT)])
         with booted(subject, options, network, None):
-            return measure(on_host, "127.0.0.1", ports)
+            return measure(on_host, "127.0.0.1", ports, seconds_of(options))
 
     return sample
 
@@ -122,21 +127,21 @@ def between_guests(model, measure):
             booted(subject, options, joined_network(subject, model, folder, 1), 1),
             booted(subject, options, joined_network(subject, model, folder, 2), 2) as client,
         ):
-            return measure(in_guest(client), "10.9.0.1", (STREAM_PORT, REQUEST_PORT))
+            return measure(in_guest(client), "10.9.0.1", (STREAM_PORT, REQUEST_PORT), seconds_of(options))
 
     return sample
 
 
-def to_server(call, address, ports):
-    return stream(call, address, ports[0])
+def to_server(call, address, ports, seconds):
+    return stream(call, address, ports[0], seconds)
 
 
-def from_server(call, address, ports):
-    return stream(call, address, ports[0], back=True)
+def from_server(call, address, ports, seconds):
+    return stream(call, address, ports[0], seconds, back=True)
 
 
-def ask_server(call, address, ports):
-    return requests(call, address, ports[1])
+def ask_server(call, address, ports, seconds):
+    return requests(call, address, ports[1], seconds)
 
 
 def rows(model):
