@@ -209,7 +209,6 @@ struct cpu {
 	uint64_t gpr[16];
 	uint64_t
 	    rip; /* the current instruction while C runs on its behalf; offset from CS.base, as the guest sees it */
-	uint32_t run;	   /* 0: leave guest code at the next poll */
 	uint32_t requests; /* enum cpu_request, atomic */
 	uint32_t flags_arithmetic;
 	uint32_t flags_system;
@@ -248,6 +247,9 @@ struct cpu {
 	uint32_t index;		  /* of this vCPU; its APIC ID */
 	uint8_t startup_vector;	  /* written before CPU_REQUEST_STARTUP is set */
 	uint64_t interrupt_since; /* host TSC when CPU_REQUEST_INTERRUPT was set, 0: not told. Atomic; for the ledger */
+	/* While *token is not token_held, the vCPU may not run. NULL: it always may. */
+	const uint32_t *token;
+	uint32_t token_held;
 	uint64_t pause_begin, pause_last; /* host TSC: of the first and the last PAUSE of a spin */
 	uint64_t host_xstate; /* XSAVE components saved and loaded for the guest; 0: the host has FXSAVE only */
 
@@ -284,9 +286,19 @@ struct cpu {
 	/* While !fpu_live: standard format. All of x87, SSE and AVX data is valid there whatever XSTATE_BV says;
 	 * who changes a component sets its bit (cpu/fpu.h). */
 	uint8_t xsave[CPU_XSAVE_SIZE] __attribute__((aligned(64)));
+
+	/* 0: leave guest code at the next poll. In a page of its own, since others than the guest's process may clear
+	 * it: see ledger/token.h. */
+	uint32_t run __attribute__((aligned(4096)));
 };
 
 _Static_assert(offsetof(struct cpu, gpr) == 0, "spilled registers are addressed with 8-bit displacements");
+
+/* To be looked at after `run` was set: who takes the token changes it before he clears `run`. */
+static inline bool cpu_lost_token(const struct cpu *cpu)
+{
+	return cpu->token != NULL && __atomic_load_n(cpu->token, __ATOMIC_SEQ_CST) != cpu->token_held;
+}
 
 static inline uint64_t cpu_rflags(const struct cpu *cpu)
 {
@@ -401,7 +413,8 @@ void cpu_nmi(struct cpu *cpu);
 /*
  * What the dispatcher does before it enters guest code: takes debug traps that are due, then NMI, then the
  * highest interrupt if IF is set and no shadow holds. Clears INIT, SIPI and NMI requests it served. Returns true when
- * the vCPU may run guest code, false when it is halted, shut down, waiting for SIPI or has CPU_REQUEST_STOP set. Parks
+ * the vCPU may run guest code, false when it is halted, shut down, waiting for SIPI, has CPU_REQUEST_STOP set or lost
+ * its token. Parks
  * the FPU where it calls the interrupt controller. A shadow is left set: the engine clears it after the one instruction
  * it covers, and then asks again.
  */

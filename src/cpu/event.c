@@ -119,7 +119,7 @@ bool cpu_service_events(struct cpu *cpu)
 		requests = __atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST);
 		if (requests & (CPU_REQUEST_SMI | CPU_REQUEST_INIT | CPU_REQUEST_STARTUP))
 			requests = serve_signals(cpu, requests);
-		if (requests & CPU_REQUEST_STOP)
+		if ((requests & CPU_REQUEST_STOP) != 0 || cpu_lost_token(cpu))
 			return false;
 	} while (!cpu->shutdown && !cpu->wait_for_sipi && serve_one(cpu, requests));
 	if (waits(cpu))

@@ -175,8 +175,10 @@ uint64_t clock_run(struct clock *clock)
 {
 	uint64_t before = clock_deadline(clock);
 	uint64_t now = clock_now(clock);
+	__atomic_store_n(&clock->firing, true, __ATOMIC_RELAXED);
 	while (clock->timers != NULL && !clock->paused && clock_deadline(clock) <= now)
 		clock_fire_first(clock);
+	__atomic_store_n(&clock->firing, false, __ATOMIC_RELAXED);
 	clock_tell_deadline(clock, before);
 	return clock_deadline(clock);
 }

@@ -39,6 +39,7 @@ struct clock_timer {
 struct clock {
 	enum clock_mode mode;
 	bool paused;
+	bool firing;		  /* in clock_run(): what happens now, a timer does. Atomic */
 	uint64_t now;		  /* CLOCK_MANUAL: the time; CLOCK_COUNTED: what was skipped */
 	uint64_t tsc_paused;	  /* CLOCK_REAL: the guest TSC, frozen while paused */
 	uint64_t tsc_hz;	  /* frequency of the guest's and the host's TSC */

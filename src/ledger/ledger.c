@@ -123,6 +123,30 @@ void ledger_close(struct ledger *ledger, int fd)
 	close(fd);
 }
 
+void ledger_lapse_begin(struct ledger *ledger, uint64_t tsc)
+{
+	__atomic_store_n(&ledger->lapse_since, tsc, __ATOMIC_RELAXED);
+	ledger_word_add(&ledger->lapse_count, 1);
+}
+
+/* The sum first: a reader in between counts a lapse twice for a moment, and never loses one. */
+void ledger_lapse_end(struct ledger *ledger)
+{
+	if (ledger->lapse_since == 0)
+		return;
+	ledger_word_add(&ledger->lapse_cycles, ledger_gain(ledger_tsc(), ledger->lapse_since));
+	__atomic_store_n(&ledger->lapse_since, 0, __ATOMIC_RELAXED);
+}
+
+uint64_t ledger_lapse_ns(const struct ledger *ledger)
+{
+	uint64_t since = __atomic_load_n(&ledger->lapse_since, __ATOMIC_RELAXED);
+	uint64_t cycles = __atomic_load_n(&ledger->lapse_cycles, __ATOMIC_RELAXED);
+	if (since != 0)
+		cycles += ledger_gain(ledger_tsc(), since);
+	return ledger_scale(cycles, NS_PER_SECOND, ledger->tsc_hz);
+}
+
 static bool ledger_check(const struct ledger *ledger, struct error *error)
 {
 	if (ledger->magic != LEDGER_MAGIC)

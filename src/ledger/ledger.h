@@ -31,7 +31,7 @@
 #include "base/error.h"
 
 #define LEDGER_MAGIC UINT64_C(0x726567646c66646e) /* "ndfldger" */
-#define LEDGER_VERSION 5u
+#define LEDGER_VERSION 6u
 #define LEDGER_MAX_VCPUS 8
 #define LEDGER_MAX_NETWORKS 8
 #define LEDGER_MAX_DISKS 17
@@ -259,6 +259,9 @@ struct ledger {
 	uint64_t pid;
 	uint64_t sample_cost; /* cycles that a sample of nothing takes */
 	uint64_t network_count, disk_count;
+	/* A host schedules the vCPUs; times that it was gone and they ran on without it, in cycles, and since when it
+	 * is gone now (host TSC; 0: it is not). */
+	uint64_t scheduled, lapse_count, lapse_cycles, lapse_since;
 	struct ledger_vcpu vcpu[LEDGER_MAX_VCPUS];
 	struct ledger_network network[LEDGER_MAX_NETWORKS];
 	struct ledger_disk disk[LEDGER_MAX_DISKS];
@@ -293,6 +296,12 @@ struct ledger_reading {
  */
 struct ledger *ledger_create(unsigned vcpu_count, int *fd, struct error *error);
 void ledger_close(struct ledger *ledger, int fd);
+
+/* The host's lease ran out at `tsc`; a host is there again. Only the event loop's thread calls them. */
+void ledger_lapse_begin(struct ledger *ledger, uint64_t tsc);
+void ledger_lapse_end(struct ledger *ledger);
+/* All lapses together, the one that goes on included. */
+uint64_t ledger_lapse_ns(const struct ledger *ledger);
 
 /* Maps another process's ledger read-only. Fails on another magic, version or size. */
 const struct ledger *ledger_map(int fd, struct error *error);

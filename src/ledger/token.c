@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ledger/token.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
@@ -101,4 +102,11 @@ void token_ring(struct token_vcpu *vcpu)
 void token_sleep(struct token_vcpu *vcpu, uint32_t bell)
 {
 	(void)syscall(SYS_futex, &vcpu->bell, FUTEX_WAIT, bell, NULL, NULL, 0);
+}
+
+bool token_sleep_for(struct token_vcpu *vcpu, uint32_t bell, uint64_t ns)
+{
+	const struct timespec time = {.tv_sec = (time_t)(ns / UINT64_C(1000000000)),
+				      .tv_nsec = (long)(ns % UINT64_C(1000000000))};
+	return syscall(SYS_futex, &vcpu->bell, FUTEX_WAIT, bell, &time, NULL, 0) == 0 || errno != ETIMEDOUT;
 }

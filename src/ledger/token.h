@@ -112,5 +112,7 @@ bool token_page_leased(const struct token_page *page, uint64_t now);
 void token_ring(struct token_vcpu *vcpu);
 /* Waits until `bell` is no longer what it was, or is woken. */
 void token_sleep(struct token_vcpu *vcpu, uint32_t bell);
+/* For so long at most. False: the time is over. */
+bool token_sleep_for(struct token_vcpu *vcpu, uint32_t bell, uint64_t ns);
 
 #endif

@@ -55,6 +55,7 @@ struct machine {
 	uint64_t armed;		      /* the deadline that the loop's timer is set to; under the device lock */
 	struct cpu_model model;
 	struct engine *engine;
+	struct turns turns; /* of the vCPUs on the host's processors */
 	struct vcpu vcpu[LEDGER_MAX_VCPUS];
 	unsigned vcpu_count;				    /* made so far */
 	struct chardev *serial, *no_serial, *debug_console; /* COM1, COM2, ports */

@@ -315,6 +315,13 @@ void machine_kill(struct machine *machine)
 	request(machine, REQUEST_KILL);
 }
 
+bool machine_schedule(struct machine *machine, int *page_fd, int *doorbell_fd, struct error *error)
+{
+	*page_fd = machine->turns.page_fd;
+	*doorbell_fd = machine->turns.doorbell;
+	return turns_watch(&machine->turns, error);
+}
+
 enum machine_state machine_state(struct machine *machine)
 {
 	return (enum machine_state)__atomic_load_n(&machine->state, __ATOMIC_SEQ_CST);

@@ -300,7 +300,8 @@ static bool create_vcpu(struct machine *machine, unsigned index, struct error *e
 	if (vcpu->engine == NULL)
 		return false;
 	machine->vcpu_count++;
-	vcpu_init(vcpu);
+	if (!vcpu_init(vcpu, &machine->turns, error))
+		return false;
 
 	io_map_init(&machine->vcpu_mmio[index], 0);
 	io_map_set_behind(&machine->vcpu_mmio[index], &machine->mmio);
@@ -436,7 +437,8 @@ static bool create_parts(struct machine *machine, struct error *error)
 	       media_open(&machine->media, config, error) && create_memory(machine, error) &&
 	       machine_load(machine, error) && create_clock(machine) && create_model(machine, error) &&
 	       (machine->ledger = ledger_create(config->cpus, &machine->ledger_fd, error)) != NULL &&
-	       create_engine(machine, error) && create_counting(machine, error) &&
+	       turns_create(&machine->turns, machine->ledger, &machine->loop, error) && create_engine(machine, error) &&
+	       create_counting(machine, error) &&
 	       loop_init(&machine->loop, &machine->device_mutex, machine_on_timer, machine, error) &&
 	       machine_attach_images(machine, error) && open_serial(machine, error) && open_console(machine, error) &&
 	       open_networks(machine, error) && create_board(machine, error);
@@ -455,6 +457,7 @@ struct machine *machine_create(const struct machine_config *config, struct error
 	machine->ledger_fd = machine->memory.fd = machine->kernel.fd = machine->initrd.fd = -1;
 	machine->firmware.fd = machine->vga_rom.fd = machine->agent_fd = -1;
 	machine->tasks = ledger_tasks_open();
+	machine->turns = (struct turns){.page_fd = -1, .doorbell = -1, .timer = -1};
 	display_init(&machine->display);
 	machine->loop.epoll_fd = machine->loop.timer_fd = machine->loop.wake_fd = -1;
 	machine->armed = CLOCK_NEVER;
@@ -487,6 +490,7 @@ void machine_destroy(struct machine *machine)
 	chardev_close(machine->no_serial);
 	chardev_close(machine->serial);
 	media_close(&machine->media);
+	turns_destroy(&machine->turns);
 	loop_destroy(&machine->loop);
 	while (machine->vcpu_count > 0)
 		engine_vcpu_destroy(machine->vcpu[--machine->vcpu_count].engine);

@@ -146,6 +146,12 @@ void machine_resume(struct machine *machine);
 void machine_reset(struct machine *machine);
 void machine_power_button(struct machine *machine); /* ACPI power button */
 void machine_kill(struct machine *machine);
+/*
+ * Lets a host schedule the vCPUs: the descriptors of the page of run tokens and of the doorbell, which stay the
+ * machine's. Called on the event loop's thread. What both are: ledger/token.h.
+ */
+bool machine_schedule(struct machine *machine, int *page_fd, int *doorbell_fd, struct error *error);
+
 enum machine_state machine_state(struct machine *machine);
 
 /*

@@ -2,32 +2,12 @@
 #include "machine/vcpu.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <linux/futex.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* ---- requests ---- */
-
-static void futex_wait(uint32_t *word, uint32_t expected)
-{
-	(void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
-}
-
-/* False: the time is over. */
-static bool futex_wait_for(uint32_t *word, uint32_t expected, uint64_t us)
-{
-	const struct timespec time = {.tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000 * 1000)};
-	return syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, &time, NULL, 0) == 0 || errno != ETIMEDOUT;
-}
-
-static void futex_wake(uint32_t *word)
-{
-	(void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-}
 
 /* The bits first, then `run`: guest code that sees run clear finds the bits. */
 static void vcpu_request(void *opaque, uint32_t bits)
@@ -37,13 +17,11 @@ static void vcpu_request(void *opaque, uint32_t bits)
 	if ((bits & CPU_REQUEST_INTERRUPT) != 0 && __atomic_load_n(since, __ATOMIC_RELAXED) == 0)
 		__atomic_store_n(since, ledger_tsc(), __ATOMIC_RELAXED);
 	__atomic_fetch_or(&vcpu->cpu->requests, bits, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&vcpu->cpu->run, 0, __ATOMIC_SEQ_CST);
-	__atomic_fetch_add(&vcpu->wake, 1, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&vcpu->sleeping, __ATOMIC_SEQ_CST) == 0)
-		return;
-	if (__atomic_load_n(&vcpu->woken_at, __ATOMIC_RELAXED) == 0)
-		__atomic_store_n(&vcpu->woken_at, ledger_tsc(), __ATOMIC_RELAXED);
-	futex_wake(&vcpu->wake);
+	uint64_t now = ledger_tsc();
+	bool timer = __atomic_load_n(&vcpu->clock->firing, __ATOMIC_RELAXED);
+	bool stop = (bits & CPU_REQUEST_STOP) != 0;
+	if (turn_wake(&vcpu->turn, stop, timer ? TOKEN_WANTS_BY_TIMER : TOKEN_WANTS_BY_EVENT))
+		__atomic_store_n(&vcpu->woken_at, now, __ATOMIC_RELAXED);
 }
 
 static void vcpu_withdraw(void *opaque, uint32_t bits)
@@ -114,43 +92,37 @@ static void sleep_ends(struct vcpu *vcpu)
 	ledger_settle_if_due(vcpu->ledger, vcpu->index, &vcpu->ledger_thread);
 }
 
-/* The thread does not wait for `wake` any more. */
-static void sleep_is_over(struct vcpu *vcpu)
-{
-	__atomic_store_n(&vcpu->sleeping, 0, __ATOMIC_SEQ_CST);
-	uint64_t woken_at = __atomic_load_n(&vcpu->woken_at, __ATOMIC_RELAXED);
-	if (woken_at != 0)
-		ledger_delay_add(vcpu->cpu->ledger, LEDGER_DELAY_WAKE, woken_at);
-	sleep_ends(vcpu);
-}
-
-/* Sleeps until a request may have ended the halt. `wake` is read before the requests, so that none is missed. */
+/* Sleeps until a request may have ended the halt. `bell` is read before the requests, so that none is missed. */
 static void wait_in_halt(struct vcpu *vcpu, bool wakeable)
 {
 	sleep_begins(vcpu, LEDGER_IDLE);
 	__atomic_store_n(&vcpu->woken_at, 0, __ATOMIC_RELAXED);
-	__atomic_store_n(&vcpu->sleeping, 1, __ATOMIC_SEQ_CST);
+	turn_sleep_begins(&vcpu->turn);
 	for (;;) {
-		uint32_t seen = __atomic_load_n(&vcpu->wake, __ATOMIC_SEQ_CST);
+		uint32_t bell = turn_bell(&vcpu->turn);
 		if ((requests_of(vcpu) & CPU_REQUEST_STOP) != 0 || (wakeable && cpu_has_wake_event(vcpu->cpu)))
 			break;
-		futex_wait(&vcpu->wake, seen);
+		turn_idle(&vcpu->turn);
+		turn_sleep(&vcpu->turn, bell);
 	}
-	sleep_is_over(vcpu);
+	turn_sleep_ends(&vcpu->turn);
+	sleep_ends(vcpu);
 }
 
 /*
  * In a loop that only waits: until a request comes. Nobody tells when memory changes that the loop looks at, so the
  * guest looks itself, first after 50 us, then after up to 1 ms. Of a long loop more rarely: that takes at most a
- * twentieth of the processor.
+ * twentieth of the processor. A processor lent by the host is given back when the naps have grown long: for short ones
+ * it is not worth the host's time.
  */
 #define NAP_FIRST_US 50u
 #define NAP_MOST_US 1000u
 #define NAP_LONGEST_US 20000u
+#define NAPS_SHORT 5u
 
 static uint64_t nap_us(const struct vcpu *vcpu, const struct engine_nap *nap)
 {
-	unsigned doubled = nap->number - 1 < 5 ? nap->number - 1 : 5;
+	unsigned doubled = nap->number - 1 < NAPS_SHORT ? nap->number - 1 : NAPS_SHORT;
 	uint64_t us = (uint64_t)NAP_FIRST_US << doubled;
 	uint64_t least = nap->cost * 20 / (vcpu->ledger->tsc_hz / 1000000);
 	us = us < NAP_MOST_US ? us : NAP_MOST_US;
@@ -162,14 +134,17 @@ static void nap(struct vcpu *vcpu)
 {
 	struct engine_nap nap = engine_nap(vcpu->engine);
 	uint64_t us = nap_us(vcpu, &nap);
-	uint32_t seen;
+	uint32_t bell;
 	sleep_begins(vcpu, LEDGER_IDLE);
 	__atomic_store_n(&vcpu->woken_at, 0, __ATOMIC_RELAXED);
-	__atomic_store_n(&vcpu->sleeping, 1, __ATOMIC_SEQ_CST);
+	turn_sleep_begins(&vcpu->turn);
+	if (nap.number > NAPS_SHORT)
+		turn_idle(&vcpu->turn);
 	do
-		seen = __atomic_load_n(&vcpu->wake, __ATOMIC_SEQ_CST);
-	while (requests_of(vcpu) == nap.requests && futex_wait_for(&vcpu->wake, seen, us));
-	sleep_is_over(vcpu);
+		bell = turn_bell(&vcpu->turn);
+	while (requests_of(vcpu) == nap.requests && turn_keeps(&vcpu->turn) && turn_sleep_for(&vcpu->turn, bell, us));
+	turn_sleep_ends(&vcpu->turn);
+	sleep_ends(vcpu);
 }
 
 static void do_reset(struct vcpu *vcpu)
@@ -233,16 +208,23 @@ static void halt(struct vcpu *vcpu)
 		wait_in_halt(vcpu, true);
 }
 
-static bool goes_on(enum engine_exit why)
+/* Waits for a processor. False: the thread is to stop. */
+static bool begin_turn(struct vcpu *vcpu)
 {
-	return why == ENGINE_HALTED || why == ENGINE_COUNTED || why == ENGINE_NAPPING;
+	if (!turn_begin(&vcpu->turn))
+		return false;
+	uint64_t woken_at = __atomic_load_n(&vcpu->woken_at, __ATOMIC_RELAXED);
+	if (woken_at != 0)
+		ledger_delay_add(vcpu->cpu->ledger, LEDGER_DELAY_WAKE, woken_at);
+	__atomic_store_n(&vcpu->woken_at, 0, __ATOMIC_RELAXED);
+	return true;
 }
 
 static void run_guest(struct vcpu *vcpu)
 {
 	while (stop_point(vcpu)) {
 		enum engine_exit why = ENGINE_HALTED;
-		while (goes_on(why) && (requests_of(vcpu) & CPU_REQUEST_STOP) == 0) {
+		while (why != ENGINE_DEBUG && why != ENGINE_SHUTDOWN && begin_turn(vcpu)) {
 			why = engine_run(vcpu->engine);
 			if (why == ENGINE_HALTED)
 				halt(vcpu);
@@ -251,6 +233,7 @@ static void run_guest(struct vcpu *vcpu)
 			else if (why == ENGINE_COUNTED)
 				(void)vcpu->counted(vcpu->opaque, false);
 		}
+		turn_idle(&vcpu->turn);
 		if (why == ENGINE_DEBUG)
 			vcpu->debugged(vcpu->opaque);
 		if (why == ENGINE_SHUTDOWN) {
@@ -283,6 +266,7 @@ static void *thread_main(void *opaque)
 		ledger_settle_begin(vcpu->ledger, vcpu->index, &vcpu->ledger_thread);
 	(void)ledger_thread_open(&vcpu->ledger_reader, vcpu->tasks, (uint64_t)gettid(), false);
 	__atomic_store_n(&vcpu->cpu->ledger->thread_id, (uint64_t)gettid(), __ATOMIC_RELAXED);
+	turn_attach(&vcpu->turn);
 
 	if (engine_vcpu_attach(vcpu->engine, &error)) {
 		run_guest(vcpu);
@@ -299,12 +283,13 @@ static void *thread_main(void *opaque)
 	return NULL;
 }
 
-void vcpu_init(struct vcpu *vcpu)
+bool vcpu_init(struct vcpu *vcpu, struct turns *turns, struct error *error)
 {
 	vcpu->cpu = engine_vcpu_cpu(vcpu->engine);
 	vcpu->cpu->index = vcpu->index;
 	(void)pthread_mutex_init(&vcpu->mutex, NULL);
 	(void)pthread_cond_init(&vcpu->changed, NULL);
+	return turn_init(&vcpu->turn, turns, vcpu->cpu, vcpu->index, error);
 }
 
 bool vcpu_create_thread(struct vcpu *vcpu, struct error *error)

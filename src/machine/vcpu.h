@@ -4,7 +4,8 @@
  *
  * Theory of operation. The thread runs guest code in the engine until it halts, is asked to stop or shuts down. What
  * wants its attention sets bits in cpu->requests and clears cpu->run; a thread that sleeps in HLT waits on the
- * futex word `wake`, which every request advances.
+ * futex word `bell` of its page of run tokens, which every request advances. It runs guest code in turns, as the host
+ * lends it processors: machine/turn.h.
  *
  * Stopping. vcpu_ask_stop() never waits, so that devices may call it from the vCPU's own thread. The thread then parks:
  * it books the state PAUSED and waits on `changed` until vcpu_start(). Whoever stops vCPUs calls vcpu_wait_parked()
@@ -12,9 +13,10 @@
  *
  * A reset is done by the thread itself on its way out of the park, since struct cpu belongs to it.
  *
- * Waking. A request advances `wake` and then looks at `sleeping`; a thread that goes to sleep sets `sleeping`, reads
- * `wake`, and then looks at the requests. Each stores before it looks, so one of them sees the other, and a request
- * that comes in between makes the futex word another one. An IPI is a request like any other.
+ * Waking. A request advances `bell` and then looks at `sleeping`; a thread that goes to sleep sets `sleeping`, reads
+ * `bell`, and then looks at the requests. Each stores before it looks, so one of them sees the other, and a request
+ * that comes in between makes the futex word another one. An IPI is a request like any other. While a host schedules,
+ * a request wakes the thread by way of the host, which grants it a token.
  *
  * Locking: `mutex` guards what follows it. Order: device lock, then `mutex`.
  */
@@ -28,6 +30,7 @@
 #include "base/error.h"
 #include "ledger/settle.h"
 #include "machine/boot.h"
+#include "machine/turn.h"
 #include "translate/engine.h"
 
 struct vcpu {
@@ -52,9 +55,8 @@ struct vcpu {
 	bool (*counted)(void *opaque, bool halted);
 	void *opaque;
 
-	uint32_t wake;	   /* futex: advanced by every request */
-	uint32_t sleeping; /* the thread waits on `wake` or is about to */
-	uint64_t woken_at; /* host TSC of the first request of this sleep; 0: none yet */
+	struct turn turn;
+	uint64_t woken_at; /* host TSC of the request that ended the last halt; 0: none yet */
 
 	pthread_t thread;
 	bool thread_made;
@@ -68,7 +70,7 @@ struct vcpu {
 };
 
 /* `engine` and the callbacks are set. Makes nothing that needs undoing. */
-void vcpu_init(struct vcpu *vcpu);
+bool vcpu_init(struct vcpu *vcpu, struct turns *turns, struct error *error);
 
 /* Makes the thread, parked. */
 bool vcpu_create_thread(struct vcpu *vcpu, struct error *error);

@@ -9,7 +9,7 @@ static uint64_t least_progress(const struct sched_guest *guest, const struct vcp
 	*found = false;
 	for (unsigned i = 0; i < guest->policy.vcpus; i++) {
 		const struct vcpu *vcpu = &guest->vcpu[i];
-		if (vcpu == besides || vcpu->state == SCHED_IDLE)
+		if (vcpu == besides || vcpu->state == SCHED_ASLEEP)
 			continue;
 		*found = true;
 		least = min_u64(least, progress_of(vcpu, now));

@@ -203,7 +203,7 @@ static void guest_init(struct sched_guest *guest, struct sched *sched, void *own
 	guest->share_node.order = guest->reserve_node.order = guest->timer_node.order = sched->order++;
 	for (unsigned i = 0; i < guest->policy.vcpus; i++)
 		guest->vcpu[i] = (struct vcpu){
-		    .guest = guest, .index = i, .state = SCHED_IDLE, .processor = NO_PROCESSOR, .since = now};
+		    .guest = guest, .index = i, .state = SCHED_ASLEEP, .processor = NO_PROCESSOR, .since = now};
 }
 
 /* What was asked for with the defaults, and the processors that it gets. */
@@ -262,7 +262,7 @@ void sched_guest_remove(struct sched_guest *guest, uint64_t now, struct sched_se
 		if (processor->held_for != NULL && processor->held_for->guest == guest)
 			processor->held_for = NULL;
 		if (processor->runs != NULL && processor->runs->guest == guest)
-			run_end(processor, SCHED_IDLE, now);
+			run_end(processor, SCHED_ASLEEP, now);
 	}
 	guest_dequeue(guest);
 	guest->class->guests--;

@@ -28,7 +28,7 @@ void guest_forget_change(struct sched_guest *guest)
 void vcpu_enter(struct vcpu *vcpu, enum sched_state state, uint64_t now)
 {
 	uint64_t spent = now - vcpu->since;
-	vcpu->time[vcpu->awake ? vcpu->state : SCHED_IDLE] += spent;
+	vcpu->time[vcpu->awake ? vcpu->state : SCHED_ASLEEP] += spent;
 	if (vcpu->state == SCHED_RUNNING)
 		vcpu->progress += spent;
 	note_change(vcpu->guest);

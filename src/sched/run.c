@@ -85,7 +85,7 @@ void run_end(struct processor *processor, enum sched_state state, uint64_t now)
 	heap_remove(&sched->deadlines, &processor->deadline);
 	vcpu->processor = NO_PROCESSOR;
 	guest->running--;
-	guest->wanting -= state == SCHED_IDLE;
+	guest->wanting -= state == SCHED_ASLEEP;
 	if (guest->running == 0)
 		guest->stopping = false;
 }

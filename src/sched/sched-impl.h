@@ -111,7 +111,7 @@ static inline uint64_t to_reserve(const struct sched_guest *guest, uint64_t ns)
 
 static inline bool wants(const struct vcpu *vcpu)
 {
-	return vcpu->state != SCHED_IDLE && vcpu->state != SCHED_RUNNING;
+	return vcpu->state != SCHED_ASLEEP && vcpu->state != SCHED_RUNNING;
 }
 
 static inline bool is_strict(const struct sched_guest *guest)

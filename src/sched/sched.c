@@ -75,10 +75,10 @@ static void cease_to_want(struct vcpu *vcpu, uint64_t now, struct sched_set *kic
 	vcpu->co_stopped = false;
 	if (vcpu->state == SCHED_RUNNING) {
 		kick(sched, vcpu->processor, kicks);
-		run_end(&sched->processor[vcpu->processor], SCHED_IDLE, now);
+		run_end(&sched->processor[vcpu->processor], SCHED_ASLEEP, now);
 	} else {
 		vcpu->guest->wanting--;
-		vcpu_enter(vcpu, SCHED_IDLE, now);
+		vcpu_enter(vcpu, SCHED_ASLEEP, now);
 	}
 }
 
@@ -89,7 +89,7 @@ void sched_wake(struct sched_guest *guest, unsigned index, uint64_t now, struct 
 		return;
 	catch_up(vcpu, now);
 	set_awake(vcpu, true, now);
-	if (vcpu->state != SCHED_IDLE)
+	if (vcpu->state != SCHED_ASLEEP)
 		return; /* its processor, or its place in the queue, was kept */
 	for (unsigned i = 0; i < guest->policy.vcpus; i++)
 		if (i == index || is_strict(guest))
@@ -219,7 +219,7 @@ struct sched_guest *sched_changed(struct sched *sched)
 
 enum sched_state sched_state_of(const struct sched_guest *guest, unsigned vcpu)
 {
-	return guest->vcpu[vcpu].awake ? guest->vcpu[vcpu].state : SCHED_IDLE;
+	return guest->vcpu[vcpu].awake ? guest->vcpu[vcpu].state : SCHED_ASLEEP;
 }
 
 uint64_t sched_time_in(const struct sched_guest *guest, unsigned vcpu, enum sched_state state, uint64_t now)

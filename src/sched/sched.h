@@ -83,7 +83,7 @@ struct sched_guest_policy {
 
 /* READY, CO_STOP and LIMITED: it wants a processor and has none; because others run, its siblings do not, or by its
  * limit. */
-enum sched_state { SCHED_IDLE, SCHED_READY, SCHED_CO_STOP, SCHED_LIMITED, SCHED_RUNNING, SCHED_STATES };
+enum sched_state { SCHED_ASLEEP, SCHED_READY, SCHED_CO_STOP, SCHED_LIMITED, SCHED_RUNNING, SCHED_STATES };
 
 struct sched;
 struct sched_guest;

@@ -341,8 +341,8 @@ static void connect(struct engine *engine, struct turn *turn, struct block *bloc
 
 static bool events_due(const struct cpu *cpu)
 {
-	return __atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST) != 0 || cpu->debug_trap || cpu->halted ||
-	       cpu->wait_for_sipi || cpu->shutdown || (cpu->mode & MODE_DEBUG) != 0;
+	return __atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST) != 0 || cpu_lost_token(cpu) || cpu->debug_trap ||
+	       cpu->halted || cpu->wait_for_sipi || cpu->shutdown || (cpu->mode & MODE_DEBUG) != 0;
 }
 
 /* The guarded entry of the block at cs:rip in a mode, or NULL. */
@@ -509,8 +509,9 @@ static enum engine_exit why_not_running(const struct cpu *cpu)
 {
 	if (cpu->shutdown)
 		return ENGINE_SHUTDOWN;
-	return (__atomic_load_n(&cpu->requests, __ATOMIC_ACQUIRE) & CPU_REQUEST_STOP) != 0 ? ENGINE_STOPPED
-											   : ENGINE_HALTED;
+	bool stopped =
+	    (__atomic_load_n(&cpu->requests, __ATOMIC_ACQUIRE) & CPU_REQUEST_STOP) != 0 || cpu_lost_token(cpu);
+	return stopped ? ENGINE_STOPPED : ENGINE_HALTED;
 }
 
 /*

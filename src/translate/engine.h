@@ -27,7 +27,7 @@ struct engine_options {
 
 enum engine_exit {
 	ENGINE_HALTED,	 /* HLT: wait until cpu_has_wake_event(), then run again */
-	ENGINE_STOPPED,	 /* CPU_REQUEST_STOP is set */
+	ENGINE_STOPPED,	 /* CPU_REQUEST_STOP is set, or the token is lost: struct cpu */
 	ENGINE_SHUTDOWN, /* triple fault */
 	ENGINE_DEBUG,	 /* cpu->debug.stop says why */
 	ENGINE_NAPPING,	 /* the guest goes round in a loop that only waits: see engine_nap(), then run again */

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "vm/methods.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "ledger/token.h"
 #include "vm/agent.h"
 #include "vm/ledger.h"
 #include "vm/profile.h"
@@ -221,6 +223,26 @@ static json_t *run_agent(struct method_context *context, json_t *params, struct 
 	return NULL;
 }
 
+/* One descriptor goes with one answer. */
+static json_t *run_schedule(struct method_context *context, json_t *params, struct method_error *error)
+{
+	const char *pass = json_string_value(json_object_get(params, "pass"));
+	bool page = pass != NULL && strcmp(pass, "tokens") == 0;
+	int page_fd, doorbell_fd;
+	struct error host = {0};
+	if (!page && (pass == NULL || strcmp(pass, "doorbell") != 0))
+		return method_fail(error, RPC_INVALID_PARAMS, "pass must be \"tokens\" or \"doorbell\"");
+	if (context->answer_fd >= 0 || context->answers_unread)
+		return method_fail(error, RPC_WRONG_STATE, "one descriptor at a time: read the answer before first");
+	if (!machine_schedule(context->machine, &page_fd, &doorbell_fd, &host))
+		return method_fail(error, RPC_INTERNAL_ERROR, host.text);
+	int fd = fcntl(page ? page_fd : doorbell_fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		return method_fail(error, RPC_INTERNAL_ERROR, "no descriptor is left");
+	context->answer_fd = fd;
+	return json_pack("{s:i, s:i}", "version", (int)TOKEN_VERSION, "cpus", (int)context->config->cpus);
+}
+
 static const struct method methods[] = {
     {"guest.status", "what it is and how it is", run_status, {0}},
     {"guest.pause", "stops the virtual processors and the virtual clock", run_pause, {0}},
@@ -231,6 +253,10 @@ static const struct method methods[] = {
      run_stop,
      {"timeout"}},
     {"guest.kill", "ends the guest at once", run_kill, {0}},
+    {"guest.schedule",
+     "lets the host lend it processors: passes the page of run tokens or the doorbell along",
+     run_schedule,
+     {"pass"}},
     {"guest.stats", "the ledger: where the time went, and counts", run_stats, {0}},
     {"guest.ledger",
      "the ledger itself, in shared memory that is passed along, and what its lines are of",

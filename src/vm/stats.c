@@ -212,11 +212,15 @@ json_t *stats_json(struct machine *machine, const struct machine_config *config,
 	machine_settle(machine);
 	for (unsigned i = 0; i < ledger->vcpu_count; i++)
 		(void)json_array_append_new(vcpus, vcpu_json(ledger, i));
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "name", config->name,
+	json_t *schedule =
+	    json_pack("{s:b, s:I, s:I}", "scheduled", __atomic_load_n(&ledger->scheduled, __ATOMIC_RELAXED) != 0,
+		      "lapses", (json_int_t)__atomic_load_n(&ledger->lapse_count, __ATOMIC_RELAXED), "lapsed_ns",
+		      (json_int_t)ledger_lapse_ns(ledger));
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "name", config->name,
 			 "memory_bytes", (json_int_t)config->memory_size, "memory_resident_bytes",
 			 (json_int_t)resident.ram, "beyond_resident_bytes", (json_int_t)resident.beyond,
 			 "overhead_bytes", (json_int_t)machine_overhead_bytes(machine), "host_steal_ns",
 			 (json_int_t)host_steal_ns(files->stat), "tsc_hz", (json_int_t)ledger->tsc_hz,
-			 "opened_realtime_ns", (json_int_t)ledger->opened_realtime_ns, "vcpus", vcpus, "networks",
+			 "opened_realtime_ns", (json_int_t)ledger->opened_realtime_ns, "schedule", schedule, "vcpus", vcpus, "networks",
 			 networks_json(ledger, config), "disks", disks_json(ledger, config));
 }

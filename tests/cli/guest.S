@@ -29,6 +29,47 @@ put:
 	out	%al, (%dx)
 	ret
 
+#if defined(GUEST_clock) || defined(GUEST_wakes)
+/* Interrupts of the timer every 5 ms. Keeps nothing. */
+timer_on:
+	lidt	clock_idtr
+	mov	$0x34, %al /* PIT channel 0, mode 2, about 5 ms */
+	out	%al, $0x43
+	mov	$0x17, %al
+	out	%al, $0x40
+	out	%al, $0x40
+	mov	$0x11, %al /* 8259: vectors from 20h, the timer alone */
+	out	%al, $0x20
+	mov	$0x20, %al
+	out	%al, $0x21
+	mov	$0x04, %al
+	out	%al, $0x21
+	mov	$0x01, %al
+	out	%al, $0x21
+	mov	$0xfe, %al
+	out	%al, $0x21
+	movw	%cs, clock_gate + 2
+	mov	$on_timer, %eax
+	mov	%ax, clock_gate
+	shr	$16, %eax
+	mov	%ax, clock_gate + 6
+	ret
+on_timer:
+	push	%eax
+	mov	$0x20, %al
+	out	%al, $0x20
+	pop	%eax
+	iret
+	.balign	8
+clock_idt:
+	.skip	0x20 * 8
+clock_gate:
+	.long	0, 0x8e00
+clock_idtr:
+	.word	. - clock_idt - 1
+	.long	clock_idt
+#endif
+
 main:
 	mov	$stack_end, %esp
 
@@ -72,6 +113,24 @@ kernel_loop:
 #elif defined(GUEST_halt)
 	cli
 1:	hlt
+	jmp	1b
+
+#elif defined(GUEST_wakes) /* HLT until a timer interrupt, over and over, with little work in between */
+	call	timer_on
+	sti
+1:	hlt
+	mov	$20000, %ecx
+2:	loop	2b
+	jmp	1b
+
+#elif defined(GUEST_all) /* all processors are busy */
+	movl	$0x900006ff, 0x8000 /* incw 0x9000 */
+	movw	$0xfaeb, 0x8004 /* and again */
+	movl	$0x000c4500, 0xfee00300 /* INIT to all others */
+	mov	$2000000, %ecx
+1:	loop	1b
+	movl	$0x000c4608, 0xfee00300 /* start-up at 8000h */
+1:	incl	stack
 	jmp	1b
 
 #elif defined(GUEST_triple)
@@ -160,27 +219,7 @@ actions: /* writes more often than reads */
 	.long	2b, 3b, 4b, 5b, 5b, 6b, 6b, 7b
 
 #elif defined(GUEST_clock) /* the TSC and the RTC's seconds, 16 times, in hexadecimal; HLT until a timer, in between */
-	lidt	clock_idtr
-	mov	$0x34, %al /* PIT channel 0, mode 2, about 5 ms */
-	out	%al, $0x43
-	mov	$0x17, %al
-	out	%al, $0x40
-	out	%al, $0x40
-	mov	$0x11, %al /* 8259: vectors from 20h, the timer alone */
-	out	%al, $0x20
-	mov	$0x20, %al
-	out	%al, $0x21
-	mov	$0x04, %al
-	out	%al, $0x21
-	mov	$0x01, %al
-	out	%al, $0x21
-	mov	$0xfe, %al
-	out	%al, $0x21
-	movw	%cs, clock_gate + 2
-	mov	$on_timer, %eax
-	mov	%ax, clock_gate
-	shr	$16, %eax
-	mov	%ax, clock_gate + 6
+	call	timer_on
 	mov	$16, %esi
 	sti
 1:	rdtsc
@@ -196,12 +235,6 @@ actions: /* writes more often than reads */
 	out	%al, $DEBUG_EXIT
 1:	hlt
 	jmp	1b
-on_timer:
-	push	%eax
-	mov	$0x20, %al
-	out	%al, $0x20
-	pop	%eax
-	iret
 hex:	mov	$8, %ecx
 1:	rol	$4, %eax
 	push	%eax
@@ -213,14 +246,6 @@ hex:	mov	$8, %ecx
 	pop	%eax
 	loop	1b
 	ret
-	.balign	8
-clock_idt:
-	.skip	0x20 * 8
-clock_gate:
-	.long	0, 0x8e00
-clock_idtr:
-	.word	. - clock_idt - 1
-	.long	clock_idt
 
 #else
 #error "no guest chosen"

@@ -284,6 +284,15 @@ void machine_kill(struct machine *machine)
 		end_with(machine, MACHINE_KILLED);
 }
 
+/* It has no processors. */
+bool machine_schedule(struct machine *machine, int *page_fd, int *doorbell_fd, struct error *error)
+{
+	(void)machine;
+	(void)page_fd;
+	(void)doorbell_fd;
+	return error_set(error, ERROR_HOST, "there are no processors");
+}
+
 enum machine_state machine_state(struct machine *machine)
 {
 	return (enum machine_state)atomic_load(&machine->state);

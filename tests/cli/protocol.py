@@ -40,7 +40,7 @@ class Protocol(CliTest):
         methods = self.connection.call("rpc.discover")["result"]["methods"]
         names = {method["name"] for method in methods}
         self.assertEqual(names, {"guest.ledger", "guest.settle", "guest.status", "guest.pause", "guest.resume", "guest.reset", "guest.stop", "guest.kill",
-                                 "guest.stats", "guest.profile", "guest.agent", "screen.text", "screen.pixels", "keyboard.type", "keyboard.key",
+                                 "guest.stats", "guest.profile", "guest.agent", "guest.schedule", "screen.text", "screen.pixels", "keyboard.type", "keyboard.key",
                                  "rpc.discover"})
         with open(self.documentation(), encoding="utf-8") as file:
             text = file.read()

@@ -81,8 +81,8 @@ struct fixture *fixture_new(void)
 {
 	struct error error;
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
-	size_t size = align_up(sizeof(struct cpu), 64);
-	struct cpu *cpu = aligned_alloc(64, size);
+	size_t size = sizeof(struct cpu);
+	struct cpu *cpu = aligned_alloc(_Alignof(struct cpu), size);
 	assert_non_null(fixture);
 	assert_non_null(cpu);
 	memset(cpu, 0, size);

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 struct engine_vcpu {
 	struct cpu cpu;
@@ -59,8 +60,9 @@ struct engine_vcpu *engine_vcpu_create(struct engine *engine, unsigned index, st
 {
 	(void)index;
 	(void)error;
-	struct engine_vcpu *vcpu = aligned_alloc(64, (sizeof *vcpu + 63) & ~(size_t)63);
-	memset(vcpu, 0, sizeof *vcpu);
+	struct engine_vcpu *vcpu = mmap(NULL, sizeof *vcpu, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (vcpu == MAP_FAILED)
+		return NULL;
 	vcpu->guest = next_guest;
 	vcpu->cpu.memory = engine->memory;
 	vcpu->cpu.model = engine->model;
@@ -72,7 +74,7 @@ struct engine_vcpu *engine_vcpu_create(struct engine *engine, unsigned index, st
 
 void engine_vcpu_destroy(struct engine_vcpu *vcpu)
 {
-	free(vcpu);
+	(void)munmap(vcpu, sizeof *vcpu);
 }
 
 struct cpu *engine_vcpu_cpu(struct engine_vcpu *vcpu)
