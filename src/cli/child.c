@@ -35,6 +35,7 @@
 
 #include "cli/terminal.h"
 #include "cli/viewer.h"
+#include "control/program.h"
 #include "control/report.h"
 #include "control/runtime.h"
 #include "control/signals.h"
@@ -74,25 +75,6 @@ static int64_t now_ms(void)
 
 /* ---- start ---- */
 
-/* nfold-vm lies next to us, or where it was installed, or in PATH. */
-static void vm_path(char *path, size_t size)
-{
-	char own[PATH_MAX];
-	ssize_t length = readlink("/proc/self/exe", own, sizeof own - 1);
-	own[length > 0 ? length : 0] = '\0';
-	char *slash = strrchr(own, '/');
-	if (slash != NULL) {
-		*slash = '\0';
-		int used = snprintf(path, size, "%s/nfold-vm", own);
-		if (used > 0 && (size_t)used < size && access(path, X_OK) == 0)
-			return;
-		used = snprintf(path, size, "%s/../libexec/nfold/nfold-vm", own);
-		if (used > 0 && (size_t)used < size && access(path, X_OK) == 0)
-			return;
-	}
-	(void)snprintf(path, size, "nfold-vm");
-}
-
 static void keep_open(int fd)
 {
 	(void)fcntl(fd, F_SETFD, 0);
@@ -113,7 +95,7 @@ static void exec_vm(const struct child *child, const struct child_request *reque
 	size_t count = 0;
 	if (words == NULL)
 		return;
-	vm_path(path, sizeof path);
+	program_path("nfold-vm", path);
 	words[count++] = (char *)(uintptr_t) "nfold-vm";
 	if (request->name_free) {
 		words[count++] = (char *)(uintptr_t) "--name-free";

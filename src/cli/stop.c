@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/command.h"
 #include "cli/guest.h"
+#include "cli/hosted.h"
 #include "control/report.h"
 
 #define TIMEOUT_MAX 86400
@@ -29,12 +30,31 @@ static int stop_and_wait(const struct runtime *runtime, const char *name, uint64
 	return guest_kill_hard(runtime, name, KILL_GRACE_MS, error) ? STATUS_OK : (int)report_error(error);
 }
 
+/* A guest of the host: it has a time limit in any case. */
+static int stop_hosted(const char *name, uint64_t timeout)
+{
+	json_t *params = json_pack("{s:s}", "name", name);
+	if (timeout != OPTION_UNSET)
+		(void)json_object_set_new(params, "timeout", json_integer((json_int_t)timeout));
+	int status = hosted_do("guest.stop", params);
+	return status == STATUS_OK ? hosted_wait_stopped(name) : status;
+}
+
+static bool is_hosted(const char *name)
+{
+	json_t *shown = hosted_show(name);
+	json_decref(shown);
+	return shown != NULL;
+}
+
 static int stop_run(const struct command_call *call)
 {
 	const struct stop_options *options = call->options;
 	const char *name = call->argument[0];
 	struct runtime runtime;
 	struct error error = {0};
+	if (name_check(name, NULL) && is_hosted(name))
+		return stop_hosted(name, options->timeout);
 	if (options->timeout == OPTION_UNSET)
 		return guest_do(name, "guest.stop", NULL);
 	if (!name_check(name, &error) || !runtime_open(&runtime, false, &error))
@@ -51,7 +71,8 @@ const struct command command_stop = {
     .argument_max = 1,
     .summary = "press a guest's power button",
     .description = "Presses the ACPI power button of a guest, which asks its operating system to shut down. Returns\n"
-		   "at once, unless --timeout is given.",
+		   "at once, unless --timeout is given. A guest of the host is killed when its stop-timeout or\n"
+		   "--timeout is over, and the command returns when it has ended.",
     .options = stop_options,
     .run = stop_run,
 };

@@ -25,6 +25,7 @@ size_t escape_filter(struct escape *escape, const char *in, size_t size, char *o
 	for (size_t i = 0; i < size && !escape->quit; i++) {
 		if (!escape->pending) {
 			escape->pending = in[i] == ESCAPE_KEY;
+			escape->quit = escape->pending && escape->detach;
 			if (!escape->pending)
 				out[used++] = in[i];
 			continue;

@@ -20,10 +20,12 @@ void terminal_enter(struct terminal *terminal);
 /* Restores the saved modes, if in raw mode. */
 void terminal_leave(struct terminal *terminal);
 
-/* Ctrl-] q quits, Ctrl-] Ctrl-] sends one Ctrl-]; anything else after Ctrl-] is dropped with it. */
+/* Ctrl-] q quits, Ctrl-] Ctrl-] sends one Ctrl-]; anything else after Ctrl-] is dropped with it. Where only the view is
+ * left, Ctrl-] alone does that. */
 struct escape {
 	bool pending; /* the last byte was an unanswered Ctrl-] */
 	bool quit;
+	bool detach; /* Ctrl-] alone quits */
 };
 
 /* Copies what is for the guest from `in` to `out`, which has room for `size` bytes. Returns how much. Stops at a quit.

@@ -31,8 +31,24 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static bool is_host(const struct client *client)
+{
+	return strcmp(client->name, RUNTIME_HOST) == 0;
+}
+
+/* "guest 'web'", in one of two places. */
+static const char *peer(const struct client *client, char text[static NAME_LENGTH_MAX + 16])
+{
+	if (is_host(client))
+		return "the host";
+	(void)snprintf(text, NAME_LENGTH_MAX + 16, "guest '%s'", client->name);
+	return text;
+}
+
 static bool no_answer(const struct client *client, struct error *error)
 {
+	if (is_host(client))
+		return error_set(error, ERROR_HOST, "the host does not answer");
 	return error_set(error, ERROR_HOST, "guest '%s' does not answer: 'nfold kill %s' ends it", client->name,
 			 client->name);
 }
@@ -48,7 +64,8 @@ static bool client_wait(const struct client *client, short events, struct error 
 		if (ready > 0)
 			return true;
 		if (ready < 0 && errno != EINTR)
-			return error_set_errno(error, "cannot wait for guest '%s'", client->name);
+			return error_set_errno(error, "cannot wait for %s",
+					       peer(client, (char[NAME_LENGTH_MAX + 16]){0}));
 	}
 }
 
@@ -66,6 +83,8 @@ static bool peer_is_ours(int fd)
 static bool client_connect(struct client *client, const struct runtime *runtime, struct error *error)
 {
 	struct sockaddr_un address;
+	if (runtime_owner(runtime, client->name) == 0 && is_host(client))
+		return error_set(error, ERROR_INPUT, "no host runs: 'nfold host start' starts it");
 	if (runtime_owner(runtime, client->name) == 0)
 		return error_set(error, ERROR_INPUT, "no guest named '%s' runs: 'nfold list' shows those that do",
 				 client->name);
@@ -78,7 +97,8 @@ static bool client_connect(struct client *client, const struct runtime *runtime,
 	while (connect(client->fd, (const struct sockaddr *)&address, sizeof address) != 0) {
 		struct timespec pause = {.tv_nsec = 10000000};
 		if (errno != EAGAIN && errno != ECONNREFUSED && errno != ENOENT)
-			return error_set_errno(error, "cannot connect to guest '%s'", client->name);
+			return error_set_errno(error, "cannot connect to %s",
+					       peer(client, (char[NAME_LENGTH_MAX + 16]){0}));
 		if (now_ms() >= client->deadline_ms)
 			return no_answer(client, error);
 		(void)nanosleep(&pause, NULL);
@@ -90,7 +110,7 @@ static bool client_connect(struct client *client, const struct runtime *runtime,
 
 struct client *client_open(const struct runtime *runtime, const char *name, int timeout_ms, struct error *error)
 {
-	if (!name_check(name, error))
+	if (strcmp(name, RUNTIME_HOST) != 0 && !name_check(name, error))
 		return NULL;
 	struct client *client = calloc(1, sizeof *client);
 	if (client == NULL) {
@@ -144,7 +164,8 @@ static bool send_text(const struct client *client, const char *text, size_t size
 			if (!client_wait(client, POLLOUT, error))
 				return false;
 		} else if (errno != EINTR) {
-			return error_set_errno(error, "cannot send to guest '%s'", client->name);
+			return error_set_errno(error, "cannot send to %s",
+					       peer(client, (char[NAME_LENGTH_MAX + 16]){0}));
 		}
 	}
 	return true;
@@ -209,7 +230,8 @@ static ssize_t receive_some(struct client *client)
 
 static enum client_state broken(const struct client *client, struct error *error)
 {
-	error_set(error, ERROR_HOST, "guest '%s' ended the conversation without an answer", client->name);
+	error_set(error, ERROR_HOST, "%s ended the conversation without an answer",
+		  peer(client, (char[NAME_LENGTH_MAX + 16]){0}));
 	return CLIENT_BROKEN;
 }
 
@@ -222,10 +244,14 @@ static enum client_state read_answer(const struct client *client, const char *te
 	enum client_state state = CLIENT_ANSWERED;
 	*result = json_incref(json_object_get(answer, "result"));
 	if (*result == NULL && message != NULL) {
-		error_set(error, ERROR_INPUT, "guest '%s': %s", client->name, message);
+		if (is_host(client))
+			error_set(error, ERROR_INPUT, "%s", message);
+		else
+			error_set(error, ERROR_INPUT, "guest '%s': %s", client->name, message);
 		state = CLIENT_REFUSED;
 	} else if (*result == NULL) {
-		error_set(error, ERROR_HOST, "guest '%s' gave an answer that is not JSON-RPC 2.0", client->name);
+		error_set(error, ERROR_HOST, "%s gave an answer that is not JSON-RPC 2.0",
+			  peer(client, (char[NAME_LENGTH_MAX + 16]){0}));
 		state = CLIENT_BROKEN;
 	}
 	json_decref(answer);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The client's side of the control protocol (docs/control-protocol.md): one guest, one connection, one call at a time.
+ * The client's side of the control protocol (docs/control-protocol.md): one guest, or the host (whose name is
+ * RUNTIME_HOST), one connection, one call at a time.
  *
  * client_call() does all of it at once. Who has other descriptors to look after opens a connection, sends a call, waits
  * for client_fd() to become readable and receives until there is a result.

@@ -99,10 +99,10 @@ static bool fail_whole(const struct reader *reader, const struct error *error)
  * which are something else. */
 static const struct file_key {
 	const char *key;
-	const char *except[2];
+	const char *except[4];
 	bool may_be_socket, must_be_socket; /* unix:PATH */
 } file_keys[] = {
-    {"disk", {"nbd://", "nbd+unix://"}, false, false},
+    {"disk", {"nbd://", "nbds://", "nbd+unix://", "nbds+unix://"}, false, false},
     {"cdrom", {NULL}, false, false},
     {"floppy", {NULL}, false, false},
     {"firmware", {NULL}, false, false},
@@ -125,7 +125,7 @@ static const struct file_key *file_key_find(const char *key)
 
 static bool is_exception(const struct file_key *file, const char *value)
 {
-	for (unsigned i = 0; i < 2 && file->except[i] != NULL; i++) {
+	for (unsigned i = 0; i < 4 && file->except[i] != NULL; i++) {
 		const char *word = file->except[i];
 		size_t length = strlen(word);
 		if (word[length - 1] == '/' ? strncmp(value, word, length) == 0 : strcmp(value, word) == 0)

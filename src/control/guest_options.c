@@ -97,6 +97,7 @@ const struct option guest_option_table[] = {
     {"verbose", NULL, NULL, "say on stderr what was decided and why", .kind = OPTION_FLAG, FIELD(verbose)},
     {"name-free", NULL, NULL, "", .kind = OPTION_FLAG, .hidden = true, FIELD(name_free)},
     {"ready-fd", "FD", NULL, "", .kind = OPTION_NUMBER, .hidden = true, .maximum = FD_MAXIMUM, FIELD(ready_fd)},
+    {"end-fd", "FD", NULL, "", .kind = OPTION_NUMBER, .hidden = true, .maximum = FD_MAXIMUM, FIELD(end_fd)},
     {"terminal-fd", "FD", NULL, "", .kind = OPTION_NUMBER, .hidden = true, .maximum = FD_MAXIMUM, FIELD(terminal_fd)},
     {"terminal-reset", "TEXT", NULL, "", .kind = OPTION_TEXT, .hidden = true, FIELD(terminal_reset)},
     {0},

@@ -88,6 +88,7 @@ struct guest_options {
 	bool verbose;
 	/* Between nfold and nfold-vm only. */
 	bool name_free;		    /* `name` is a stem: take the first free of NAME, NAME-2, NAME-3 ... */
+	uint64_t end_fd;	    /* where to write the exit status at the end */
 	uint64_t ready_fd;	    /* where to write the name once the guest is ready to run */
 	uint64_t terminal_fd;	    /* a terminal whose modes to restore should the parent die */
 	const char *terminal_reset; /* and what to write to it then, or NULL */

@@ -120,6 +120,20 @@ static void socket_name(char *file, const char *name)
 	(void)snprintf(file, FILE_NAME_MAX, "%s.sock", name);
 }
 
+static void serial_name(char *file, const char *name)
+{
+	(void)snprintf(file, FILE_NAME_MAX, "%s.tty", name);
+}
+
+static void remove_sockets(const struct runtime *runtime, const char *name)
+{
+	char file[FILE_NAME_MAX];
+	socket_name(file, name);
+	(void)unlinkat(runtime->fd, file, 0);
+	serial_name(file, name);
+	(void)unlinkat(runtime->fd, file, 0);
+}
+
 /* Whether the file behind fd is still the one that its name leads to: its last owner may have removed it just now. */
 static bool still_linked(const struct runtime *runtime, const char *file, int fd)
 {
@@ -146,9 +160,8 @@ static int lock_once(const struct runtime *runtime, const char *file)
 enum claim_result runtime_claim(const struct runtime *runtime, const char *name, struct claim *claim,
 				struct error *error)
 {
-	char lock_file[FILE_NAME_MAX], socket_file[FILE_NAME_MAX];
+	char lock_file[FILE_NAME_MAX];
 	lock_name(lock_file, name);
-	socket_name(socket_file, name);
 	for (unsigned i = 0; i < CLAIM_TRIES; i++) {
 		int fd = lock_once(runtime, lock_file);
 		if (fd < 0 && errno == EAGAIN)
@@ -156,7 +169,7 @@ enum claim_result runtime_claim(const struct runtime *runtime, const char *name,
 		if (fd < 0)
 			break;
 		if (still_linked(runtime, lock_file, fd)) {
-			(void)unlinkat(runtime->fd, socket_file, 0);
+			remove_sockets(runtime, name);
 			(void)snprintf(claim->name, sizeof claim->name, "%s", name);
 			claim->fd = fd;
 			return CLAIM_DONE;
@@ -171,8 +184,7 @@ enum claim_result runtime_claim(const struct runtime *runtime, const char *name,
 void runtime_release(const struct runtime *runtime, struct claim *claim)
 {
 	char file[FILE_NAME_MAX];
-	socket_name(file, claim->name);
-	(void)unlinkat(runtime->fd, file, 0);
+	remove_sockets(runtime, claim->name);
 	lock_name(file, claim->name);
 	(void)unlinkat(runtime->fd, file, 0);
 	close(claim->fd);
@@ -192,15 +204,31 @@ pid_t runtime_owner(const struct runtime *runtime, const char *name)
 	return result == 0 && lock.l_type != F_UNLCK && lock.l_pid > 0 ? lock.l_pid : 0;
 }
 
+static bool address_of(const struct runtime *runtime, const char *file, struct sockaddr_un *address,
+		       struct error *error)
+{
+	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
+	int length = snprintf(address->sun_path, sizeof address->sun_path, "%s/%s", runtime->path, file);
+	if (length < 0 || (size_t)length >= sizeof address->sun_path)
+		return error_set(error, ERROR_INPUT, "the name '%.*s' is too long for a socket in %s",
+				 (int)(strrchr(file, '.') - file), file, runtime->path);
+	return true;
+}
+
 bool runtime_socket_address(const struct runtime *runtime, const char *name, struct sockaddr_un *address,
 			    struct error *error)
 {
-	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
-	int length = snprintf(address->sun_path, sizeof address->sun_path, "%s/%s.sock", runtime->path, name);
-	if (length < 0 || (size_t)length >= sizeof address->sun_path)
-		return error_set(error, ERROR_INPUT, "the name '%s' is too long for a socket in %s", name,
-				 runtime->path);
-	return true;
+	char file[FILE_NAME_MAX];
+	socket_name(file, name);
+	return address_of(runtime, file, address, error);
+}
+
+bool runtime_serial_address(const struct runtime *runtime, const char *name, struct sockaddr_un *address,
+			    struct error *error)
+{
+	char file[FILE_NAME_MAX];
+	serial_name(file, name);
+	return address_of(runtime, file, address, error);
 }
 
 static int is_lock_file(const struct dirent *entry)
@@ -226,8 +254,9 @@ bool runtime_visit(const struct runtime *runtime, runtime_visitor *visitor, void
 	for (int i = 0; i < count; i++) {
 		char name[NAME_LENGTH_MAX + 1];
 		(void)snprintf(name, sizeof name, "%.*s", (int)strlen(entries[i]->d_name) - 5, entries[i]->d_name);
-		pid_t owner = runtime_owner(runtime, name);
-		if (owner != 0 && name_check(name, NULL))
+		/* The host's own lock must not be looked at: closing the file again would give it up. */
+		pid_t owner = name_check(name, NULL) ? runtime_owner(runtime, name) : 0;
+		if (owner != 0)
 			visitor(opaque, name, owner);
 		free(entries[i]);
 	}

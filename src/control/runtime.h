@@ -4,7 +4,8 @@
  *
  * Each guest has two files there. NAME.lock: its process holds a POSIX record lock on it from before anything else
  * exists until it ends, so the kernel itself says whether a guest lives and which process it is (F_GETLK); no pid is
- * ever read from a file and believed. NAME.sock: the control socket. Both are removed by the guest's process while it
+ * ever read from a file and believed. NAME.sock: the control socket. NAME.tty: the serial port of a guest that the host
+ * started. All are removed by the guest's process while it
  * holds the lock; those of a process that died without are stale: the next guest of that name takes the lock and
  * replaces them.
  *
@@ -22,6 +23,8 @@
 #include "base/error.h"
 
 #define NAME_LENGTH_MAX 64
+/* The name that the host itself claims. No guest can have it. */
+#define RUNTIME_HOST ".host"
 
 struct runtime {
 	int fd; /* of the directory */
@@ -58,6 +61,10 @@ pid_t runtime_owner(const struct runtime *runtime, const char *name);
 
 /* The address of the name's control socket. */
 bool runtime_socket_address(const struct runtime *runtime, const char *name, struct sockaddr_un *address,
+			    struct error *error);
+
+/* The socket of the serial port of a guest that the host started. */
+bool runtime_serial_address(const struct runtime *runtime, const char *name, struct sockaddr_un *address,
 			    struct error *error);
 
 /* Calls the function with the name of each living guest, in the order of their names. */

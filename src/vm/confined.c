@@ -12,7 +12,7 @@ _Static_assert((int)CONFINE_EXIT_STATUS == (int)STATUS_CONFINED, "one status");
 /* What nfold hands over: a new option that is a descriptor belongs here. */
 void vm_confinement_begin(struct vm_confinement *vm, const struct guest_options *options)
 {
-	const uint64_t given[] = {options->ready_fd, options->terminal_fd};
+	const uint64_t given[] = {options->ready_fd, options->end_fd, options->terminal_fd};
 	int keep[sizeof given / sizeof given[0]];
 	for (size_t i = 0; i < sizeof given / sizeof given[0]; i++)
 		keep[i] = given[i] == OPTION_UNSET ? -1 : (int)given[i];

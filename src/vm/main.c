@@ -460,6 +460,13 @@ static void explain_engine(const struct guest_options *options)
 	report_line("engine: translate (%s; the KVM engine is not built yet)", probe.text);
 }
 
+/* Who cannot wait for us learns from a file how we ended. */
+static void tell_end(const struct vm *vm, int status)
+{
+	if (vm->options.end_fd != OPTION_UNSET)
+		(void)dprintf((int)vm->options.end_fd, "%d\n", status);
+}
+
 static int run_vm(struct vm *vm)
 {
 	struct error error = {0};
@@ -470,6 +477,7 @@ static int run_vm(struct vm *vm)
 		return (int)report_error(&error);
 	int status = run_claimed(vm);
 	terminal_restore(vm, parent);
+	tell_end(vm, status);
 	runtime_release(&vm->runtime, &vm->claim);
 	runtime_close(&vm->runtime);
 	return status;

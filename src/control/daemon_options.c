@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+#include "control/daemon_options.h"
+
+#define FD_MAXIMUM 1023
+#define FIELD(field) .offset = offsetof(struct daemon_options, field)
+
+const struct option daemon_option_table[] = {
+    {"log", "FILE", NULL,
+     "file for the host's messages (default: in the background, the file log beside the definitions' folder)",
+     .kind = OPTION_TEXT, FIELD(log)},
+    {"ready-fd", "FD", NULL, "", .kind = OPTION_NUMBER, .hidden = true, .maximum = FD_MAXIMUM, FIELD(ready_fd)},
+    {0},
+};
