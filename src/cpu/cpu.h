@@ -234,6 +234,7 @@ struct cpu {
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
 	uint64_t pat, misc_enable, tsc_aux, tsc_adjust, mtrr_def_type, debugctl, spec_ctrl, bios_sign_id;
 	uint64_t mtrr_fixed[11], mtrr_variable[16];
+	uint64_t steal;					   /* MSR_KVM_STEAL_TIME */
 	bool halted, nmi_blocked, wait_for_sipi, shutdown; /* shutdown: triple fault */
 	bool debug_trap;    /* a single-step or data breakpoint trap is due after the current instruction (bits in
 			       debug_dr6) */
@@ -278,6 +279,11 @@ struct cpu {
 	/* NULL, or told of each translation that the TLB did not have: what MMIO there is, and the first write to each
 	 * page since tlb_revoke_writes(). */
 	void (*page_watcher)(void *opaque, const struct mmu_page *page, enum tlb_access access);
+	/* With steal time in the model: the MSR was written; and, while it is enabled, before each interrupt, with the
+	 * vector state parked. */
+	void (*steal_changed)(void *opaque);
+	void (*steal_update)(void *opaque);
+	void *steal_opaque;
 	void *engine_opaque;
 	/* NULL, or told of each interrupt and exception before it is delivered, with the vector state parked. */
 	void (*event_watcher)(void *opaque, enum cpu_event event, const struct cpu *cpu, uint8_t vector);

@@ -184,6 +184,9 @@ static const struct control_bits control_bits[] = {
 #define LAST_BASIC_LEAF 0x16u
 #define HYPERVISOR_LEAF 0x40000000u
 #define HYPERVISOR_TIMING_LEAF 0x40000010u
+/* Where KVM's leaves are when others come first; guests look at each multiple of 100H. */
+#define KVM_LEAF 0x40000100u
+#define KVM_FEATURE_STEAL_TIME 5
 #define LAST_EXTENDED_INTEL 0x80000008u
 #define LAST_EXTENDED_AMD 0x80000021u
 #define PHYSICAL_BITS 40u
@@ -447,6 +450,19 @@ static void add_timing(struct cpu_model *model)
 	add(model, (struct cpu_cpuid_leaf){.leaf = HYPERVISOR_TIMING_LEAF,
 					   .eax = (uint32_t)(model->tsc_hz / 1000),
 					   .ebx = CPU_APIC_TIMER_HZ / 1000});
+}
+
+void cpu_model_offer_steal_time(struct cpu_model *model)
+{
+	static const char signature[12] = "KVMKVMKVM";
+
+	model->steal_time = true;
+	add(model, (struct cpu_cpuid_leaf){.leaf = KVM_LEAF,
+					   .eax = KVM_LEAF + 1,
+					   .ebx = text_word(signature, 0),
+					   .ecx = text_word(signature, 1),
+					   .edx = text_word(signature, 2)});
+	add(model, (struct cpu_cpuid_leaf){.leaf = KVM_LEAF + 1, .eax = BIT32(KVM_FEATURE_STEAL_TIME)});
 }
 
 static void add_brand(struct cpu_model *model)

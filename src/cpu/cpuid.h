@@ -81,6 +81,7 @@ struct cpu_model {
 	bool feature[CPU_FEATURE_COUNT];
 	struct cpu_cpuid_leaf leaf[CPU_MODEL_MAX_LEAVES];
 	unsigned leaf_count;
+	bool steal_time;	    /* cpu_model_offer_steal_time() */
 	uint64_t arch_capabilities; /* IA32_ARCH_CAPABILITIES */
 	bool has_arch_capabilities;
 	uint64_t cr4_allowed, efer_allowed, xcr0_allowed;
@@ -103,6 +104,12 @@ bool cpu_model_build(struct cpu_model *model, const char *name, unsigned vcpu_co
  * max). */
 bool cpu_model_init(struct cpu_model *model, const char *name, unsigned vcpu_count, uint64_t tsc_hz,
 		    struct error *error);
+
+/*
+ * Offers what KVM calls steal time (docs/guest-interface.md): its leaves, behind our own at 40000100H, and its MSR. For
+ * a model that is made, and a machine whose vCPUs have `steal_changed`.
+ */
+void cpu_model_offer_steal_time(struct cpu_model *model);
 
 static inline bool cpu_model_has(const struct cpu_model *model, enum cpu_feature feature)
 {

@@ -74,6 +74,8 @@ static bool serve_one(struct cpu *cpu, uint32_t requests)
 	int vector = cpu->controller.acknowledge(cpu->controller.opaque);
 	if (vector < 0)
 		return false;
+	if ((cpu->steal & 1) != 0 && cpu->steal_update != NULL)
+		cpu->steal_update(cpu->steal_opaque);
 	if (since != 0)
 		ledger_delay_add(cpu->ledger, LEDGER_DELAY_INTERRUPT, since);
 	cpu_interrupt(cpu, (uint8_t)vector);

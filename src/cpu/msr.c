@@ -227,6 +227,21 @@ static bool read_arch_capabilities(struct cpu *cpu, const struct msr *msr, uint3
 	return cpu->model->has_arch_capabilities;
 }
 
+/* KVM's MSR 4B564D03H: bit 0 enables, bits 5:1 are reserved, the rest is where the 64 bytes are. */
+static bool read_steal(struct cpu *cpu, const struct msr *msr, uint32_t number, uint64_t *value)
+{
+	return cpu->model->steal_time && read_field(cpu, msr, number, value);
+}
+
+static bool write_steal(struct cpu *cpu, const struct msr *msr, uint32_t number, uint64_t value)
+{
+	if (!cpu->model->steal_time || !write_masked(cpu, msr, number, value))
+		return false;
+	if (cpu->steal_changed != NULL)
+		cpu->steal_changed(cpu->steal_opaque);
+	return true;
+}
+
 /* The ratio of the TSC to the 100 MHz bus clock, bits 15:8. */
 static bool read_platform_info(struct cpu *cpu, const struct msr *msr, uint32_t number, uint64_t *value)
 {
@@ -279,6 +294,7 @@ static const struct msr msrs[] = {
      write_mtrr_default},
     {0x6e0, 0x6e0, 0, CPU_FEATURE_TSC_DEADLINE, VENDOR_ANY, 0, read_apic, write_apic},
     {0x800, 0x8ff, 0, CPU_FEATURE_X2APIC, VENDOR_ANY, 0, read_apic, write_apic},
+    {0x4b564d03, 0x4b564d03, FIELD(steal), ANY, VENDOR_ANY, ~UINT64_C(0x3e), read_steal, write_steal},
     {0xc0000080, 0xc0000080, FIELD(efer), CPU_FEATURE_LM, VENDOR_ANY, 0, read_field, write_efer},
     {0xc0000081, 0xc0000081, FIELD(star), CPU_FEATURE_SYSCALL, VENDOR_ANY, EVERY_BIT, read_field, write_masked},
     {0xc0000082, 0xc0000083, FIELD(lstar), CPU_FEATURE_SYSCALL, VENDOR_ANY, 0, read_field, write_canonical},
@@ -455,7 +471,9 @@ static const struct cpu_cpuid_leaf *cpuid_find(const struct cpu_model *model, ui
 static uint32_t cpuid_clamp(const struct cpu_model *model, uint32_t leaf)
 {
 	uint32_t last_basic = model->leaf[0].eax;
-	const struct cpu_cpuid_leaf *first = cpuid_find(model, leaf & 0xffff0000, 0);
+	/* Of hypervisors' leaves, each 100H can be an interface of its own. */
+	uint32_t range = leaf >> 16 == 0x4000 ? 0xffffff00 : 0xffff0000;
+	const struct cpu_cpuid_leaf *first = cpuid_find(model, leaf & range, 0);
 
 	if (!cpu_model_is_intel(model) || (first != NULL && leaf <= first->eax))
 		return leaf;

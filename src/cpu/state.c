@@ -87,6 +87,7 @@ static void reset_msrs(struct cpu *cpu)
 	cpu->misc_enable = 1; /* fast strings */
 	cpu->tsc_aux = cpu->tsc_adjust = cpu->debugctl = cpu->spec_ctrl = cpu->bios_sign_id = 0;
 	cpu->mtrr_def_type = 0;
+	cpu->steal = 0;
 	for (unsigned i = 0; i < 11; i++)
 		cpu->mtrr_fixed[i] = 0;
 	for (unsigned i = 0; i < 16; i++)

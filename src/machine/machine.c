@@ -315,6 +315,7 @@ static bool create_vcpu(struct machine *machine, unsigned index, struct error *e
 	cpu->device_lock = machine->config.deterministic ? machine_lock_counted : lock.lock;
 	cpu->device_unlock = lock.unlock;
 	cpu->device_lock_opaque = lock.opaque;
+	steal_init(&vcpu->steal, cpu, machine->ledger, &vcpu->ledger_thread);
 	return true;
 }
 
@@ -406,7 +407,12 @@ static bool create_model(struct machine *machine, struct error *error)
 	cpu_host_read(&host);
 	if (config->deterministic)
 		cpu_host_hide_random(&host);
-	return cpu_model_build(&machine->model, config->cpu_model, config->cpus, machine->clock.tsc_hz, &host, error);
+	if (!cpu_model_build(&machine->model, config->cpu_model, config->cpus, machine->clock.tsc_hz, &host, error))
+		return false;
+	/* What others took is not the same in each run. */
+	if (!config->deterministic)
+		cpu_model_offer_steal_time(&machine->model);
+	return true;
 }
 
 static uint64_t count_of_vcpu(void *opaque)

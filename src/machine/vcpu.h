@@ -30,6 +30,7 @@
 #include "base/error.h"
 #include "ledger/settle.h"
 #include "machine/boot.h"
+#include "machine/steal.h"
 #include "machine/turn.h"
 #include "translate/engine.h"
 
@@ -57,6 +58,7 @@ struct vcpu {
 
 	struct turn turn;
 	uint64_t woken_at; /* host TSC of the request that ended the last halt; 0: none yet */
+	struct steal steal;
 
 	pthread_t thread;
 	bool thread_made;

@@ -24,6 +24,7 @@ import debug
 import servers
 import systems
 import torture
+import steal
 import waiting
 from debian_image import ImageError
 from group import BOOT_SECONDS, Group, boot, check_dmesg, without_kernel_lines
@@ -341,6 +342,20 @@ def group_waiting(group):
     group.about = ""
 
 
+def group_steal(group):
+    """What the guest is told of time that others took."""
+    if runner_name() != "nfold":
+        group.skip("only nfold is asked for its ledger")
+        return
+    name = f"test-steal-{os.getpid()}"
+    words = command_line("nfold", GUEST / "vmlinuz", GUEST / "initramfs.cpio.gz", "console=ttyS0", 256, name=name)
+    with Guest(words) as guest:
+        boot(group, guest)
+        steal.check(group, guest, name)
+        check_dmesg(group, guest)
+        group.power_off(guest)
+
+
 def check_all_stop(group):
     """Pause, reset and a reboot of the guest's own with several processors."""
     name = f"test-smp-{os.getpid()}"
@@ -369,6 +384,7 @@ GROUPS = {
     "boot": group_boot,
     "repeat": group_repeat,
     "waiting": group_waiting,
+    "steal": group_steal,
     "cpu": group_cpu,
     "patching": group_patching,
     "compression": group_compression,

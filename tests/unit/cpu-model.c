@@ -444,6 +444,42 @@ static int teardown(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void count_call(void *opaque)
+{
+	++*(unsigned *)opaque;
+}
+
+/* Without it there is neither leaf nor MSR: of deterministic guests, and of machines that cannot tell. */
+static void test_steal_time(void **state)
+{
+	struct fixture *fixture = with_model(*state, "max", "GenuineIntel");
+	struct cpu *cpu = fixture->cpu;
+	unsigned calls = 0;
+
+	wrmsr_gp(fixture, 0x4b564d03, 0x1001);
+	cpuid(fixture, 0x40000100, 0);
+	assert_int_not_equal(cpu->gpr[CPU_RBX], 0x4b4d564b);
+	cpu_model_offer_steal_time(&fixture->model);
+	cpu->steal_changed = count_call;
+	cpu->steal_opaque = &calls;
+	cpuid(fixture, 0x40000100, 0);
+	assert_int_equal(cpu->gpr[CPU_RAX], 0x40000101);
+	assert_int_equal(cpu->gpr[CPU_RBX], 0x4b4d564b); /* KVMK */
+	assert_int_equal(cpu->gpr[CPU_RCX], 0x564b4d56); /* VMKV */
+	assert_int_equal(cpu->gpr[CPU_RDX], 0x4d);	 /* M */
+	cpuid(fixture, 0x40000101, 0);
+	assert_int_equal(cpu->gpr[CPU_RAX], 1 << 5);
+	cpuid(fixture, 0x40000000, 0); /* ours stays the first */
+	assert_int_equal(cpu->gpr[CPU_RAX], 0x40000010);
+	wrmsr(fixture, 0x4b564d03, 0x1001);
+	assert_int_equal(cpu->steal, 0x1001);
+	assert_int_equal(calls, 1);
+	for (unsigned bit = 1; bit < 6; bit++)
+		wrmsr_gp(fixture, 0x4b564d03, 0x1001 | 1u << bit);
+	cpu_reset(cpu);
+	assert_int_equal(cpu->steal, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -457,6 +493,7 @@ int main(void)
 	    cmocka_unit_test(test_mitigations),
 	    TEST(test_cpuid_follows_state),
 	    TEST(test_cpuid_out_of_range),
+	    TEST(test_steal_time),
 	    TEST(test_msr_round_trips),
 	    TEST(test_msr_gp),
 	    TEST(test_msr_features),
