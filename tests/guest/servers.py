@@ -24,7 +24,7 @@ from guest_packages import PackageStore  # noqa: E402  (found through the path a
 KERNEL = GUEST / "vmlinuz-linux-image-amd64"
 INITRD = GUEST / "debian.cpio.gz"
 SMALL = debian_image.FOLDER / "small.img"
-BOOT_SECONDS = 300
+BOOT_SECONDS = 600
 STOP_SECONDS = 120
 NUMBERS = "".join(f"{number}\n" for number in range(1, 50001)).encode()
 PROMPT = rb"root@[\w-]+:~# "
