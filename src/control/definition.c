@@ -248,11 +248,11 @@ static bool check_key(const struct reader *reader, const struct option *option, 
 	struct definition_options *options = calloc(1, sizeof *options);
 	struct option_rest *rest = malloc(sizeof *rest);
 	struct error error = {0};
+	char *const *words = definition->words > first_word ? definition->word + first_word : NULL;
 	bool good = options != NULL && rest != NULL;
 	if (good)
 		good = options_parse(definition_option_table, OPTIONS_FROM_PERSON, "nfold create",
-				     (int)(definition->words - first_word), definition->word + first_word, options,
-				     rest, &error);
+				     (int)(definition->words - first_word), words, options, rest, &error);
 	else
 		error_set(&error, ERROR_HOST, "out of memory");
 	free(options);

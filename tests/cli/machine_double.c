@@ -89,6 +89,7 @@ struct machine *machine_create(const struct machine_config *config, struct error
 		return NULL;
 	machine->config = config;
 	machine->tasks = ledger_tasks_open();
+	machine->reader = (struct ledger_thread){.schedstat = -1, .stat = -1};
 	if (!read_script(machine, text, error) || !screen_double_init(&machine->screen, machine->script, text, error)) {
 		free(machine);
 		return NULL;
@@ -104,6 +105,8 @@ struct machine *machine_create(const struct machine_config *config, struct error
 void machine_destroy(struct machine *machine)
 {
 	close(machine->epoll);
+	if (machine->tasks >= 0)
+		close(machine->tasks);
 	screen_double_free(&machine->screen);
 	free(machine->samples);
 	ledger_close(machine->ledger, machine->ledger_fd);
@@ -231,6 +234,7 @@ enum machine_end machine_run(struct machine *machine)
 	(void)pthread_create(&machine->thread, NULL, processor, machine);
 	(void)pthread_barrier_wait(&machine->started);
 	close(machine->tasks);
+	machine->tasks = -1;
 	if (machine->config->before_guest != NULL &&
 	    !machine->config->before_guest(machine->config->before_guest_opaque, &error))
 		end_with(machine, MACHINE_FAILED);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Runs a fuzz target without a fuzzer: `fuzz-x RUNS SEED` feeds it RUNS inputs made from SEED, the same ones on every
- * machine; `fuzz-x FILE...` feeds it files, as to reproduce what a fuzzer found. Input i of a run is input 0 of SEED +
- * i.
+ * Runs a fuzz target without a fuzzer: `fuzz-x RUNS SEED [FOLDER]` feeds it RUNS inputs made from SEED, the same ones
+ * on every machine, and the files of the folder, if it is there; `fuzz-x FILE...` feeds it files, as to reproduce what
+ * a fuzzer found. Input i of a run is input 0 of SEED + i.
  */
+#include <dirent.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -68,17 +70,41 @@ static bool run_file(const char *path)
 	return true;
 }
 
+static int is_visible(const struct dirent *entry)
+{
+	return entry->d_name[0] != '.';
+}
+
+/* False: a file cannot be read. There need not be a folder. */
+static bool run_folder(const char *folder)
+{
+	struct dirent **entries;
+	int count = scandir(folder, &entries, is_visible, alphasort);
+	bool good = true;
+	for (int i = 0; i < count; i++) {
+		char path[PATH_MAX];
+		(void)snprintf(path, sizeof path, "%s/%s", folder, entries[i]->d_name);
+		good &= run_file(path);
+		free(entries[i]);
+	}
+	if (count >= 0)
+		free(entries);
+	printf("%d files\n", count < 0 ? 0 : count);
+	return good;
+}
+
 int main(int argc, char **argv)
 {
 	char *end = argv[0];
-	unsigned long runs = argc == 3 ? strtoul(argv[1], &end, 10) : 0;
-	if (argc == 3 && *end == 0) {
+	bool seeded = argc == 3 || argc == 4;
+	unsigned long runs = seeded ? strtoul(argv[1], &end, 10) : 0;
+	if (seeded && *end == 0) {
 		run_seeds(runs, strtoul(argv[2], NULL, 10));
 		printf("%lu inputs\n", runs);
-		return 0;
+		return argc == 3 || run_folder(argv[3]) ? 0 : 1;
 	}
 	if (argc < 2) {
-		(void)fprintf(stderr, "usage: %s RUNS SEED | FILE...\n", argv[0]);
+		(void)fprintf(stderr, "usage: %s RUNS SEED [FOLDER] | FILE...\n", argv[0]);
 		return 2;
 	}
 	for (int i = 1; i < argc; i++)
