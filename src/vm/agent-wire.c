@@ -27,6 +27,8 @@ void agent_wire_end(struct agent_wire *wire)
 
 static bool line_add(struct agent_wire *wire, const uint8_t *bytes, size_t count, size_t limit)
 {
+	if (count == 0)
+		return true; /* there may be no memory yet */
 	if (count > limit - wire->used)
 		return false;
 	if (wire->used + count > wire->room) {

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "vm/agent.h"
 #include "vm/methods.h"
 #include "vm/typist.h"
 
@@ -128,11 +129,23 @@ static void ask(struct fuzz_rig *rig, struct method_context *context)
 	char *exact = malloc(length != 0 ? length : 1); /* of the exact size, for a sanitizer */
 	assert(exact != NULL);
 	memcpy(exact, text, length);
-	check_answer(rpc_answer(&vm_methods, context, exact, length));
+	context->later = (struct rpc_later){.ticket = 1};
+	check_answer(rpc_answer(&vm_methods, context, &context->later, exact, length));
+	if (context->later.id != NULL) /* it is answered once, here */
+		check_answer(rpc_answer_late(context->later.id, json_true(), NULL));
+	context->later.id = NULL;
 	free(exact);
 	if (context->answer_fd >= 0)
 		assert(close(context->answer_fd) == 0);
 	context->answer_fd = -1;
+}
+
+/* The double has no agent: what it was asked is answered when it is destroyed, at the latest. */
+static void agent_answered(void *opaque, uint64_t ticket, json_t *result, const struct method_error *error)
+{
+	(void)opaque;
+	assert(ticket == 1 && (result == NULL) == (error != NULL));
+	json_decref(result);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -150,9 +163,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 					 .answer_fd = -1};
 	assert(context.machine != NULL);
 	context.typist = typist_create(context.machine, &error);
-	assert(context.typist != NULL);
+	context.agent = agent_create(context.machine, agent_answered, NULL, &error);
+	assert(context.typist != NULL && context.agent != NULL);
 	for (unsigned i = 0; rig.left > 0 && i < 16; i++)
 		ask(&rig, &context);
+	agent_destroy(context.agent);
 	typist_destroy(context.typist);
 	machine_destroy(context.machine);
 	return 0;
