@@ -46,9 +46,9 @@ static bool load_block(const struct collector *collector, const struct block *bl
 	memcpy(samples->width_ms + first, at, rows * sizeof(uint32_t));
 	at += rows * sizeof(uint32_t);
 	for (unsigned i = 0; i < COLLECT_CHANNEL_COUNT; i++) {
-		double *value = samples->value[i] + first;
 		if ((block->channels >> i & 1) == 0)
-			continue;
+			continue; /* there is no memory for it */
+		double *value = samples->value[i] + first;
 		if (block->counters >> i & 1) {
 			memcpy(value, at, rows * sizeof(double));
 			at += rows * sizeof(double);
