@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/advice.h"
 #include "cli/explain.h"
 
 /* How counters are put together for a reader; what is not here is of the last group. */
@@ -31,6 +32,69 @@ static double percent(uint64_t part, uint64_t whole)
 static double seconds(uint64_t ns)
 {
 	return (double)ns / 1e9;
+}
+
+/* ---- where it went, and what to do ---- */
+
+/* Of the samples that the busiest processor would have by its time, those of the three hottest places. */
+static double hottest_share(const struct explanation *explanation)
+{
+	const struct profile_gain *gain = &explanation->gain;
+	uint64_t ran = 0, samples = 0;
+	size_t count = 0;
+	for (unsigned i = 0; i < LEDGER_RUNNING_COUNT; i++)
+		ran += gain->state_ns[i];
+	struct profile_row *row = profile_rows(&explanation->profile, explanation->symbols, &count);
+	for (size_t i = 0; row != NULL && i < count && i < 3; i++)
+		samples += row[i].samples;
+	free(row);
+	double its =
+	    (double)explanation->profile.samples * (ran > 0 ? (double)gain->busiest_ran_ns / (double)ran : 0.0);
+	return its > 0 ? 100.0 * (double)samples / its : 0.0;
+}
+
+static struct advice_facts facts_of(const struct explanation *explanation)
+{
+	const struct profile_gain *gain = &explanation->gain;
+	struct advice_facts facts = {.wanted = percent(gain->busiest_wanted_ns, gain->busiest_wall_ns),
+				     .hottest = hottest_share(explanation),
+				     .samples = explanation->profile.samples,
+				     .cache_evictions = gain->count[LEDGER_COUNT_CACHE_EVICTION]};
+	for (unsigned i = 0; i < LEDGER_STATE_COUNT; i++)
+		facts.state[i] = percent(gain->state_ns[i], gain->wall_ns);
+	return facts;
+}
+
+/* One line: what a person asks first. The rest of the page divides it. */
+static void print_summary(const struct advice_facts *facts)
+{
+	const double *state = facts->state;
+	double used = state[LEDGER_GUEST] + state[LEDGER_EXIT] + state[LEDGER_TRANSLATE] + state[LEDGER_DEVICE];
+	printf("of its time %.1f %% used, %.1f ready, %.1f preempted by Linux, %.1f costop, %.1f limited, %.1f paging, "
+	       "%.1f blocked, %.1f paused, %.1f idle\n",
+	       used, state[LEDGER_READY], state[LEDGER_PREEMPTED], state[LEDGER_COSTOP], state[LEDGER_LIMITED],
+	       state[LEDGER_PAGING], state[LEDGER_BLOCKED], state[LEDGER_PAUSED], state[LEDGER_IDLE]);
+}
+
+static void print_advice(const struct explanation *explanation)
+{
+	struct advice_facts facts = facts_of(explanation);
+	print_summary(&facts);
+	for (size_t i = 0; i < advice_rule_count; i++)
+		if (advice_told(&facts, i))
+			printf("- %s %s\n", advice_rules[i].found, advice_rules[i].first);
+}
+
+static json_t *advice_json(const struct explanation *explanation)
+{
+	struct advice_facts facts = facts_of(explanation);
+	json_t *list = json_array();
+	for (size_t i = 0; i < advice_rule_count; i++)
+		if (advice_told(&facts, i))
+			(void)json_array_append_new(list,
+						    json_pack("{s:s, s:s, s:s}", "key", advice_rules[i].key, "found",
+							      advice_rules[i].found, "first", advice_rules[i].first));
+	return list;
 }
 
 /* ---- times ---- */
@@ -223,6 +287,7 @@ void explain_print(const struct explanation *explanation)
 	if (profile->lost > 0)
 		printf(" and %" PRIu64 " lost", profile->lost);
 	(void)putchar('\n');
+	print_advice(explanation);
 	print_times(explanation);
 	print_hottest(explanation);
 	for (unsigned group = 0; group < GROUP_COUNT; group++)
@@ -311,14 +376,14 @@ bool explain_print_json(const struct explanation *explanation)
 	const struct profile *profile = &explanation->profile;
 	const struct profile_gain *gain = &explanation->gain;
 	json_t *object =
-	    json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", explanation->name,
-		      "state", explanation->state, "cpus", (int)gain->vcpus, "wall_ns", (json_int_t)gain->wall_ns,
-		      "samples", (json_int_t)profile->samples, "lost", (json_int_t)profile->lost, "kernel_distance",
-		      address_json(explanation->kernel_distance), "clocks_ns",
-		      numbers_json(ledger_state_key, gain->state_ns, LEDGER_STATE_COUNT), "time",
+	    json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
+		      explanation->name, "state", explanation->state, "cpus", (int)gain->vcpus, "wall_ns",
+		      (json_int_t)gain->wall_ns, "samples", (json_int_t)profile->samples, "lost",
+		      (json_int_t)profile->lost, "kernel_distance", address_json(explanation->kernel_distance),
+		      "clocks_ns", numbers_json(ledger_state_key, gain->state_ns, LEDGER_STATE_COUNT), "time",
 		      times_json(explanation), "device_samples", devices_json(profile), "counts",
 		      numbers_json(ledger_counter_key, gain->count, LEDGER_COUNTER_COUNT), "delays", delays_json(gain),
-		      "hottest", hottest_json(explanation));
+		      "hottest", hottest_json(explanation), "advice", advice_json(explanation));
 	if (object == NULL)
 		return false;
 	bool good = json_dumpf(object, stdout, JSON_INDENT(2)) == 0;

@@ -184,12 +184,30 @@ static void gain_delay(const json_t *before, const json_t *after, struct profile
 	delay->most_below_ns = most > delay->most_below_ns ? most : delay->most_below_ns;
 }
 
+/* That it ran, was ready, or was kept from it. */
+static void find_busiest(const json_t *before, const json_t *after, uint64_t wall_ns, struct profile_gain *gain)
+{
+	static const enum ledger_state wants[] = {LEDGER_READY, LEDGER_COSTOP, LEDGER_LIMITED, LEDGER_PREEMPTED};
+	uint64_t ran = 0, wanted = 0;
+	for (unsigned i = 0; i < LEDGER_RUNNING_COUNT; i++)
+		ran += gain_of(before, after, ledger_state_key[i]);
+	for (unsigned i = 0; i < sizeof wants / sizeof wants[0]; i++)
+		wanted += gain_of(before, after, ledger_state_key[wants[i]]);
+	wanted += ran;
+	if (wall_ns == 0 || wanted < gain->busiest_wanted_ns)
+		return;
+	gain->busiest_wall_ns = wall_ns;
+	gain->busiest_wanted_ns = wanted;
+	gain->busiest_ran_ns = ran;
+}
+
 static void gain_vcpu(const json_t *before, const json_t *after, struct profile_gain *gain)
 {
 	const json_t *clocks[] = {json_object_get(before, "clocks_ns"), json_object_get(after, "clocks_ns")};
 	const json_t *counts[] = {json_object_get(before, "counts"), json_object_get(after, "counts")};
 	const json_t *delays[] = {json_object_get(before, "delays"), json_object_get(after, "delays")};
 	gain->wall_ns += gain_of(before, after, "wall_ns");
+	find_busiest(clocks[0], clocks[1], gain_of(before, after, "wall_ns"), gain);
 	for (unsigned i = 0; i < LEDGER_STATE_COUNT; i++)
 		gain->state_ns[i] += gain_of(clocks[0], clocks[1], ledger_state_key[i]);
 	for (unsigned i = 0; i < LEDGER_COUNTER_COUNT; i++)

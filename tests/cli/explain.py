@@ -43,6 +43,7 @@ class Explain(GuestTest):
         hottest = result["hottest"][0]
         self.assertEqual((hottest["mode"], hottest["symbol"]), ("user", "user_loop"))
         self.assertGreater(hottest["samples"], 0.8 * result["samples"])
+        self.assertIn("runaway", [advice["key"] for advice in result["advice"]])
 
     def test_kernel_code_in_c(self):
         self.start_guest("kernel")
@@ -83,9 +84,11 @@ class Explain(GuestTest):
         result = self.explain("halt")
         self.assertGreater(result["clocks_ns"]["idle"], 0.9 * result["wall_ns"])
         self.assertLess(result["samples"], 100)
-        self.assertIn("idle", self.succeed("explain", "halt", "--seconds", 1))
+        self.assertEqual([advice["key"] for advice in result["advice"]], ["idle"])
+        self.assertIn("next to nothing to do", self.succeed("explain", "halt", "--seconds", 1))
         self.succeed("pause", "halt")
         self.assertTrue(self.succeed("explain", "halt", "--seconds", 1).startswith("halt: paused, 1 processor"))
+        self.assertIn("paused", [advice["key"] for advice in self.explain("halt")["advice"]])
 
     def test_symbols_of_a_kernel_that_is_elsewhere(self):
         self.start_guest("loop")
