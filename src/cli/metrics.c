@@ -83,8 +83,8 @@ const struct command command_metrics = {
     .name = "metrics",
     .summary = "print or serve metrics of all running guests",
     .description =
-	"Prints the ledgers of all running guests of this user as OpenMetrics, or serves them to Prometheus on\n"
-	"a port of 127.0.0.1 until it is told to end by a signal. docs/ledger.md says what they mean.",
+	"Prints the ledgers of all running guests of this user as OpenMetrics, or serves them to Prometheus\n"
+	"on a port of 127.0.0.1 until it is told to end by a signal. docs/ledger.md says what they mean.",
     .options = metrics_options,
     .run = metrics_run,
 };

@@ -50,6 +50,8 @@ const struct option guest_option_table[] = {
      "channel to a QEMU guest agent, for 'nfold guest' (default: on; off with --clock deterministic)",
      .kind = OPTION_CHOICE, .choices = on_off, FIELD(agent)},
     {"console", "WHERE", NULL, "virtio console: a file's name or unix:PATH", .kind = OPTION_TEXT, FIELD(console)},
+    {"hpet", "on|off", NULL, "high precision event timer (default: off)", .kind = OPTION_CHOICE, .choices = on_off,
+     FIELD(hpet)},
     {"boot", "ORDER", NULL, "what to boot from, in order: floppy, cdrom, disk, with commas between",
      .kind = OPTION_TEXT, FIELD(boot)},
     {"firmware", "FILE", NULL, "PC BIOS image (default: SeaBIOS)", .kind = OPTION_TEXT, FIELD(firmware)},

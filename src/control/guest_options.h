@@ -70,6 +70,7 @@ struct guest_options {
 	struct option_list net;
 	const char *agent;   /* NULL: guest_options_agent() knows */
 	const char *console; /* NULL: none */
+	const char *hpet;    /* NULL: off */
 	const char *rng;     /* NULL: guest_options_rng() knows */
 	const char *boot;
 	const char *firmware;

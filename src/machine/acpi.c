@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "devices/hpet.h"
 #include "machine/layout.h"
 
+#define HPET_TABLE_SIZE 56u
 #define HEADER_SIZE 36u
 #define FADT_SIZE 244u
 #define FACS_SIZE 64u
@@ -197,6 +199,17 @@ static uint32_t build_madt(struct acpi_tables *tables, const struct acpi_config 
 	return finish(tables, madt.bytes, "APIC", 3, madt.size);
 }
 
+/* HPET 1.0a, 3.2.4: the first one, 64 bits of memory, at most 20 us between two interrupts of a periodic timer. */
+static uint32_t build_hpet(struct acpi_tables *tables)
+{
+	uint8_t *table = take(tables, HPET_TABLE_SIZE);
+	store_le(table + 36, HPET_ID, 4);
+	table[41] = 64;
+	store_le(table + 44, LAYOUT_HPET_BASE, 8);
+	store_le(table + 53, HPET_MINIMUM_NS / HPET_TICK_NS, 2);
+	return finish(tables, table, "HPET", 1, HPET_TABLE_SIZE);
+}
+
 static uint32_t build_root(struct acpi_tables *tables, const char *signature, unsigned pointer_size,
 			   const uint32_t *table, unsigned count)
 {
@@ -226,9 +239,12 @@ void acpi_build(const struct acpi_config *config, struct acpi_tables *tables)
 	memset(tables, 0, sizeof *tables);
 	uint32_t dsdt = build_dsdt(tables, config);
 	uint32_t facs = build_facs(tables);
-	const uint32_t table[2] = {build_fadt(tables, facs, dsdt), build_madt(tables, config)};
-	uint32_t rsdt = build_root(tables, "RSDT", 4, table, 2);
-	uint32_t xsdt = build_root(tables, "XSDT", 8, table, 2);
+	uint32_t table[3] = {build_fadt(tables, facs, dsdt), build_madt(tables, config)};
+	unsigned count = 2;
+	if (config->hpet)
+		table[count++] = build_hpet(tables);
+	uint32_t rsdt = build_root(tables, "RSDT", 4, table, count);
+	uint32_t xsdt = build_root(tables, "XSDT", 8, table, count);
 	build_rsdp(tables, rsdt, xsdt);
 }
 

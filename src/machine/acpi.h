@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ACPI tables of our PC (ACPI 5.0): RSDP, RSDT, XSDT, FADT, FACS, MADT, DSDT.
+ * The ACPI tables of our PC (ACPI 5.0): RSDP, RSDT, XSDT, FADT, FACS, MADT, DSDT; HPET (IA-PC HPET 1.0a) where there is
+ * one.
  *
  * They are built for no address in particular: pointers hold offsets, checksums are missing, and a list says where both
  * are. acpi_place() finishes them for a machine without firmware; firmware gets the list and does the same.
@@ -14,6 +15,7 @@
 struct acpi_config {
 	unsigned cpus;	      /* their APIC IDs are 0 to cpus - 1 */
 	uint64_t memory_size; /* bytes of RAM in all */
+	bool hpet;
 };
 
 #define ACPI_RSDP_SIZE 36u

@@ -173,7 +173,8 @@ static void loader_add_checksum(struct loader *loader, const struct acpi_checksu
 
 static bool add_acpi(struct fwcfg *fwcfg, const struct firmware_config *config, struct error *error)
 {
-	const struct acpi_config acpi = {.cpus = config->cpus, .memory_size = config->memory_size};
+	const struct acpi_config acpi = {
+	    .cpus = config->cpus, .memory_size = config->memory_size, .hpet = config->hpet};
 	struct acpi_tables tables;
 	struct loader loader = {.size = 0};
 	acpi_build(&acpi, &tables);

@@ -24,6 +24,7 @@ struct firmware_config {
 	unsigned virtio_disks, virtio_device;	    /* how many, and the first one's PCI device number */
 	bool virtio_first;			    /* before the IDE disks */
 	unsigned floppies;
+	bool hpet;
 	enum machine_boot boot[BOOT_KINDS];
 	unsigned boot_count; /* 0: floppy, CD-ROM, disk */
 };

@@ -125,7 +125,8 @@ static bool create_memory(struct machine *machine, struct error *error)
 static bool load_tables(struct machine *machine, struct error *error)
 {
 	const struct machine_config *config = &machine->config;
-	const struct acpi_config acpi = {.cpus = config->cpus, .memory_size = config->memory_size};
+	const struct acpi_config acpi = {
+	    .cpus = config->cpus, .memory_size = config->memory_size, .hpet = config->hpet};
 	const struct smbios_config smbios = {
 	    .name = config->name, .memory_size = config->memory_size, .cpus = config->cpus};
 	uint32_t size = LAYOUT_MPTABLE_BASE + MPTABLE_AREA_SIZE - LAYOUT_ACPI_BASE;
@@ -340,6 +341,7 @@ static void describe(const struct machine *machine, struct pc_config *pc)
 	pc->firmware_config = (struct firmware_config){.name = config->name,
 						       .memory_size = config->memory_size,
 						       .cpus = config->cpus,
+						       .hpet = config->hpet,
 						       .boot_count = config->boot_count};
 	memcpy(pc->cmos.boot, config->boot, sizeof config->boot);
 	memcpy(pc->firmware_config.boot, config->boot, sizeof config->boot);
@@ -360,6 +362,7 @@ static bool create_board(struct machine *machine, struct error *error)
 				   .debug_console = machine->debug_console,
 				   .vga_rom = machine->vga_rom.bytes != NULL ? &machine->vga_rom : NULL,
 				   .firmware = machine->config.kernel == NULL,
+				   .hpet = machine->config.hpet,
 				   .console = machine->console,
 				   .agent = machine->agent,
 				   .entropy = machine->config.entropy ? entropy_fill : NULL,

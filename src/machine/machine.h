@@ -85,6 +85,7 @@ struct machine_config {
 	unsigned floppy_count;
 	struct machine_network network[MACHINE_MAX_NETWORKS];
 	unsigned network_count;
+	bool hpet;			    /* a high precision event timer */
 	bool agent;			    /* a channel to an agent in the guest; not of deterministic guests */
 	const char *console;		    /* a virtio console into this file; NULL: none */
 	bool console_socket;		    /* a Unix socket's path it is */

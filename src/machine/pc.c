@@ -11,6 +11,7 @@
 #include "devices/coprocessor.h"
 #include "devices/debugexit.h"
 #include "devices/fwcfg.h"
+#include "devices/hpet.h"
 #include "devices/i440fx.h"
 #include "devices/i8042.h"
 #include "devices/i82077.h"
@@ -64,6 +65,7 @@ struct pc {
 	struct ioapic *ioapic;
 	struct i8259 *pic;
 	struct i8254 *pit;
+	struct hpet *hpet; /* or NULL */
 	struct rtc *rtc;
 	struct uart16550 *com[2];
 	struct i8042 *i8042;
@@ -186,15 +188,41 @@ static bool wire_interrupt_controllers(struct pc *pc, struct error *error)
 	       i8259_map(pc->pic, pc->config.ports, error);
 }
 
+static void ioapic_irq(void *opaque, int input, bool level)
+{
+	struct pc *pc = opaque;
+	ioapic_input(pc->ioapic, input, level);
+}
+
+static bool wire_hpet(struct pc *pc, struct error *error)
+{
+	struct hpet_config hpet = {
+	    .clock = pc->config.clock,
+	    .legacy = {[HPET_TIMER_IRQ] = isa_line(pc, TIMER_IRQ), [HPET_RTC_IRQ] = isa_line(pc, LAYOUT_RTC_IRQ)}};
+	for (unsigned i = 0; i < HPET_ROUTES; i++)
+		hpet.route[i] =
+		    (struct irq_line){.set = ioapic_irq, .opaque = pc, .input = (int)(HPET_ROUTE_FIRST + i)};
+	if (!pc->config.hpet)
+		return true;
+	pc->hpet = hpet_create(&hpet, error);
+	return pc->hpet != NULL && hpet_map(pc->hpet, pc->config.mmio, LAYOUT_HPET_BASE, error);
+}
+
+/* The interrupt of a timer that the HPET may replace. */
+static struct irq_line timer_line(struct pc *pc, int irq, enum hpet_legacy which)
+{
+	return pc->hpet != NULL ? hpet_input(pc->hpet, which) : isa_line(pc, irq);
+}
+
 static bool wire_timers(struct pc *pc, struct error *error)
 {
-	const struct irq_line timer_irq = isa_line(pc, TIMER_IRQ);
+	const struct irq_line timer_irq = timer_line(pc, TIMER_IRQ, HPET_TIMER_IRQ);
 	struct timespec now;
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	if (pc->config.rtc_given)
 		now = (struct timespec){.tv_sec = pc->config.rtc_seconds};
 	const struct rtc_config rtc = {.clock = pc->config.clock,
-				       .irq = isa_line(pc, LAYOUT_RTC_IRQ),
+				       .irq = timer_line(pc, LAYOUT_RTC_IRQ, HPET_RTC_IRQ),
 				       .unix_seconds = now.tv_sec,
 				       .nanoseconds = (uint32_t)now.tv_nsec};
 	pc->pit = i8254_create(pc->config.clock, &timer_irq, error);
@@ -482,9 +510,9 @@ struct pc *pc_create(const struct pc_config *config, struct error *error)
 		return NULL;
 	}
 	pc->config = *config;
-	if (wire_lapics(pc, error) && wire_interrupt_controllers(pc, error) && wire_timers(pc, error) &&
-	    wire_pci(pc, error) && wire_vga(pc, error) && wire_serial(pc, error) && wire_keyboard(pc, error) &&
-	    wire_coprocessor(pc, error) && wire_floppy(pc, error) && wire_ide(pc, error) &&
+	if (wire_lapics(pc, error) && wire_interrupt_controllers(pc, error) && wire_hpet(pc, error) &&
+	    wire_timers(pc, error) && wire_pci(pc, error) && wire_vga(pc, error) && wire_serial(pc, error) &&
+	    wire_keyboard(pc, error) && wire_coprocessor(pc, error) && wire_floppy(pc, error) && wire_ide(pc, error) &&
 	    wire_virtio_disks(pc, error) && wire_networks(pc, error) && wire_entropy(pc, error) &&
 	    wire_console(pc, error) && wire_firmware(pc, error) && wire_debug_console(pc, error) &&
 	    wire_debug_exit(pc, error))
@@ -538,6 +566,7 @@ void pc_destroy(struct pc *pc)
 		rtc_destroy(pc->rtc);
 	if (pc->pit != NULL)
 		i8254_destroy(pc->pit);
+	hpet_destroy(pc->hpet);
 	if (pc->pic != NULL)
 		i8259_destroy(pc->pic);
 	if (pc->ioapic != NULL)
@@ -559,6 +588,8 @@ static void reset_chips(struct pc *pc)
 	ioapic_reset(pc->ioapic);
 	i8259_reset(pc->pic);
 	i8254_reset(pc->pit);
+	if (pc->hpet != NULL)
+		hpet_reset(pc->hpet);
 	rtc_reset(pc->rtc);
 	pci_bus_reset(pc->pci);
 	i440fx_reset(pc->host_bridge);

@@ -81,6 +81,7 @@ struct pc_config {
 	struct firmware_config firmware_config;
 	bool firmware;	     /* a PC BIOS runs first; otherwise pc_reset() does its part */
 	int debug_exit_port; /* -1: none */
+	bool hpet;	     /* a high precision event timer */
 	bool rtc_given;
 	int64_t rtc_seconds; /* since 1970: where the RTC starts, else at the host's time */
 

@@ -195,6 +195,7 @@ static bool set_clock(struct vm *vm, struct error *error)
 		config->trace_path = vm->trace;
 		config->trace_exceptions = trace.exceptions;
 	}
+	config->hpet = options->hpet != NULL && strcmp(options->hpet, "on") == 0;
 	config->agent = guest_options_agent(options);
 	if (options->console != NULL)
 		config->console = guest_console_read(options->console, &config->console_socket);

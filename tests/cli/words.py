@@ -28,7 +28,7 @@ class Words(CliTest):
 
     def test_help(self):
         self.assertEqual(self.commands(), ["run", "host", "create", "start", "console", "show", "set", "rm", "list", "pause", "resume", "reset", "stop", "kill", "screen", "type",
-                                           "key", "stats", "top", "explain", "guest", "plan", "clone", "version", "help"])
+                                           "key", "stats", "top", "record", "metrics", "explain", "guest", "plan", "clone", "version", "help"])
         self.assertIn("plan show", self.all_commands())
         self.assertEqual(self.succeed("--help"), self.succeed("help"))
         self.assertEqual(self.succeed("-h"), self.succeed("help"))
@@ -41,7 +41,7 @@ class Words(CliTest):
 
     def test_run_has_the_options_it_should(self):
         self.assertEqual(self.options("run"), {
-            "--name", "--memory", "--cpus", "--cpu", "--disk", "--cdrom", "--floppy", "--net", "--agent", "--console", "--rng", "--boot", "--firmware", "--kernel",
+            "--name", "--memory", "--cpus", "--cpu", "--disk", "--cdrom", "--floppy", "--net", "--agent", "--console", "--rng", "--hpet", "--boot", "--firmware", "--kernel",
             "--initrd", "--append", "--module", "--display", "--serial", "--no-reboot", "--debug-exit", "--debug-console", "--engine", "--code-cache", "--clock", "--rtc",
             "--trace-events", "--gdb", "--confine", "--verbose",
             "--help"})

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What a server guest has beside disks and networks, with Debian's own drivers and agent: random bytes, the virtio console, the
-QEMU guest agent.
+QEMU guest agent, the HPET.
 """
 
+import base64
 import contextlib
 import json
 import os
@@ -24,11 +25,11 @@ MANY = 1200000  # bytes of output of a program: more than the channel holds at a
 
 
 class Server(Guest):
-    def __init__(self, *options):
+    def __init__(self, *options, append="quiet"):
         self.name = f"test-agent-{os.getpid()}"
         super().__init__([
             nfold_path(), "run", "--name", self.name, "--memory", "256M", "--no-reboot", "--kernel", str(KERNEL), "--initrd", str(INITRD),
-            "--append", "console=ttyS0 quiet", "--serial", "stdio", *map(str, options),
+            "--append", f"console=ttyS0 {append}", "--serial", "stdio", *map(str, options),
         ])  # fmt: skip
 
     def ask(self, *words, given=b""):
@@ -146,4 +147,35 @@ def devices(group, folder):
         group.equal("the guest has powered off", guest.wait(60), 0)
 
 
-GROUP = [("devices", devices, [], FILES)]
+def hpet(group, _folder):
+    """Linux's clock by the HPET goes as its TSC does, which each of the guest's clocks is made from."""
+    with Server("--hpet", "on", append="clocksource=hpet") as guest:
+        guest.boot(BOOT_SECONDS)
+        clock = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+        group.equal("the HPET is the clock", guest.shell(f"cat {clock}")[0].strip(), "hpet")
+        group.equal("of 100 MHz", guest.shell("dmesg | grep -c '3 comparators, 64-bit 100.000000 MHz counter'")[0].strip(), "1")
+        output, _ = guest.shell("a=$(cut -d ' ' -f 1 /proc/uptime); sleep 3; b=$(cut -d ' ' -f 1 /proc/uptime); echo $a $b", 90)
+        before, after = map(float, output.split())
+        group.equal("it counts as timers do", 2.9 < after - before < 30, True)
+        group.power_off(guest)
+
+
+def hpet_repeats(group, _folder):
+    """A deterministic guest takes no input: it is told what to do at its start."""
+    script = "cat /sys/devices/system/clocksource/clocksource0/current_clocksource; sleep 2; cat /proc/uptime"
+    logs = []
+    for _ in range(2):
+        append = f"clocksource=hpet quiet nfold.run={base64.b64encode(script.encode()).decode()}"
+        with Server("--hpet", "on", "--clock", "deterministic", append=append) as guest:
+            guest.expect(rb"nfold-guest: exit 0", BOOT_SECONDS)
+            group.equal("the guest powers off", guest.wait(60), 0)
+            logs.append(guest.log)
+    group.equal("the HPET is the clock", b"hpet" in logs[0], True)
+    group.equal("each run is the same", logs[0] == logs[1], True)
+
+
+GROUP = [
+    ("devices", devices, [], FILES),
+    ("HPET", hpet, [], FILES),
+    ("HPET, deterministic", hpet_repeats, [], FILES),
+]

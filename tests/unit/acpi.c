@@ -24,7 +24,7 @@ struct fixture {
 
 static int set_up_cpus(void **state, unsigned cpus)
 {
-	const struct acpi_config config = {.cpus = cpus, .memory_size = MEMORY_SIZE};
+	const struct acpi_config config = {.cpus = cpus, .memory_size = MEMORY_SIZE, .hpet = cpus == 8};
 	struct fixture *f = calloc(1, sizeof *f);
 	acpi_place(&config, f->area, BASE);
 	*state = f;
@@ -74,6 +74,15 @@ static const uint8_t *table_of_root(const struct fixture *f, unsigned index, con
 	const uint8_t *xsdt = table_at(f, load_le(f->area + 24, 8), "XSDT");
 	assert_int_equal(load_le(rsdt + 36 + 4 * index, 4), load_le(xsdt + 36 + 8 * index, 8));
 	return table_at(f, load_le(xsdt + 36 + 8 * index, 8), signature);
+}
+
+static void hpet_is_described(void **state)
+{
+	const struct fixture *f = *state;
+	const uint8_t *hpet = table_of_root(f, 2, "HPET");
+	assert_int_equal(load_le(hpet + 4, 4), 56);
+	assert_int_equal(load_le(hpet + 36, 4), 0x8086a201);
+	assert_int_equal(load_le(hpet + 44, 8), 0xfed00000);
 }
 
 static void root_pointer_leads_to_all_tables(void **state)
@@ -426,6 +435,7 @@ static void acpica_runs_the_link_devices(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(hpet_is_described, set_up_8, tear_down),
 	    cmocka_unit_test_setup_teardown(root_pointer_leads_to_all_tables, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(fixed_hardware_is_where_the_chips_are, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(madt_lists_one_processor, set_up, tear_down),
