@@ -124,6 +124,24 @@ static int64_t number(const json_t *answer, const char *key)
 	return json_integer_value(json_object_get(answer, key));
 }
 
+/* What the dispatcher itself costs is a part of all processors. */
+static void print_dispatch(void)
+{
+	struct error error = {0};
+	json_t *answer = hosted_call("host.dispatch", NULL, &error);
+	if (answer == NULL)
+		return;
+	double all = (double)number(answer, "wall_ns") * (double)number(answer, "processors");
+	printf("processors:  %" PRId64 ", slices of %" PRId64 " ms; the dispatcher takes %.2f %% of them%s\n",
+	       number(answer, "processors"), number(answer, "slice_ns") / 1000000,
+	       all > 0 ? (double)number(answer, "cpu_ns") / all * 100 : 0,
+	       json_is_true(json_object_get(answer, "realtime")) ? "" : " (not in real time: root may)");
+	if (number(answer, "withdrawals") > 0)
+		printf("preemption:  99 %% of %" PRId64 " within %" PRId64 " us; %" PRId64 " tokens came back late\n",
+		       number(answer, "withdrawals"), number(answer, "preemption_p99_us"), number(answer, "late"));
+	json_decref(answer);
+}
+
 static int status_run(const struct command_call *call)
 {
 	struct error error = {0};
@@ -135,6 +153,7 @@ static int status_run(const struct command_call *call)
 	       hosted_text(status, "version"), number(status, "uptime_ns") / 1000000000);
 	printf("guests:      %" PRId64 " defined, %" PRId64 " running\n", number(status, "defined"),
 	       number(status, "running"));
+	print_dispatch();
 	printf("definitions: %s/guests\n", hosted_text(status, "state_directory"));
 	json_decref(status);
 	return STATUS_OK;

@@ -6,7 +6,8 @@
 #include "control/options.h"
 
 struct daemon_options {
-	const char *log;   /* NULL: stays on stderr */
+	const char *log; /* NULL: stays on stderr */
+	uint64_t slice_ms;
 	uint64_t ready_fd; /* where to write a line once the host serves */
 };
 

@@ -316,6 +316,25 @@ static void leave_slot(struct dispatched *guest)
 	guest->dispatcher->guests--;
 }
 
+/* Linux's numbers of processors are the places that have them. */
+static bool to_places(const struct dispatcher *dispatcher, const struct sched_guest_policy *asked,
+		      struct sched_guest_policy *policy, struct error *error)
+{
+	struct sched_set numbers = asked->affinity;
+	*policy = *asked;
+	policy->affinity = (struct sched_set){0};
+	for (unsigned i = 0; i < dispatcher->places; i++) {
+		uint32_t number = dispatcher->place[i].number;
+		if (number >= SCHED_PROCESSORS_MAX || !sched_set_has(&numbers, number))
+			continue;
+		sched_set_add(&policy->affinity, i);
+		sched_set_remove(&numbers, number);
+	}
+	unsigned missing;
+	return !sched_set_take(&numbers, &missing) ||
+	       error_set(error, ERROR_INPUT, "the affinity names processor %u, which the host does not have", missing);
+}
+
 /* Its doorbell has been rung, perhaps: epoll says so at once. */
 static bool join(struct dispatched *guest, struct error *error)
 {
@@ -347,8 +366,10 @@ static void close_guest(struct dispatched *guest)
 	free(guest);
 }
 
-static bool open_guest(struct dispatched *guest, struct error *error)
+static bool open_guest(struct dispatched *guest, const struct sched_guest_policy *policy, struct error *error)
 {
+	if (!to_places(guest->dispatcher, policy, &guest->policy, error))
+		return false;
 	if (guest->policy.vcpus == 0 || guest->policy.vcpus > LEDGER_MAX_VCPUS)
 		return error_set(error, ERROR_INPUT, "a guest has 1 to %d processors", LEDGER_MAX_VCPUS);
 	if (!is_eventfd(guest->doorbell))
@@ -367,10 +388,9 @@ struct dispatched *dispatcher_add(struct dispatcher *dispatcher, const char *nam
 		error_set(error, ERROR_HOST, "out of memory");
 		return NULL;
 	}
-	*guest = (struct dispatched){
-	    .dispatcher = dispatcher, .token_fd = token_fd, .doorbell = event_fd, .policy = *policy};
+	*guest = (struct dispatched){.dispatcher = dispatcher, .token_fd = token_fd, .doorbell = event_fd};
 	(void)snprintf(guest->name, sizeof guest->name, "%s", name);
-	bool good = open_guest(guest, error);
+	bool good = open_guest(guest, policy, error);
 	lock(dispatcher);
 	good = good && take_slot(dispatcher, guest, error);
 	if (good && !join(guest, error)) {
@@ -424,31 +444,37 @@ static bool rejoin(struct dispatched *guest, const struct sched_guest_policy *po
 	return good;
 }
 
-bool dispatcher_change(struct dispatched *guest, const struct sched_guest_policy *policy, struct error *error)
+bool dispatcher_change(struct dispatched *guest, const struct sched_guest_policy *asked, struct error *error)
 {
 	struct dispatcher *dispatcher = guest->dispatcher;
-	uint32_t shares = policy->shares != 0 ? policy->shares : SCHED_SHARES_DEFAULT;
-	if (policy->vcpus != guest->policy.vcpus)
+	struct sched_guest_policy policy;
+	if (!to_places(dispatcher, asked, &policy, error))
+		return false;
+	uint32_t shares = policy.shares != 0 ? policy.shares : SCHED_SHARES_DEFAULT;
+	if (policy.vcpus != guest->policy.vcpus)
 		return error_set(error, ERROR_INPUT, "the number of processors changes only while the guest is off");
 	lock(dispatcher);
 	uint64_t now = token_now();
 	bool good;
-	if (!same_place(policy, &guest->policy)) {
-		good = rejoin(guest, policy, now, error);
+	if (!same_place(&policy, &guest->policy)) {
+		good = rejoin(guest, &policy, now, error);
 	} else {
-		good = sched_guest_change(guest->sched, shares, policy->reservation, policy->limit, now,
+		good = sched_guest_change(guest->sched, shares, policy.reservation, policy.limit, now,
 					  &dispatcher->kicks, error);
-		guest->policy = good ? *policy : guest->policy;
+		guest->policy = good ? policy : guest->policy;
 	}
 	tokens_settle(dispatcher, now);
 	unlock_and_poke(dispatcher);
 	return good;
 }
 
-bool dispatcher_admits(struct dispatcher *dispatcher, const struct sched_guest_policy *policy, struct error *error)
+bool dispatcher_admits(struct dispatcher *dispatcher, const struct sched_guest_policy *asked, struct error *error)
 {
+	struct sched_guest_policy policy;
+	if (!to_places(dispatcher, asked, &policy, error))
+		return false;
 	lock(dispatcher);
-	bool good = sched_admits(dispatcher->sched, policy, error);
+	bool good = sched_admits(dispatcher->sched, &policy, error);
 	(void)pthread_mutex_unlock(&dispatcher->mutex);
 	return good;
 }

@@ -36,6 +36,8 @@ struct dispatcher *dispatcher_create(const struct sched_policy *policy, struct e
 void dispatcher_destroy(struct dispatcher *dispatcher);
 
 /*
+ * In policies, affinity has Linux's numbers of processors.
+ *
  * Takes over the descriptors, whatever comes of it: the page of tokens and the doorbell (an eventfd), as the guest's
  * method guest.schedule passes them. Refused: what sched_guest_add() refuses; descriptors that are something else.
  */

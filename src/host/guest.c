@@ -37,13 +37,11 @@ const char *guest_state_name(const struct guest *guest)
 
 /* ---- requests to it: sent at once, answered whenever it likes ---- */
 
-typedef void call_done(struct guest *guest, enum client_state state, json_t *result, const struct error *error);
-
 struct guest_call {
 	struct guest_call *next;
 	struct guest *guest;
 	struct client *client;
-	call_done *done;
+	guest_answered *done;
 };
 
 static void call_forget(struct guest_call *call)
@@ -68,14 +66,19 @@ static void call_ready(void *opaque, int fd, uint32_t events)
 	enum client_state state = client_receive(call->client, &result, &error);
 	if (state == CLIENT_WAITS)
 		return;
-	call_done *done = call->done;
+	guest_answered *done = call->done;
+	int passed = client_take_fd(call->client);
 	call_forget(call);
+	guest->passed_fd = passed;
 	done(guest, state, result, &error);
+	if (guest->passed_fd >= 0)
+		close(guest->passed_fd);
+	guest->passed_fd = -1;
 	json_decref(result);
 }
 
-/* Takes over params. Waits for nothing: a guest whose backlog is full does not answer. */
-static bool guest_ask(struct guest *guest, const char *method, json_t *params, call_done *done, struct error *error)
+/* A guest whose backlog is full does not answer. */
+bool guest_ask(struct guest *guest, const char *method, json_t *params, guest_answered *done, struct error *error)
 {
 	struct guest_call *call = calloc(1, sizeof *call);
 	struct client *client = client_open(&guest->host->runtime, guest->name, 0, error);
@@ -112,6 +115,7 @@ void guest_let_go(struct guest *guest)
 {
 	while (guest->call != NULL)
 		call_forget(guest->call);
+	guest_unschedule(guest);
 	console_close(guest);
 	drop_ready_pipe(guest);
 	if (guest->pidfd < 0)
@@ -127,6 +131,7 @@ static void guest_runs(struct guest *guest)
 	guest->state = GUEST_RUNNING;
 	guest->refusal[0] = '\0';
 	console_open(guest);
+	guest_schedule(guest);
 	guests_autostart(guest->host);
 }
 
@@ -193,6 +198,9 @@ bool guest_start(struct guest *guest, struct error *error)
 {
 	if (!may_start(guest, error))
 		return false;
+	struct error refused = {0};
+	if (!guest_admitted(guest, &refused))
+		return error_set(error, ERROR_INPUT, "guest '%s' cannot start: %s", guest->name, refused.text);
 	if (!guest_spawn(guest, error))
 		return false;
 	begin_life(guest);

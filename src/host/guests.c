@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/report.h"
 #include "host/host.h"
 
 struct guest *guests_find(const struct host *host, const char *name)
@@ -32,7 +33,7 @@ static struct guest *guest_find_or_make(struct host *host, const char *name)
 		return NULL;
 	guest->host = host;
 	(void)snprintf(guest->name, sizeof guest->name, "%s", name);
-	guest->pidfd = guest->ready_fd = -1;
+	guest->pidfd = guest->ready_fd = guest->token_fd = guest->passed_fd = -1;
 	guest->kill_at_ms = guest->restart_at_ms = HOST_NEVER;
 	guest->end = store_read_end(&host->store, name);
 	guest->starts = (uint64_t)json_integer_value(json_object_get(guest->end, "starts"));
@@ -86,8 +87,12 @@ static void guest_load(struct guest *guest, const struct store_stamp *stamp)
 	guest->stamp = *stamp;
 	guest->problem[0] = '\0';
 	if (store_read(&guest->host->store, guest->name, &guest->definition, &error)) {
-		if (fits_host(guest->name, options, &error) && host_options_check(options, &guest->policy, &error))
+		if (fits_host(guest->name, options, &error) && host_options_check(options, &guest->policy, &error)) {
+			if (!guest_reschedule(guest, &guest->policy, &error))
+				report_line("guest '%s' keeps its processors as they were: %s", guest->name,
+					    error.text);
 			return;
+		}
 		definition_free(&guest->definition);
 	}
 	(void)snprintf(guest->problem, sizeof guest->problem, "%s", error.text);

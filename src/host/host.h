@@ -64,6 +64,9 @@ struct guest {
 	struct guest_call *call;       /* requests to it that have no answer yet */
 	struct console *console;       /* or NULL */
 	struct dispatched *dispatched; /* or NULL: it runs unscheduled */
+	char unscheduled[400];	       /* why, or empty */
+	unsigned scheduled_cpus;
+	int token_fd, passed_fd; /* on their way: the page of run tokens; what came with the last answer. -1: none */
 
 	/* What was, and what will be. */
 	json_t *end; /* of its last run, or NULL */
@@ -117,6 +120,22 @@ void guest_let_go(struct guest *guest);
 void guest_work(struct guest *guest, int64_t now);
 int64_t guest_next(const struct guest *guest);
 const char *guest_state_name(const struct guest *guest);
+
+/* What is called with the answer to a request. A descriptor that came along is in guest->passed_fd, until it returns.
+ */
+typedef void guest_answered(struct guest *guest, enum client_state state, json_t *result, const struct error *error);
+/* Asks the guest's process something, and waits for nothing. Takes over params. */
+bool guest_ask(struct guest *guest, const char *method, json_t *params, guest_answered *done, struct error *error);
+
+/* ---- its processors (schedule.c) ---- */
+
+/* Whether the processors that its definition asks for are to be had. */
+bool guest_admitted(const struct guest *guest, struct error *error);
+/* It runs: the dispatcher lends it processors as soon as it answers. */
+void guest_schedule(struct guest *guest);
+void guest_unschedule(struct guest *guest);
+/* Other amounts, while it runs. Refused: nothing has changed. */
+bool guest_reschedule(struct guest *guest, const struct host_policy *to, struct error *error);
 
 /* ---- its process (spawn.c) ---- */
 

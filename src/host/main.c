@@ -152,8 +152,10 @@ static int run_claimed(struct daemon *daemon)
 {
 	struct host *host = &daemon->host;
 	struct error error = {0};
+	const struct sched_policy policy = {.slice_ns = daemon->options.slice_ms * 1000000};
 	bool good = store_open(&host->store, &error);
-	if (good && guests_refresh(host, &error) && start_server(daemon, &error) && move_to_log(daemon, &error)) {
+	if (good && (host->dispatcher = dispatcher_create(&policy, &error)) != NULL && guests_refresh(host, &error) &&
+	    start_server(daemon, &error) && move_to_log(daemon, &error)) {
 		tell_parent(daemon);
 		mark_autostart(host);
 		guests_autostart(host);
@@ -161,6 +163,7 @@ static int run_claimed(struct daemon *daemon)
 	}
 	server_destroy(daemon->server);
 	guests_forget(host);
+	dispatcher_destroy(host->dispatcher);
 	if (good)
 		store_close(&host->store);
 	return error.kind != ERROR_NONE ? (int)report_error(&error) : STATUS_OK;

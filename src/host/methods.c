@@ -71,6 +71,20 @@ static void describe_policy(json_t *object, const struct guest *guest)
 	(void)json_object_set_new(object, "autostart", json_boolean(options->host.autostart));
 }
 
+/* Its processors' time as the dispatcher has it, since it was taken up. */
+static void describe_turns(json_t *object, const struct guest *guest)
+{
+	static const char *const keys[SCHED_STATES] = {"idle_ns", "ready_ns", "costop_ns", "limited_ns", "running_ns"};
+	struct dispatched_report report;
+	json_t *turns = json_object();
+	dispatched_read(guest->dispatched, &report);
+	for (unsigned i = 0; i < SCHED_STATES; i++)
+		set_number(turns, keys[i], report.state_ns[i]);
+	set_number(turns, "late", report.late);
+	set_number(turns, "muted", report.muted);
+	(void)json_object_set_new(object, "turns", turns);
+}
+
 static json_t *describe(const struct guest *guest)
 {
 	int64_t now = host_now_ms();
@@ -79,6 +93,10 @@ static json_t *describe(const struct guest *guest)
 		describe_policy(object, guest);
 	set_text(object, "problem", guest->problem);
 	set_text(object, "refusal", guest->refusal);
+	if (guest->dispatched != NULL)
+		describe_turns(object, guest);
+	else if (guest->state == GUEST_RUNNING)
+		set_text(object, "unscheduled", guest->unscheduled);
 	set_number(object, "starts", guest->starts);
 	if (guest->state != GUEST_STOPPED) {
 		set_number(object, "pid", (uint64_t)guest->pid);
@@ -111,6 +129,39 @@ static json_t *run_status(struct method_context *context, json_t *params, struct
 			 "uptime_ns", (json_int_t)(host_now_ms() - host->started_ms) * 1000000, "state_directory",
 			 host->store.path, "defined", (int)defined, "running", (int)running, "clock_hz",
 			 (json_int_t)amount_host_clock());
+}
+
+static json_t *run_dispatch(struct method_context *context, json_t *params, struct method_error *error)
+{
+	struct dispatcher_report report;
+	(void)params;
+	if (context->host->dispatcher == NULL)
+		return method_fail(error, RPC_WRONG_STATE, "the host schedules nothing");
+	dispatcher_read(context->host->dispatcher, &report);
+	json_t *object = json_object(), *buckets = json_array();
+	const struct {
+		const char *key;
+		uint64_t value;
+	} numbers[] = {{"processors", report.processors},
+		       {"guests", report.guests},
+		       {"slice_ns", report.slice_ns},
+		       {"wall_ns", report.wall_ns},
+		       {"cpu_ns", report.cpu_ns},
+		       {"wakes", report.wakes},
+		       {"decisions", report.decisions},
+		       {"grants", report.grants},
+		       {"withdrawals", report.withdrawals},
+		       {"late", report.late},
+		       {"muted", report.muted},
+		       {"preemption_p50_us", dispatcher_percentile(&report, 50)},
+		       {"preemption_p99_us", dispatcher_percentile(&report, 99)}};
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+		set_number(object, numbers[i].key, numbers[i].value);
+	for (unsigned i = 0; i < DISPATCHER_BUCKETS; i++)
+		(void)json_array_append_new(buckets, json_integer((json_int_t)report.preemption[i]));
+	(void)json_object_set_new(object, "preemption", buckets);
+	(void)json_object_set_new(object, "realtime", json_boolean(report.realtime));
+	return object;
 }
 
 static json_t *run_guests(struct method_context *context, json_t *params, struct method_error *error)
@@ -188,6 +239,7 @@ static json_t *run_set(struct method_context *context, json_t *params, struct me
 	struct guest *guest = guest_param(context, params, error);
 	json_t *changes = json_object_get(params, "definition");
 	struct definition definition;
+	struct host_policy policy;
 	struct error refused = {0};
 	if (guest == NULL)
 		return NULL;
@@ -202,8 +254,15 @@ static json_t *run_set(struct method_context *context, json_t *params, struct me
 	json_decref(object);
 	if (!good)
 		return fail(error, &refused);
+	if (!host_options_check(&definition.options, &policy, &refused) ||
+	    !guest_reschedule(guest, &policy, &refused)) {
+		definition_free(&definition);
+		return fail(error, &refused);
+	}
 	good = store_write(&context->host->store, guest->name, definition.object, &refused);
 	definition_free(&definition);
+	if (!good)
+		(void)guest_reschedule(guest, &guest->policy, NULL);
 	if (!good || !guests_refresh(context->host, &refused))
 		return fail(error, &refused);
 	return describe(guest);
@@ -285,6 +344,7 @@ static json_t *run_console(struct method_context *context, json_t *params, struc
 
 static const struct method methods[] = {
     {"host.status", "what it is and how it is", run_status, {0}},
+    {"host.dispatch", "how processors are lent to guests, and what that costs", run_dispatch, {0}},
     {"host.guests", "the guests that are defined, each as guest.show has it", run_guests, {0}},
     {"host.stop", "ends the host; with guests, stops them first, else they run on", run_host_stop, {"guests"}},
     {"guest.create", "defines a guest", run_create, {"name", "definition"}},
