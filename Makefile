@@ -3,7 +3,7 @@
 #
 #   make           build into build/ (installs nothing)
 #   make setup     install the Debian packages that building and testing need (tools/packages.txt)
-#   make demo      set up, build, get a Debian kernel, boot it to a shell
+#   make demo      set up, build, get a Debian kernel, start a host with four guests, watch them
 #   make test      set up, build, run every test; the last line is the count
 #   make test-long what takes too long for every run; SHARD=1 to 6 for a sixth of it, TESTS="long-powercut-1 ..." for some
 #   make bench     programs and boots timed natively, under nfold and under QEMU TCG; BENCH="--rounds 1" for its options
@@ -69,7 +69,7 @@ demo:
 	@tools/setup build guest
 	@$(MAKE) --no-print-directory all
 	@tools/fetch-guest linux-image-cloud-amd64 busybox-static
-	@tools/make-initramfs -o $(GUEST)/initramfs.cpio.gz
+	@tools/make-initramfs -o $(GUEST)/demo.cpio.gz --modules linux-image-cloud-amd64=virtio_pci,virtio_net,virtio_blk
 	@tools/demo $(NFOLD)
 
 test:
