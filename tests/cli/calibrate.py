@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""nfold calibrate: short, for what it writes and that the planner reads it. Figures are for people, on a quiet machine."""
+
+import json
+import os
+import subprocess
+
+from support import STATUS_HOST, STATUS_INPUT, CliTest, main
+
+HOST = "cpus=16,ghz=2.6,memory=128G,disk=1000MB/s,iops=20000,net=10Gb/s"
+
+
+class Calibrate(CliTest):
+    def test_a_calibration_is_measured_and_planned_with(self):
+        output = self.succeed("calibrate", "-o", "cal.json", "--runs", "2", "--milliseconds", "10", seconds=150)
+        made = json.loads((self.folder / "cal.json").read_text(encoding="utf-8"))
+        self.assertEqual((made["format"], made["version"], made["runs"]), ("nfold-calibration", 1, 2))
+        self.assertEqual(len(made["costs"]), 14)
+        for key, cost in made["costs"].items():
+            self.assertIn(key, output)
+            self.assertGreaterEqual(cost["ns"], 0, key)
+            self.assertGreaterEqual(cost["spread"], 0, key)
+        for key in ("page_fault", "interrupt", "mmio", "software_interrupt", "port", "disk_sector", "native_syscall", "native_fault", "native_cycle"):
+            self.assertGreater(made["costs"][key]["ns"], 0, key)
+        self.assertGreater(made["process_mib"], 1)
+        noisy = any(cost["spread"] > 0.1 for key, cost in made["costs"].items() if key != "idle")
+        self.assertEqual((made["noisy"], "too noisy" in output), (noisy, noisy))
+        figures = made["engines"]["translate"]
+        self.assertEqual(set(figures), {"user", "kernel", "cycles_per_io"})
+        subprocess.run([os.environ["ESTATE_MAKE"], self.folder / "estate", "5", "1"], check=True)
+        self.succeed("plan", "fit", "estate", "--host", HOST, "--engine", "translate", "--calibration", "cal.json", "-o", "plan.json")
+        used = {row["key"]: row for row in json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))["overhead"]}
+        for key, figure in figures.items():
+            self.assertAlmostEqual(used[key]["value"], figure["value"])
+            self.assertIn("nfold calibrate", used[key]["source"])
+
+    def test_refusals(self):
+        self.assertIn("-o FILE", self.refuse(STATUS_INPUT, "calibrate"))
+        self.assertIn("--runs", self.refuse(STATUS_INPUT, "calibrate", "-o", "x", "--runs", "0"))
+        line = self.refuse(STATUS_HOST, "calibrate", "-o", "/nonexistent/x", "--runs", "1")
+        self.assertIn("/nonexistent/x", line)
+
+
+if __name__ == "__main__":
+    main()
