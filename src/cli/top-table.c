@@ -7,8 +7,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "monitor/terms.h"
-
 #define MIB 1048576.0
 #define MBIT 125000.0
 #define UNKNOWN ((double)NAN) /* no interval yet, or no value */
@@ -55,27 +53,7 @@ static double vcpu_term(const struct top_row *row, enum monitor_term term)
 	return row->guest->known ? term_of_vcpu(&row->guest->gain.vcpu[row->part], term) : UNKNOWN;
 }
 
-/* A function for each term: the tables below then read like the screen. */
-#define X(name, column, counter, clocks, text)                                                                         \
-	static double guest_##name(const struct top_row *row)                                                          \
-	{                                                                                                              \
-		return guest_term(row, TERM_##name);                                                                   \
-	}
-MONITOR_TERMS(X)
-#undef X
-#define X(name)                                                                                                        \
-	static double vcpu_##name(const struct top_row *row)                                                           \
-	{                                                                                                              \
-		return vcpu_term(row, TERM_##name);                                                                    \
-	}
-X(RUN)
-X(WAIT)
-X(RDY)
-X(CSTP)
-X(MLMTD) X(IDLE) X(EXIT) X(TRANS) X(DEV) X(PRMPT)
-#undef X
-
-    static uint64_t vcpu_events(const struct ledger_reading *gain, uint64_t counters)
+static uint64_t vcpu_events(const struct ledger_reading *gain, uint64_t counters)
 {
 	uint64_t sum = 0;
 	for (unsigned i = 0; i < LEDGER_COUNTER_COUNT; i++)
@@ -257,42 +235,59 @@ static unsigned parts_networks(const struct monitor_guest *guest)
 }
 
 /* clang-format off */
-#define NAME {"NAME", 15, 0, NULL, text_name}
+#define NUMBER(head_, width_, decimals_, number_) \
+    {.head = head_, .width = width_, .decimals = decimals_, .number = number_}
+#define TEXT(head_, width_, text_) {.head = head_, .width = width_, .text = text_}
+#define GUEST(head_, width_, which_) \
+    {.head = head_, .width = width_, .decimals = 1, .term = guest_term, .which = which_}
+#define VCPU(head_, width_, which_) \
+    {.head = head_, .width = width_, .decimals = 1, .term = vcpu_term, .which = which_}
+#define NAME TEXT("NAME", 15, text_name)
 const struct top_view top_views[] = {
     {'c', "processors by guest", NULL, "no guest runs",
-     {NAME, {"VCPU", 5, 0, number_vcpus, NULL}, {"%USED", 7, 1, guest_USED, NULL}, {"%RUN", 7, 1, guest_RUN, NULL},
-      {"%SYS", 6, 1, guest_SYS, NULL}, {"%WAIT", 7, 1, guest_WAIT, NULL}, {"%RDY", 6, 1, guest_RDY, NULL},
-      {"%CSTP", 6, 1, guest_CSTP, NULL}, {"%MLMTD", 7, 1, guest_MLMTD, NULL}, {"%IDLE", 7, 1, guest_IDLE, NULL},
-      {"%SWPWT", 7, 1, guest_SWPWT, NULL}}, 2},
+     {NAME, NUMBER("VCPU", 5, 0, number_vcpus), GUEST("%USED", 7, TERM_USED), GUEST("%RUN", 7, TERM_RUN),
+      GUEST("%SYS", 6, TERM_SYS), GUEST("%WAIT", 7, TERM_WAIT), GUEST("%RDY", 6, TERM_RDY),
+      GUEST("%CSTP", 6, TERM_CSTP), GUEST("%MLMTD", 7, TERM_MLMTD), GUEST("%IDLE", 7, TERM_IDLE),
+      GUEST("%SWPWT", 7, TERM_SWPWT)}, 2},
     {'v', "virtual processors", parts_vcpus, "no guest runs",
-     {NAME, {"VCPU", 5, 0, number_part, NULL}, {"STATE", 10, 0, NULL, text_state}, {"%RUN", 7, 1, vcpu_RUN, NULL},
-      {"%WAIT", 7, 1, vcpu_WAIT, NULL}, {"%RDY", 7, 1, vcpu_RDY, NULL}, {"%CSTP", 7, 1, vcpu_CSTP, NULL},
-      {"%MLMTD", 7, 1, vcpu_MLMTD, NULL}, {"%IDLE", 7, 1, vcpu_IDLE, NULL}, {"INTR/s", 8, 0, vcpu_interrupts, NULL},
-      {"%EXIT", 7, 1, vcpu_EXIT, NULL}, {"%TRANS", 7, 1, vcpu_TRANS, NULL}, {"%DEV", 7, 1, vcpu_DEV, NULL},
-      {"%PRMPT", 7, 1, vcpu_PRMPT, NULL}}, 3},
+     {NAME, NUMBER("VCPU", 5, 0, number_part), TEXT("STATE", 10, text_state), VCPU("%RUN", 7, TERM_RUN),
+      VCPU("%WAIT", 7, TERM_WAIT), VCPU("%RDY", 7, TERM_RDY), VCPU("%CSTP", 7, TERM_CSTP),
+      VCPU("%MLMTD", 7, TERM_MLMTD), VCPU("%IDLE", 7, TERM_IDLE), NUMBER("INTR/s", 8, 0, vcpu_interrupts),
+      VCPU("%EXIT", 7, TERM_EXIT), VCPU("%TRANS", 7, TERM_TRANS), VCPU("%DEV", 7, TERM_DEV),
+      VCPU("%PRMPT", 7, TERM_PRMPT)}, 3},
     {'o', "overhead by cause", NULL, "no guest runs",
-     {NAME, {"STATE", 7, 0, NULL, text_guest_state}, {"%EXIT", 6, 1, guest_EXIT, NULL},
-      {"%TRANS", 7, 1, guest_TRANS, NULL}, {"%DEV", 6, 1, guest_DEV, NULL}, {"%SYS", 6, 1, guest_SYS, NULL},
-      {"%PRMPT", 7, 1, guest_PRMPT, NULL}, {"IO/s", 8, 0, guest_accesses, NULL},
-      {"INTR/s", 8, 0, guest_interrupts, NULL}, {"FAULT/s", 8, 0, guest_faults, NULL},
-      {"WAKEus", 8, 0, guest_wake, NULL}}, 2},
+     {NAME, TEXT("STATE", 7, text_guest_state), GUEST("%EXIT", 6, TERM_EXIT),
+      GUEST("%TRANS", 7, TERM_TRANS), GUEST("%DEV", 6, TERM_DEV), GUEST("%SYS", 6, TERM_SYS),
+      GUEST("%PRMPT", 7, TERM_PRMPT), NUMBER("IO/s", 8, 0, guest_accesses),
+      NUMBER("INTR/s", 8, 0, guest_interrupts), NUMBER("FAULT/s", 8, 0, guest_faults),
+      NUMBER("WAKEus", 8, 0, guest_wake)}, 2},
     {'m', "memory", NULL, "no guest runs",
-     {NAME, {"STATE", 7, 0, NULL, text_guest_state}, {"SIZE MiB", 12, 1, memory_size, NULL},
-      {"RESIDENT MiB", 14, 1, memory_resident, NULL}, {"%RES", 8, 1, memory_share, NULL},
-      {"OVERHEAD MiB", 14, 1, memory_overhead, NULL}}, 3},
+     {NAME, TEXT("STATE", 7, text_guest_state), NUMBER("SIZE MiB", 12, 1, memory_size),
+      NUMBER("RESIDENT MiB", 14, 1, memory_resident), NUMBER("%RES", 8, 1, memory_share),
+      NUMBER("OVERHEAD MiB", 14, 1, memory_overhead)}, 3},
     {'d', "disks", parts_disks, "no guest has a disk",
-     {NAME, {"DISK", 5, 0, number_part, NULL}, {"READ/s", 8, 1, disk_reads, NULL}, {"WRITE/s", 8, 1, disk_writes, NULL},
-      {"MiBRD/s", 8, 2, disk_read_mib, NULL}, {"MiBWR/s", 8, 2, disk_write_mib, NULL},
-      {"RDms", 8, 3, disk_read_ms, NULL}, {"WRms", 8, 3, disk_write_ms, NULL}, {"FAIL", 5, 0, disk_failed, NULL},
-      {"IMAGE", 7, 0, NULL, text_disk}}, 2},
+     {NAME, NUMBER("DISK", 5, 0, number_part), NUMBER("READ/s", 8, 1, disk_reads), NUMBER("WRITE/s", 8, 1, disk_writes),
+      NUMBER("MiBRD/s", 8, 2, disk_read_mib), NUMBER("MiBWR/s", 8, 2, disk_write_mib),
+      NUMBER("RDms", 8, 3, disk_read_ms), NUMBER("WRms", 8, 3, disk_write_ms), NUMBER("FAIL", 5, 0, disk_failed),
+      TEXT("IMAGE", 7, text_disk)}, 2},
     {'n', "networks", parts_networks, "no guest has a network",
-     {NAME, {"NET", 4, 0, number_part, NULL}, {"KIND", 8, 0, NULL, text_network},
-      {"PKTTX/s", 9, 1, net_sent_frames, NULL}, {"MbTX/s", 9, 2, net_sent, NULL},
-      {"PKTRX/s", 9, 1, net_received_frames, NULL}, {"MbRX/s", 9, 2, net_received, NULL},
-      {"DRPTX/s", 8, 1, net_sent_drops, NULL}, {"DRPRX/s", 8, 1, net_received_drops, NULL}}, 3},
+     {NAME, NUMBER("NET", 4, 0, number_part), TEXT("KIND", 8, text_network),
+      NUMBER("PKTTX/s", 9, 1, net_sent_frames), NUMBER("MbTX/s", 9, 2, net_sent),
+      NUMBER("PKTRX/s", 9, 1, net_received_frames), NUMBER("MbRX/s", 9, 2, net_received),
+      NUMBER("DRPTX/s", 8, 1, net_sent_drops), NUMBER("DRPRX/s", 8, 1, net_received_drops)}, 3},
     {0},
 };
 /* clang-format on */
+
+static bool is_number(const struct top_column *column)
+{
+	return column->text == NULL;
+}
+
+static double number_of(const struct top_column *column, const struct top_row *row)
+{
+	return column->term != NULL ? column->term(row, column->which) : column->number(row);
+}
 
 unsigned top_view_columns(const struct top_view *view)
 {
@@ -323,8 +318,8 @@ static int compare_rows(const void *a, const void *b, void *opaque)
 	const struct top_row *x = a, *y = b;
 	const struct order *order = opaque;
 	int result = 0;
-	if (order->column->number != NULL) {
-		result = compare_numbers(order->column->number(x), order->column->number(y), order->reverse);
+	if (is_number(order->column)) {
+		result = compare_numbers(number_of(order->column, x), number_of(order->column, y), order->reverse);
 	} else {
 		char one[TOP_TEXT_MAX], two[TOP_TEXT_MAX];
 		order->column->text(x, one);
@@ -407,7 +402,7 @@ void top_format_head(const struct top_view *view, char *line, size_t size)
 	struct line to = {line, size, 0};
 	line[0] = '\0';
 	for (unsigned i = 0; i < top_view_columns(view); i++)
-		line_add(&to, view->column[i].head, view->column[i].width, view->column[i].number != NULL);
+		line_add(&to, view->column[i].head, view->column[i].width, is_number(&view->column[i]));
 	line_end(&to);
 }
 
@@ -418,15 +413,15 @@ void top_format_row(const struct top_view *view, const struct top_row *row, char
 	for (unsigned i = 0; i < top_view_columns(view); i++) {
 		const struct top_column *column = &view->column[i];
 		char text[TOP_TEXT_MAX];
-		double number = column->number != NULL ? column->number(row) : 0;
-		if (column->number == NULL)
+		double number = is_number(column) ? number_of(column, row) : 0;
+		if (!is_number(column))
 			column->text(row, text);
 		else if (isnan(number))
 			(void)snprintf(text, sizeof text, "-");
 		else
 			(void)snprintf(text, sizeof text, "%.*f", column->decimals, number);
-		line_add(&to, text, is_last(view, i) && column->number == NULL ? (int)size : column->width,
-			 column->number != NULL);
+		line_add(&to, text, is_last(view, i) && !is_number(column) ? (int)size : column->width,
+			 is_number(column));
 	}
 	line_end(&to);
 }

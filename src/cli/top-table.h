@@ -4,6 +4,7 @@
 #define NFOLD_CLI_TOP_TABLE_H
 
 #include "monitor/monitor.h"
+#include "monitor/terms.h"
 
 #define TOP_COLUMNS_MAX 14
 #define TOP_TEXT_MAX (MONITOR_TEXT_MAX + 1)
@@ -18,9 +19,11 @@ struct top_column {
 	const char *head;
 	int width; /* with a blank before it; the last column of a text takes what is left */
 	int decimals;
-	/* One of them. Numbers are to the right and, sorted by, the largest is first. */
+	/* One of the three. Numbers are to the right and, sorted by, the largest is first. */
 	double (*number)(const struct top_row *row);
 	void (*text)(const struct top_row *row, char text[TOP_TEXT_MAX]);
+	double (*term)(const struct top_row *row, enum monitor_term which);
+	enum monitor_term which;
 };
 
 struct top_view {

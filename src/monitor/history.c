@@ -277,7 +277,6 @@ static enum history_result result_of(int code)
 {
 	switch (code & 0xff) {
 	case SQLITE_FULL:
-		return HISTORY_FULL;
 	case SQLITE_IOERR: /* what a file system that is full, or a quota, may say too */
 		return HISTORY_FULL;
 	case SQLITE_BUSY:
