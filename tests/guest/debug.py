@@ -129,7 +129,7 @@ while $both != 3 && $hits < 500
 end
 printf "@both=%d\\n", $both
 """
-# With the scheduler locked, steps of one thread leave the other's registers alone.
+# With the scheduler locked, steps of one thread leave the other's registers alone. gdb believes that too: it must ask again.
 STEP_ONE = """\
 thread {other}
 set $before = $pc
@@ -146,6 +146,7 @@ while $count < 20
 end
 printf "@thread{one}=%d\\n", $_thread
 printf "@moved{one}=%d\\n", $moved
+maintenance flush register-cache
 thread {other}
 printf "@stayed{other}=%d\\n", $pc == $before && $rsp == $stack
 set scheduler-locking replay
