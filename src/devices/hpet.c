@@ -167,15 +167,16 @@ static void timer_fired(void *opaque)
 
 /* ---- registers ---- */
 
-static struct timer *timer_at(struct hpet *hpet, uint64_t offset)
+/* HPET_TIMERS: the offset is no timer's. */
+static unsigned timer_number(uint64_t offset)
 {
 	uint64_t number = (offset - REGISTER_TIMERS) / TIMER_SIZE;
-	return offset >= REGISTER_TIMERS && number < HPET_TIMERS ? &hpet->timer[number] : NULL;
+	return offset >= REGISTER_TIMERS && number < HPET_TIMERS ? (unsigned)number : HPET_TIMERS;
 }
 
 static uint64_t register_read(struct hpet *hpet, uint64_t offset)
 {
-	const struct timer *timer = timer_at(hpet, offset);
+	unsigned number = timer_number(offset);
 	switch (offset) {
 	case REGISTER_CAPABILITIES:
 		return HPET_TICK_NS * FEMTOSECONDS << 32 | HPET_ID;
@@ -188,9 +189,9 @@ static uint64_t register_read(struct hpet *hpet, uint64_t offset)
 	default:
 		break;
 	}
-	if (timer != NULL && offset % TIMER_SIZE == TIMER_CONFIGURATION)
-		return timer->configuration | TIMER_CAPABILITIES;
-	return timer != NULL && offset % TIMER_SIZE == TIMER_COMPARATOR ? timer->comparator : 0;
+	if (number < HPET_TIMERS && offset % TIMER_SIZE == TIMER_CONFIGURATION)
+		return hpet->timer[number].configuration | TIMER_CAPABILITIES;
+	return number < HPET_TIMERS && offset % TIMER_SIZE == TIMER_COMPARATOR ? hpet->timer[number].comparator : 0;
 }
 
 static void arm_all(struct hpet *hpet)
@@ -241,7 +242,7 @@ static void timer_compare(struct timer *timer, uint64_t keep, uint64_t value)
 /* `value` has the bits that are written in their places, `keep` is ones where the others are. */
 static void register_write(struct hpet *hpet, uint64_t offset, uint64_t keep, uint64_t value)
 {
-	struct timer *timer = timer_at(hpet, offset);
+	unsigned number = timer_number(offset);
 	switch (offset) {
 	case REGISTER_CONFIGURATION:
 		set_configuration(hpet, (uint32_t)((hpet->configuration & keep) | value));
@@ -253,10 +254,10 @@ static void register_write(struct hpet *hpet, uint64_t offset, uint64_t keep, ui
 		set_counter(hpet, (counter_now(hpet) & keep) | value);
 		break;
 	default:
-		if (timer != NULL && offset % TIMER_SIZE == TIMER_CONFIGURATION)
-			timer_configure(timer, (timer->configuration & keep) | value);
-		else if (timer != NULL && offset % TIMER_SIZE == TIMER_COMPARATOR)
-			timer_compare(timer, keep, value);
+		if (number < HPET_TIMERS && offset % TIMER_SIZE == TIMER_CONFIGURATION)
+			timer_configure(&hpet->timer[number], (hpet->timer[number].configuration & keep) | value);
+		else if (number < HPET_TIMERS && offset % TIMER_SIZE == TIMER_COMPARATOR)
+			timer_compare(&hpet->timer[number], keep, value);
 		break;
 	}
 	settle(hpet);

@@ -30,8 +30,8 @@
 struct dispatcher;
 struct dispatched;
 
-/* policy->processors: 0 for all that Linux lets this process use, or so many of them. */
-struct dispatcher *dispatcher_create(const struct sched_policy *policy, struct error *error);
+/* asked->processors: 0 for all that Linux lets this process use, or so many of them. */
+struct dispatcher *dispatcher_create(const struct sched_policy *asked, struct error *error);
 /* Lets all guests go: they run on unscheduled. */
 void dispatcher_destroy(struct dispatcher *dispatcher);
 

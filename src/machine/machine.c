@@ -135,8 +135,8 @@ static bool load_tables(struct machine *machine, struct error *error)
 		return error_set(error, ERROR_HOST, "out of memory");
 	acpi_place(&acpi, area, LAYOUT_ACPI_BASE);
 	_Static_assert(LAYOUT_SMBIOS_BASE + SMBIOS_AREA_SIZE <= LAYOUT_MPTABLE_BASE, "tables overlap");
-	smbios_place(&smbios, area + LAYOUT_SMBIOS_BASE - LAYOUT_ACPI_BASE, LAYOUT_SMBIOS_BASE);
-	mptable_place(config->cpus, area + LAYOUT_MPTABLE_BASE - LAYOUT_ACPI_BASE, LAYOUT_MPTABLE_BASE);
+	smbios_place(&smbios, area + (LAYOUT_SMBIOS_BASE - LAYOUT_ACPI_BASE), LAYOUT_SMBIOS_BASE);
+	mptable_place(config->cpus, area + (LAYOUT_MPTABLE_BASE - LAYOUT_ACPI_BASE), LAYOUT_MPTABLE_BASE);
 	bool loaded = memory_load(&machine->memory, LAYOUT_ACPI_BASE, area, size);
 	free(area);
 	return loaded || error_set(error, ERROR_HOST, "guest memory has no room for ACPI, SMBIOS and MP tables");

@@ -20,6 +20,7 @@ void agent_wire_begin(struct agent_wire *wire, json_int_t sync)
 void agent_wire_end(struct agent_wire *wire)
 {
 	free(wire->line);
+	wire->line = NULL;
 	*wire = (struct agent_wire){.state = AGENT_WIRE_IDLE};
 }
 
@@ -96,7 +97,8 @@ static enum agent_event read_answer(struct agent_wire *wire, json_t **result, ch
 		make_printable(error, why != NULL ? why : "no reason given");
 		event = AGENT_REFUSED;
 	} else if (*result == NULL) {
-		event = broken(wire, error, "the guest agent's answer is not of its protocol");
+		make_printable(error, "the guest agent's answer is not of its protocol");
+		event = AGENT_BROKEN;
 	}
 	json_decref(answer);
 	agent_wire_end(wire);

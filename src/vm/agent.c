@@ -148,7 +148,7 @@ static void note_freeze(struct agent *agent, const struct call *call, bool done,
 static void call_end(struct agent *agent, json_t *value, const struct method_error *error)
 {
 	struct call *call = agent->first;
-	note_freeze(agent, call, value != NULL, value == NULL && error->code == RPC_WRONG_STATE);
+	note_freeze(agent, call, value != NULL, error != NULL && error->code == RPC_WRONG_STATE);
 	agent->first = call->next;
 	agent->calls--;
 	agent_wire_end(&agent->wire);

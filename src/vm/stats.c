@@ -221,6 +221,6 @@ json_t *stats_json(struct machine *machine, const struct machine_config *config,
 			 (json_int_t)resident.ram, "beyond_resident_bytes", (json_int_t)resident.beyond,
 			 "overhead_bytes", (json_int_t)machine_overhead_bytes(machine), "host_steal_ns",
 			 (json_int_t)host_steal_ns(files->stat), "tsc_hz", (json_int_t)ledger->tsc_hz,
-			 "opened_realtime_ns", (json_int_t)ledger->opened_realtime_ns, "schedule", schedule, "vcpus", vcpus, "networks",
-			 networks_json(ledger, config), "disks", disks_json(ledger, config));
+			 "opened_realtime_ns", (json_int_t)ledger->opened_realtime_ns, "schedule", schedule, "vcpus",
+			 vcpus, "networks", networks_json(ledger, config), "disks", disks_json(ledger, config));
 }

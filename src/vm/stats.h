@@ -15,7 +15,7 @@ struct resident {
 	uint64_t ram, beyond;
 };
 /* By /proc/self/smaps, or NULL. */
-struct resident stats_resident(FILE *smaps);
+struct resident stats_resident(FILE *file);
 
 const char *stats_network_kind(const struct machine_network *network);
 void stats_mac(const struct machine_network *network, char text[STATS_MAC_SIZE]);

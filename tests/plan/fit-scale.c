@@ -77,7 +77,8 @@ int main(int argc, char **argv)
 	const double no_growth[RESOURCE_COUNT] = {0};
 	overhead_default(&overhead, "native");
 	struct estate *estate = estate_open(argv[1], &error);
-	struct workload *workload = estate != NULL ? workload_create(estate, &overhead, no_growth, 0, NULL, &error) : NULL;
+	struct workload *workload =
+	    estate != NULL ? workload_create(estate, &overhead, no_growth, 0, NULL, &error) : NULL;
 	struct resample resample = {0};
 	if (workload == NULL || !real_read(&resample, &workload->demand, &error))
 		return fail(&error);

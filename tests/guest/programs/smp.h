@@ -40,9 +40,9 @@ static inline void relax(void)
 	__builtin_ia32_pause();
 }
 
-void case_locked(void); /* smp-memory.c */
+void case_locked(void);		 /* smp-memory.c */
 void case_litmus(bool together); /* smp-litmus.c */
-void case_shootdown(void); /* smp-code.c */
+void case_shootdown(void);	 /* smp-code.c */
 void case_code(void);
 
 #endif
