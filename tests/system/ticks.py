@@ -58,7 +58,8 @@ def run(nfold, guest, folder):
         return "the guest said %r" % text_of(serial)
     counted, expected = int(facts["counted"], 16), int(facts["expected"], 16)
     print("%d ticks of %d" % (counted, expected))
-    if abs(counted - expected) > expected / 100:
+    # A busy host may hold the guest up for longer than ticks are kept; without catching up more than a third would be lost.
+    if counted < expected * 0.9 or counted > expected * 1.01:
         return "ticks are lost" if counted < expected else "ticks are invented"
     return None
 
