@@ -72,8 +72,7 @@ static void waits_for_its_own_sync(void **state)
 	static const char *const others[] = {"\xff{\"return\": 6}\n",
 					     "\xff{\"return\": \"7\"}\n",
 					     "\xff[7]\n",
-					     "\xff"
-					     "7\n",
+					     "\3777\n",
 					     "\xff{\"error\": {}}\n",
 					     "\xff\xff\xff\n{}\n",
 					     "\xff{\"return\": 7, \"return\": 7}\n"};
