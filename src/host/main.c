@@ -178,8 +178,10 @@ static int run_daemon(struct daemon *daemon)
 	host->answer_fd = -1;
 	host->started_ms = host_now_ms();
 	if (!host_loop_open(&host->loop, &error) || !open_signals(daemon, &error) ||
-	    !runtime_open(&host->runtime, true, &error) || !claim_host(daemon, &error))
+	    !runtime_open(&host->runtime, true, &error) || !claim_host(daemon, &error)) {
+		host_loop_close(&host->loop);
 		return (int)report_error(&error);
+	}
 	int status = run_claimed(daemon);
 	runtime_release(&host->runtime, &daemon->claim);
 	runtime_close(&host->runtime);
