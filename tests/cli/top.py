@@ -135,7 +135,11 @@ class Screen(GuestTest):
     def setUp(self):
         super().setUp()
         self.socket = self.folder / "tmux"
-        self.addCleanup(lambda: subprocess.run(["tmux", "-S", self.socket, "kill-server"], capture_output=True, check=False))
+
+    def tearDown(self):
+        # Before the folder goes, and the socket with it.
+        subprocess.run(["tmux", "-S", self.socket, "kill-server"], capture_output=True, check=False)
+        super().tearDown()
 
     def tmux(self, *words):
         # ncurses keeps memory to the end; that is no leak of ours.
