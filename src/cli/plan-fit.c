@@ -222,23 +222,6 @@ static bool one_os_choice(struct fitting *fitting, struct answer_choice *choice,
 	return classes_make(fitting, &fitting->overhead, error);
 }
 
-static bool file_write(const char *path, const json_t *json, bool as_csv, struct error *error)
-{
-	FILE *file = fopen(path, "w");
-	if (file == NULL)
-		return error_set_errno(error, "cannot write %.200s", path);
-	bool good =
-	    as_csv ? answer_csv(json, file, error)
-		   : json_dumpf(json, file, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) == 0 && fputc('\n', file) != EOF;
-	if (fclose(file) != 0 || !good) {
-		if (error->kind == ERROR_NONE)
-			(void)error_set_errno(error, "cannot write %.200s", path);
-		(void)unlink(path);
-		return false;
-	}
-	return true;
-}
-
 static bool answer_write(struct fitting *fitting, const char *path, struct error *error)
 {
 	struct answer answer = {.estate = path,
@@ -257,8 +240,8 @@ static bool answer_write(struct fitting *fitting, const char *path, struct error
 	if (!one_os_choice(fitting, &answer.one_os, error))
 		return false;
 	json_t *json = answer_json(&answer, error);
-	bool good = json != NULL && (options->output == NULL || file_write(options->output, json, false, error)) &&
-		    (options->csv == NULL || file_write(options->csv, json, true, error));
+	bool good = json != NULL && (options->output == NULL || plan_file_write(options->output, json, NULL, error)) &&
+		    (options->csv == NULL || plan_file_write(options->csv, json, answer_csv, error));
 	json_decref(json);
 	return good;
 }

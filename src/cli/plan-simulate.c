@@ -80,23 +80,6 @@ static bool options_read(const struct simulate_options *options, struct simulati
 	return true;
 }
 
-static bool file_write(const char *path, const json_t *json, bool as_csv, struct error *error)
-{
-	FILE *file = fopen(path, "w");
-	if (file == NULL)
-		return error_set_errno(error, "cannot write %.200s", path);
-	bool good =
-	    as_csv ? simulation_csv(json, file, error)
-		   : json_dumpf(json, file, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) == 0 && fputc('\n', file) != EOF;
-	if (fclose(file) != 0 || !good) {
-		if (error->kind == ERROR_NONE)
-			(void)error_set_errno(error, "cannot write %.200s", path);
-		(void)unlink(path);
-		return false;
-	}
-	return true;
-}
-
 static void result_print(const json_t *simulation, bool as_json)
 {
 	if (!as_json) {
@@ -116,8 +99,8 @@ static int simulate_run(const struct command_call *call)
 	bool good = options_read(options, &to, &error) && (plan = report_load(call->argument[0], &error)) != NULL &&
 		    (simulation = simulation_make(plan, call->argument_count > 1 ? call->argument[1] : NULL, &to,
 						  &error)) != NULL &&
-		    (options->output == NULL || file_write(options->output, simulation, false, &error)) &&
-		    (options->csv == NULL || file_write(options->csv, simulation, true, &error));
+		    (options->output == NULL || plan_file_write(options->output, simulation, NULL, &error)) &&
+		    (options->csv == NULL || plan_file_write(options->csv, simulation, simulation_csv, &error));
 	if (good)
 		result_print(simulation, options->json);
 	json_decref(simulation);

@@ -255,13 +255,13 @@ static struct client *server_place(struct server *server)
 
 /* The directory and the socket's mode already keep others out; root may look after everybody's guests. In a user
  * namespace of our own Linux gives root, as everybody but us, the number of nobody: credentials(7). */
-static bool peer_is_allowed(int fd)
+static bool peer_is_allowed(const struct server *server, int fd)
 {
 	enum { OVERFLOW_USER = 65534 };
 	struct ucred peer;
 	socklen_t size = sizeof peer;
 	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-	       (peer.uid == geteuid() || peer.uid == 0 || peer.uid == OVERFLOW_USER);
+	       (peer.uid == geteuid() || peer.uid == 0 || (server->service.own_users && peer.uid == OVERFLOW_USER));
 }
 
 /* syscall base: accept4, recvfrom, sendmsg, sendto, recvmsg, shutdown -- sockets that are there, and their clients */
@@ -279,7 +279,7 @@ static void server_ready(void *opaque, int listener, uint32_t events)
 			client_close(oldest);
 		return;
 	}
-	if (!peer_is_allowed(fd)) {
+	if (!peer_is_allowed(server, fd)) {
 		close(fd);
 		return;
 	}

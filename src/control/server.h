@@ -44,6 +44,7 @@ struct server_service {
 	bool *answers_unread;	 /* it has not yet read all that was sent to it */
 	int *answer_fd;		 /* -1, or a descriptor that goes with the answer: the server's from then on */
 	struct rpc_later *later; /* NULL: every method answers at once */
+	bool own_users;		 /* the process has a user namespace of its own */
 };
 
 /* Answers the request that had the ticket, later: takes over the result; NULL: the error. Nothing happens where its

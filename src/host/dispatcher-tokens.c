@@ -201,12 +201,21 @@ static void forget(struct dispatched *guest)
 	}
 }
 
+/* Others run wherever Linux finds room, which costs less. */
+static uint32_t has_own_places(const struct dispatched *guest)
+{
+	struct sched_set places = guest->policy.affinity;
+	unsigned first;
+	return guest->policy.dedicated || sched_set_take(&places, &first);
+}
+
 /* The lease before the tokens: who finds another token finds that it is scheduled. */
 void tokens_attach(struct dispatched *guest)
 {
 	struct token_page *page = guest->page;
 	uint64_t epoch = __atomic_load_n(&page->epoch, __ATOMIC_SEQ_CST);
 	forget(guest);
+	__atomic_store_n(&page->bind, has_own_places(guest), __ATOMIC_RELAXED);
 	__atomic_store_n(&page->lease_until, guest->dispatcher->lease_until, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&page->epoch, (epoch | 1) + 2, __ATOMIC_SEQ_CST);
 	for (unsigned i = 0; i < guest->policy.vcpus; i++) {

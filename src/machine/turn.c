@@ -213,6 +213,8 @@ static bool take(struct turn *turn, uint32_t token)
 	turn->cpu->token_held = token;
 	if (__atomic_load_n(&turn->turns->page->bind, __ATOMIC_RELAXED) != 0)
 		bind(turn, processor);
+	else
+		unbind(turn);
 	return true;
 }
 

@@ -97,6 +97,11 @@ bool vm_confinement_isolate(struct vm_confinement *vm, struct runtime *runtime, 
 	return runtime_open(runtime, false, error);
 }
 
+bool vm_confinement_has(const struct vm_confinement *vm, enum confine_part part)
+{
+	return (vm->confinement.parts >> part & 1) != 0;
+}
+
 bool vm_confinement_filter(struct vm_confinement *vm, struct error *error)
 {
 	bool good = vm->off || confine_filter(&vm->confinement, error);

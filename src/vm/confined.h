@@ -27,6 +27,7 @@ bool vm_confinement_configure(struct vm_confinement *vm, const struct guest_opti
 bool vm_confinement_isolate(struct vm_confinement *vm, struct runtime *runtime, struct error *error);
 
 /* When there are all threads. */
+bool vm_confinement_has(const struct vm_confinement *vm, enum confine_part part);
 bool vm_confinement_filter(struct vm_confinement *vm, struct error *error);
 
 #endif

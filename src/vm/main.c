@@ -317,7 +317,8 @@ static bool start_server(struct vm *vm, struct error *error)
 					       .context = &vm->context,
 					       .answers_unread = &vm->context.answers_unread,
 					       .answer_fd = &vm->context.answer_fd,
-					       .later = &vm->context.later};
+					       .later = &vm->context.later,
+					       .own_users = vm_confinement_has(&vm->confinement, CONFINE_NS_USER)};
 	return server_start(vm->server, &loop, &service, error);
 }
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """nfoldd schedules its guests: from their start, after its own death, and as `nfold set` says."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -36,6 +37,23 @@ class Schedule(hosting.HostTest):
         self.assertEqual(self.call("host.dispatch")["result"]["guests"], 2)
         self.succeed("kill", "a")
         wait_for(lambda: self.call("host.dispatch")["result"]["guests"] == 1)
+
+    def allowed(self, name):
+        """Where Linux may run the guest's first virtual processor."""
+        vcpu = self.connect(name).call("guest.stats")["result"]["vcpus"][0]
+        return os.sched_getaffinity(vcpu["thread_id"])
+
+    def test_affinity_is_where_it_runs(self):
+        everywhere = os.sched_getaffinity(0)
+        last = max(everywhere)
+        self.start_host()
+        self.start_busy("a", "--affinity", str(last))
+        self.start_busy("b")
+        wait_for(lambda: self.allowed("a") == {last})
+        self.assertEqual(self.allowed("b"), everywhere)
+        self.succeed("host", "stop")
+        wait_for(lambda: self.allowed("a") == everywhere)
+        self.start_host()
 
     def test_what_is_not_to_be_had_is_refused(self):
         self.start_host()
