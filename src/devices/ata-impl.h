@@ -9,7 +9,10 @@
 #define ATA_LBA28_SECTORS UINT64_C(0x10000000)
 #define ATA_MULTIPLE_MAX 16u
 #define ATA_SERIAL_SIZE 20u
-#define ATA_BUFFER_SECTORS 256u
+/* A write goes to the image at once as far as Linux asks in a command; reads in pieces that the cache still has when
+ * they are copied. */
+#define ATA_BUFFER_SECTORS 2048u
+#define ATA_READ_SECTORS 256u
 #define ATA_UDMA_MODES 6u /* 0-5 */
 
 struct ata_geometry {

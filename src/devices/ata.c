@@ -212,7 +212,7 @@ static void ata_take(struct ata *ata, uint32_t count)
 static void ata_step_in(struct ata *ata)
 {
 	if (ata->buffered == 0 && !ata->unreadable) {
-		ata_submit(ata, DISK_READ, least(ata->remaining, ATA_BUFFER_SECTORS));
+		ata_submit(ata, DISK_READ, least(ata->remaining, ATA_READ_SECTORS));
 		return;
 	}
 	uint32_t count = least(ata->buffered, ata->block);
