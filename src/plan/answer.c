@@ -15,9 +15,10 @@ static const char *const proof_text[FIT_PROOF_COUNT] = {
     [FIT_PROOF_SUM] = "at this moment all guests together need that many hosts' capacity",
     [FIT_PROOF_BIG] = "at this moment the guests that need a large part of a host fill that many",
     [FIT_PROOF_APART] = "so many guests are each apart from all the others: by a rule, or since two exceed any host",
+    [FIT_PROOF_SETS] = "of the largest guests so few can share a host, at all moments, that they alone fill that many",
     [FIT_PROOF_EXACT] = "an exact search, a mixed-integer program, found no placement on fewer",
 };
-static const char *const proof_key[FIT_PROOF_COUNT] = {"sum", "big", "apart", "exact"};
+static const char *const proof_key[FIT_PROOF_COUNT] = {"sum", "big", "apart", "sets", "exact"};
 
 /* Four significant digits: files stay small, and nothing here is known better. */
 static json_t *number(double value)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Fewer hosts than this cannot do. Each argument looks at one moment and one resource, or at pairs of guests, so each
+ * Fewer hosts than this cannot do. Each argument looks at one moment and one resource, or at sets of guests, so each
  * is true whatever the placement:
  *
  * - The sum: at each moment the hosts together must carry all guests. With several kinds of host it is the cheapest
@@ -11,6 +11,7 @@
  *   drops what is below l.
  * - Apart: guests of which no two can share a host, because at some moment they exceed some resource or because they
  *   must be apart. A set of them needs as many hosts. It is found greedily.
+ * - Sets: which of the largest guests fit a host together, over the whole time (fit-sets.c).
  *
  * A demand is known as a number of quanta, rounded up: it is more than one quantum less. Everything here uses that, so
  * that no bound is too high by rounding. With a percentile only a weaker form of the sum holds.
@@ -249,7 +250,7 @@ static bool exceed(const struct fit_space *space, unsigned a, unsigned b)
 	return false;
 }
 
-static bool must_part(const struct fit_space *space, unsigned a, unsigned b)
+bool fit_must_part(const struct fit_space *space, unsigned a, unsigned b)
 {
 	const struct fit_item *one = &space->item[a], *two = &space->item[b];
 	if (one->pin != FIT_NONE && two->pin != FIT_NONE && one->pin != two->pin)
@@ -268,7 +269,7 @@ static void edges_some(void *context, size_t first, size_t last)
 		for (size_t k = 0; k < apart->items; k++) {
 			bool edge =
 			    k != i &&
-			    (must_part(apart->space, apart->item[i], apart->item[k]) ||
+			    (fit_must_part(apart->space, apart->item[i], apart->item[k]) ||
 			     (apart->space->allowed == 0 && exceed(apart->space, apart->item[i], apart->item[k])));
 			apart->edge[i * apart->items + k] = edge;
 			apart->degree[i] += edge;
@@ -319,13 +320,23 @@ static bool apart_bound(const struct fit_space *space, struct fit_bound *bound)
 	return good;
 }
 
+static bool sets_bound(const struct fit_space *space, struct fit_bound *bound)
+{
+	unsigned hosts;
+	if (!fit_bound_sets(space, bound->hosts, &hosts))
+		return false;
+	bound_offer(bound, hosts, FIT_PROOF_SETS, space->resource[0], 0);
+	return true;
+}
+
 bool fit_bound_find(const struct fit_space *space, struct fit_bound *bound, struct error *error)
 {
 	const struct fit_task *task = space->task;
 	*bound = (struct fit_bound){.hosts = 0};
 	if (!(space->allowed != 0 ? percentile_bound(space, bound, error) : sum_bound(space, bound, error)))
 		return false;
-	if ((space->allowed == 0 && !big_bound(space, bound)) || !apart_bound(space, bound))
+	if ((space->allowed == 0 && !big_bound(space, bound)) || !apart_bound(space, bound) ||
+	    (space->allowed == 0 && !sets_bound(space, bound)))
 		return error_set(error, ERROR_HOST, "out of memory");
 	double cheapest = task->host_class[0].cost;
 	for (unsigned c = 1; c < task->classes; c++)

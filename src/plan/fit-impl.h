@@ -124,6 +124,10 @@ bool fit_eject(struct fit_state *state, unsigned *pool, unsigned *pooled, unsign
 bool fit_reduce(struct fit_state *state, const struct fit_bound *bound);
 /* Lowers the highest peaks by moves and swaps. */
 void fit_balance(struct fit_state *state);
+/* By a rule the two may not share a host. */
+bool fit_must_part(const struct fit_space *space, unsigned a, unsigned b);
+/* More hosts than `than`, or anything else if it proves no more; false without memory. */
+bool fit_bound_sets(const struct fit_space *space, unsigned than, unsigned *hosts);
 bool fit_bound_find(const struct fit_space *space, struct fit_bound *bound, struct error *error);
 
 #endif

@@ -63,7 +63,7 @@ struct fit_host {
 };
 
 /* Which argument proved the lower bound. */
-enum fit_proof { FIT_PROOF_SUM, FIT_PROOF_BIG, FIT_PROOF_APART, FIT_PROOF_EXACT, FIT_PROOF_COUNT };
+enum fit_proof { FIT_PROOF_SUM, FIT_PROOF_BIG, FIT_PROOF_APART, FIT_PROOF_SETS, FIT_PROOF_EXACT, FIT_PROOF_COUNT };
 
 struct fit_bound {
 	unsigned hosts; /* spares included */

@@ -34,7 +34,7 @@ static void assert_no_fit(const struct rig *rig, const char *one, const char *tw
 		fail_msg("'%s' names neither %s nor %s", error.text, one, two);
 }
 
-/* bound <= fewest <= found. All three differ somewhere among the cases, so that none of them is just another. */
+/* bound <= fewest <= found. In tasks as small as these the sets prove nearly always what trying everything finds. */
 static void random_tasks(void **unused)
 {
 	(void)unused;
@@ -57,7 +57,7 @@ static void random_tasks(void **unused)
 		rig_end(&rig);
 	}
 	assert_int_equal(above, 0);
-	assert_in_range(tight, 100, 149);
+	assert_in_range(tight, 140, 150);
 	assert_in_range(folded, 20, 150);
 }
 
@@ -167,6 +167,41 @@ static void time_decides(void **unused)
 	assert_int_equal(plan->hosts, 4);
 	assert_int_equal(plan->bound.hosts, 4);
 	assert_int_equal(plan->bound.proof, FIT_PROOF_APART);
+	fit_plan_free(plan);
+	rig_end(&rig);
+}
+
+/* Any two of seven fit a host at all moments, any three do not at some moment: only the sets over time say so. */
+static void triples(void **unused)
+{
+	(void)unused;
+	struct rig rig;
+	unsigned moment = 0;
+	rig_start(&rig, 7, 35, 1);
+	for (unsigned a = 0; a < 7; a++)
+		for (unsigned b = a + 1; b < 7; b++)
+			for (unsigned c = b + 1; c < 7; c++, moment++)
+				for (unsigned g = 0; g < 7; g++)
+					rig_series(&rig, g, RESOURCE_CPU)[moment] =
+					    g == a || g == b || g == c ? 40 : 10;
+	struct fit_plan *plan = make(&rig);
+	assert_int_equal(plan->hosts, 4);
+	assert_int_equal(plan->bound.hosts, 4);
+	assert_int_equal(plan->bound.proof, FIT_PROOF_SETS);
+	fit_plan_free(plan);
+	/* Without the moment of 0, 1 and 2, and those of 3, 4 and 5, these share hosts, and 6 has one of its own. */
+	for (unsigned g = 0; g < 7; g++)
+		for (moment = 0; moment < 35; moment++)
+			if (rig_series(&rig, 0, RESOURCE_CPU)[moment] + rig_series(&rig, 1, RESOURCE_CPU)[moment] +
+				    rig_series(&rig, 2, RESOURCE_CPU)[moment] >
+				100 ||
+			    rig_series(&rig, 3, RESOURCE_CPU)[moment] + rig_series(&rig, 4, RESOURCE_CPU)[moment] +
+				    rig_series(&rig, 5, RESOURCE_CPU)[moment] >
+				100)
+				rig_series(&rig, g, RESOURCE_CPU)[moment] = 0;
+	plan = make(&rig);
+	assert_int_equal(plan->hosts, 3);
+	assert_int_equal(plan->bound.hosts, 3);
 	fit_plan_free(plan);
 	rig_end(&rig);
 }
@@ -444,14 +479,14 @@ static void kernels_agree(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(random_tasks),	     cmocka_unit_test(random_groups),
-	    cmocka_unit_test(exact_search),	     cmocka_unit_test(exact_search_improves),
-	    cmocka_unit_test(time_decides),	     cmocka_unit_test(percentile),
-	    cmocka_unit_test(percentile_random),     cmocka_unit_test(pins_and_kinds),
-	    cmocka_unit_test(keeps_what_runs),	     cmocka_unit_test(spares),
-	    cmocka_unit_test(says_why_not),	     cmocka_unit_test(checker_finds),
-	    cmocka_unit_test(balance_levels),	     cmocka_unit_test(kernels_agree),
-	    cmocka_unit_test(threads_do_not_matter),
+	    cmocka_unit_test(random_tasks),   cmocka_unit_test(random_groups),
+	    cmocka_unit_test(exact_search),   cmocka_unit_test(exact_search_improves),
+	    cmocka_unit_test(time_decides),   cmocka_unit_test(triples),
+	    cmocka_unit_test(percentile),     cmocka_unit_test(percentile_random),
+	    cmocka_unit_test(pins_and_kinds), cmocka_unit_test(keeps_what_runs),
+	    cmocka_unit_test(spares),	      cmocka_unit_test(says_why_not),
+	    cmocka_unit_test(checker_finds),  cmocka_unit_test(balance_levels),
+	    cmocka_unit_test(kernels_agree),  cmocka_unit_test(threads_do_not_matter),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

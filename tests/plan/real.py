@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The planner on real measurements, in a folder that NFOLD_PLAN_DATA names: never more than one host above the bound, and the
-same answer with any number of threads."""
+"""The planner on real measurements, in a folder that NFOLD_PLAN_DATA names: never more than one host above the bound, nine
+tenths of what can be saved against adding up peaks, and the same answer with any number of threads."""
 
 import json
 import os
@@ -32,7 +32,8 @@ def main():
         for cpus, memory in SIZES:
             row = fit(estate, cpus, memory, 2)
             print(row, flush=True)
-            if not row["bound"] <= row["hosts"] <= row["bound"] + 1 or row["hosts"] > row["by_peaks"]:
+            saved, possible = row["by_peaks"] - row["hosts"], row["by_peaks"] - row["bound"]
+            if not row["bound"] <= row["hosts"] <= row["bound"] + 1 or saved < 0.9 * possible:
                 print(f"hosts with {cpus} processors: {row['hosts']} hosts, bound {row['bound']}, peaks {row['by_peaks']}")
                 wrong += 1
         placements = {fit(estate, 32, 256, threads)["placement"] for threads in (1, 2, 4)}

@@ -148,7 +148,7 @@
 		const where = element("bound");
 		make("p", "No placement can do with fewer than " + plural(bound.hosts, "host") + (answer.cost !== undefined ? " or cost less than " + amount(bound.cost) : "") +
 			(options.spares ? ", spares included" : "") + ". The reason: " + bound.text +
-			(bound.proof === "apart" || bound.proof === "exact" ? "." : " (" + WORDS[bound.resource] + ", " + moment(bound.time) + " UTC)."), where);
+			(bound.proof === "apart" || bound.proof === "sets" || bound.proof === "exact" ? "." : " (" + WORDS[bound.resource] + ", " + moment(bound.time) + " UTC)."), where);
 		make("p", answer.hosts <= bound.hosts ? "The plan reaches it." :
 			"The plan is " + plural(answer.hosts - bound.hosts, "host") + " above it. The minimum may lie anywhere between the two.", where);
 	}
