@@ -7,6 +7,8 @@
 #   make test      set up, build, run every test; the last line is the count
 #   make test-long what takes too long for every run; SHARD=1 to 6 for a sixth of it, TESTS="long-powercut-1 ..." for some
 #   make bench     programs and boots timed natively, under nfold and under QEMU TCG; BENCH="--rounds 1" for its options
+#   make experiments
+#                  what guests get of this machine beside each other; writes docs/experiments.md. EXPERIMENTS="--only 3" for its options
 #   make fuzz      random input for devices and loaders, then random instructions against the host's processor,
 #                  until interrupted
 #   make check     format, layers, words, cppcheck, clang-tidy, shellcheck
@@ -44,7 +46,7 @@ CC_tsan := gcc
 CC_clang := clang
 VARIANTS := asan ubsan tsan clang
 
-.PHONY: all setup demo guest test test-long bench fuzz check install clean distclean $(VARIANTS)
+.PHONY: all setup demo guest test test-long bench experiments fuzz check install clean distclean $(VARIANTS)
 
 all: $(BUILD)/build.ninja $(FIRMWARE)
 	@ninja -C $(BUILD) -j $(JOBS)
@@ -89,6 +91,11 @@ bench: all
 	@tools/setup build guest test bench
 	@$(MAKE) --no-print-directory guest
 	@bench/run --nfold $(NFOLD) --json $(BUILD)/bench.json --svg $(BUILD)/bench.svg $(BENCH)
+
+experiments: all
+	@tools/setup build guest test bench
+	@$(MAKE) --no-print-directory guest
+	@bench/experiments/run --nfold $(NFOLD) --json $(BUILD)/experiments.json --out docs $(EXPERIMENTS)
 
 fuzz: all
 	@tools/fuzz $(BUILD)
