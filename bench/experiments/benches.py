@@ -15,7 +15,7 @@ import real  # noqa: E402
 import system  # noqa: E402
 from images import ImageError  # noqa: E402
 from rows import NotThere, RowError  # noqa: E402
-from sessions import Sessions  # noqa: E402
+from sessions import RUN_SECONDS, Sessions  # noqa: E402
 from subjects import NATIVE, NFOLD, QEMU, ROOT, Subject, guest  # noqa: E402
 
 TITLES = {NATIVE: "native", NFOLD: "nfold", QEMU: "QEMU TCG"}
@@ -33,10 +33,27 @@ class Named(Subject):
         return [*words[:2], "--name", GUEST_NAME, *words[2:]]
 
 
+class Watched(Sessions):
+    """Calls watch(session, run) in place of each measured run of a program; run() is that run."""
+
+    def __init__(self, watch):
+        super().__init__()
+        self.watch = watch
+
+    def get(self, subject, image, options):
+        is_new = subject.name not in self.open
+        session = super().get(subject, image, options)
+        if is_new:
+            plain = session.run
+            session.run = lambda command, seconds=RUN_SECONDS: self.watch(session, lambda: plain(command, seconds))
+        return session
+
+
 class Programs:
     """Sessions of native, nfold and QEMU, from the beginning to the end of a with block."""
 
-    def __init__(self, context):
+    def __init__(self, context, watch=lambda session, run: run()):
+        self.watch = watch
         # Guests of others are out of sight, and so is their names' use.
         os.environ["XDG_RUNTIME_DIR"] = str(context.folder)
         self.context = context
@@ -49,19 +66,11 @@ class Programs:
         self.notes = []
 
     def __enter__(self):
-        self.options.sessions = Sessions()
+        self.options.sessions = Watched(self.watch)
         return self
 
     def __exit__(self, *_):
         self.options.sessions.close()
-
-    def session(self, kind, image):
-        """Where the rows of that image run; None where it cannot be had."""
-        try:
-            return self.options.sessions.get(self.subjects[kind], image, self.options)
-        except FAILURES as error:
-            self.note(f"{TITLES[kind]}: {error}")
-            return None
 
     def sample(self, path, kind):
         """Of one row, or None: what fails is noted and does not stop the others."""

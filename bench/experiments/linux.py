@@ -69,10 +69,14 @@ class Linux:
         try:
             output, status = self.console.shell(line, SHELL_SECONDS)
         except guest.GuestError as error:
-            raise HostError(f"{self.name}: {error}") from None
+            raise HostError(f"{self.name}: {error}; {self.state()}; its last line: {self.console.tail(1).splitlines()[0]}") from None
         if status != 0:
             raise HostError(f"{self.name}: {line}: status {status}: {output.strip()[-200:]}")
         return output
+
+    def state(self):
+        shown = self.host.show(self.name)
+        return shown.get("end", {}).get("reason") or f"it is {shown['state']}"
 
     def numbers(self, line):
         return [int(word) for word in self.shell(line).split()]
