@@ -15,6 +15,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +40,7 @@ struct worker {
 	struct figures *figures;
 	uint64_t loops, random;
 	int64_t sleep_ns;
-	int is_uniform;
+	bool is_uniform;
 };
 
 static int64_t clock_ns(void)
@@ -170,7 +171,10 @@ static int print_late(uint64_t from)
 	memcpy(late, &figures->late_ns[from < end ? from : 0], count * sizeof *late);
 	qsort(late, count, sizeof *late, by_value);
 	uint64_t last = count > 0 ? count - 1 : 0;
-	return printf("%" PRIu64 " %u %u %u\n", count, late[last / 2], late[last * 99 / 100], late[last]) < 0;
+	bool is_printed =
+	    printf("%" PRIu64 " %u %u %u\n", count, late[last / 2], late[last * 99 / 100], late[last]) > 0;
+	free(late);
+	return is_printed ? 0 : 1;
 }
 
 int main(int count, char **words)

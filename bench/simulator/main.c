@@ -170,9 +170,9 @@ static void print_result(const struct schedule_task *task, const struct schedule
 int main(void)
 {
 	struct schedule_group groups[GROUPS_MAX];
-	struct schedule_task task;
+	struct schedule_task task = {0};
 	struct schedule_result result = {0};
-	struct error error;
+	struct error error = {0};
 	json_error_t reason;
 	json_t *scenario = json_loadf(stdin, JSON_REJECT_DUPLICATES, &reason);
 	bool good = scenario != NULL || error_set(&error, ERROR_INPUT, "%s", reason.text);
