@@ -7,11 +7,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from hosts import HostError, gained, running_ns, wait_for
+from hosts import HostError, gained, running_ns, summed_clocks, wait_for
 
 SOURCE = Path(__file__).parent / "guest.S"
 UNIT = 200000  # rounds of its loop that a guest counts as one: a fraction of a millisecond
 TINY_MEMORY = "4M"
+GAUGES = ("processors", "guests", "slice_ns", "preemption_p50_us", "preemption_p99_us")  # of host.dispatch; the rest counts
 
 
 def assemble(folder, unit=UNIT):
@@ -48,10 +49,14 @@ class Stretch:
         """Of all guests, as a part of one processor's time."""
         return sum(clocks[key] / self.walls[name] for name, clocks in self.clocks.items() for key in keys)
 
+    def part_running(self, name):
+        """Of a guest's time: its threads on processors of the host."""
+        return running_ns(self.clocks[name]) / self.walls[name]
+
     @property
     def running(self):
         """Processors that the guests' threads had."""
-        return sum(running_ns(clocks) / self.walls[name] for name, clocks in self.clocks.items())
+        return sum(self.part_running(name) for name in self.clocks)
 
     @property
     def speed(self):
@@ -105,7 +110,7 @@ class Workers:
     def figures(self):
         stats = {name: self.host.stats(name) for name in self.running}
         return (
-            {name: {key: sum(vcpu["clocks_ns"][key] for vcpu in each["vcpus"]) for key in each["vcpus"][0]["clocks_ns"]} for name, each in stats.items()},
+            {name: summed_clocks(each) for name, each in stats.items()},
             {name: each["vcpus"][0]["wall_ns"] for name, each in stats.items()},
             {name: self.host.turns(name) for name in self.running},
             self.host.dispatch(),
@@ -120,7 +125,7 @@ class Workers:
         after = self.figures()
         clocks, turns = ({name: gained(before[i][name], after[i][name]) for name in self.running} for i in (0, 2))
         walls = {name: after[1][name] - before[1][name] for name in self.running}
-        return Stretch(end - start, done, clocks, turns, walls, gained(before[3], after[3]))
+        return Stretch(end - start, done, clocks, turns, walls, gained(before[3], after[3]) | {key: after[3][key] for key in GAUGES})
 
     def run(self, names, seconds, settle=0.5):
         """Starts the guests, measures, and ends them."""
