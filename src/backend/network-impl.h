@@ -21,6 +21,8 @@ struct network {
 	unsigned front_takes; /* the adapter */
 	unsigned mtu;
 	uint64_t *counters;
+	network_watcher_function *watcher; /* or NULL */
+	void *watcher_opaque;
 	uint64_t own_counters[NETWORK_COUNTERS]; /* until the caller brings its own */
 	uint8_t *scratch;			 /* NETWORK_FRAME_MAX bytes for frames in the making, or NULL */
 };

@@ -42,6 +42,12 @@ void network_set_counters(struct network *network, uint64_t *counters)
 	network->counters = counters;
 }
 
+void network_set_watcher(struct network *network, network_watcher_function *watcher, void *opaque)
+{
+	network->watcher = watcher;
+	network->watcher_opaque = opaque;
+}
+
 void network_attach(struct network *network, const struct network_front *front)
 {
 	network->front = front != NULL ? *front : (struct network_front){0};
@@ -134,6 +140,8 @@ static bool pass(struct network *network, bool received, const struct network_fr
 		return false;
 	network_count(network, received ? NETWORK_RECEIVED_FRAMES : NETWORK_SENT_FRAMES, 1);
 	network_count(network, received ? NETWORK_RECEIVED_BYTES : NETWORK_SENT_BYTES, frame->length);
+	if (network->watcher != NULL)
+		network->watcher(network->watcher_opaque, received, frame->length);
 	return true;
 }
 

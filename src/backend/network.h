@@ -121,6 +121,10 @@ void network_close(struct network *network); /* stopped */
 /* Words of enum network_counter, which the caller keeps; written under the device lock. */
 void network_set_counters(struct network *network, uint64_t *counters);
 
+/* Called for each frame that the guest received or sent. */
+typedef void network_watcher_function(void *opaque, bool received, uint32_t length);
+void network_set_watcher(struct network *network, network_watcher_function *watcher, void *opaque);
+
 /* Frames come from here on. NULL: no longer. A network without a front drops what comes. */
 void network_attach(struct network *network, const struct network_front *front);
 void network_front_takes(struct network *network, unsigned takes); /* enum network_takes; a front begins with none */

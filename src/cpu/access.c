@@ -44,9 +44,9 @@ static uint64_t mmio_read(struct cpu *cpu, uint64_t gpa, unsigned size)
 {
 	cpu_fpu_park(cpu);
 	enum ledger_state left = ledger_enter(cpu->ledger, LEDGER_DEVICE);
-	ledger_count(cpu->ledger, LEDGER_COUNT_MMIO_READ);
 	cpu->device_lock(cpu->device_lock_opaque);
 	uint64_t value = io_read(cpu->mmio, gpa, size);
+	cpu_count_with(cpu, LEDGER_COUNT_MMIO_READ, size, gpa, value);
 	cpu->device_unlock(cpu->device_lock_opaque);
 	ledger_enter(cpu->ledger, left);
 	return value;
@@ -56,7 +56,7 @@ static void mmio_write(struct cpu *cpu, uint64_t gpa, unsigned size, uint64_t va
 {
 	cpu_fpu_park(cpu);
 	enum ledger_state left = ledger_enter(cpu->ledger, LEDGER_DEVICE);
-	ledger_count(cpu->ledger, LEDGER_COUNT_MMIO_WRITE);
+	cpu_count_with(cpu, LEDGER_COUNT_MMIO_WRITE, size, gpa, value);
 	cpu->device_lock(cpu->device_lock_opaque);
 	io_write(cpu->mmio, gpa, size, value);
 	cpu->device_unlock(cpu->device_lock_opaque);

@@ -62,7 +62,7 @@ bool control_set_cr0(struct cpu *cpu, uint64_t value)
 			cpu->efer &= ~EFER_LMA;
 	}
 	if (changed & (CR0_PG | CR0_WP | CR0_PE)) {
-		ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH_MODE);
+		cpu_count(cpu, LEDGER_COUNT_TLB_FLUSH_MODE);
 		mmu_flush_all(cpu, true);
 	}
 	cpu_mode_update(cpu);
@@ -80,7 +80,7 @@ bool control_set_cr3(struct cpu *cpu, uint64_t value)
 		return cpu_fault_code(cpu, VECTOR_GP, 0);
 	if (paging_is_pae(cpu->cr0, cpu->cr4, cpu->efer) && !mmu_load_pdpte(cpu, value))
 		return false;
-	ledger_count(cpu->ledger, LEDGER_COUNT_CR3_LOAD);
+	cpu_count_with(cpu, LEDGER_COUNT_CR3_LOAD, 0, 0, value);
 	if (keep && value == cpu->cr3)
 		return true;
 	mmu_load_space(cpu, value, keep);
@@ -109,7 +109,7 @@ static bool set_cr4(struct cpu *cpu, uint64_t value)
 		return false;
 	cpu->cr4 = value;
 	if (changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_PCIDE | CR4_SMEP | CR4_SMAP)) {
-		ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH_MODE);
+		cpu_count(cpu, LEDGER_COUNT_TLB_FLUSH_MODE);
 		mmu_flush_all(cpu, true);
 	}
 	cpu_mode_update(cpu);
@@ -249,7 +249,7 @@ static void invalidate(struct cpu *cpu, enum invpcid_type type, unsigned pcid, u
 		tlb_space_drop(&cpu->tlb, pcid);
 	if (type == INVPCID_CONTEXT && !current)
 		return;
-	ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH_INVPCID);
+	cpu_count(cpu, LEDGER_COUNT_TLB_FLUSH_INVPCID);
 	mmu_flush_all(cpu, type == INVPCID_ALL_GLOBAL);
 }
 

@@ -260,6 +260,8 @@ struct cpu {
 	struct io_map *ports, *mmio;
 	struct interrupt_controller controller;
 	struct ledger_vcpu *ledger;
+	uint64_t events_wanted; /* kinds that are told (ledger/events.h), set while the vCPU runs; atomic */
+	uint64_t *events;	/* their ring */
 	struct clock *clock;
 	void (*device_lock)(void *opaque);
 	void (*device_unlock)(void *opaque);
@@ -299,6 +301,23 @@ struct cpu {
 };
 
 _Static_assert(offsetof(struct cpu, gpr) == 0, "spilled registers are addressed with 8-bit displacements");
+
+/* Puts an event into the ring. `address` and `value`: as event_row says. */
+void cpu_tell(const struct cpu *cpu, unsigned kind, unsigned size, uint64_t address, uint64_t value);
+
+/* Counts what has numbers that tell more; and tells it where somebody wants to know. */
+static inline void cpu_count_with(const struct cpu *cpu, enum ledger_counter counter, unsigned size, uint64_t address,
+				  uint64_t value)
+{
+	ledger_count(cpu->ledger, counter);
+	if (__builtin_expect((__atomic_load_n(&cpu->events_wanted, __ATOMIC_RELAXED) >> counter & 1) != 0, 0))
+		cpu_tell(cpu, counter, size, address, value);
+}
+
+static inline void cpu_count(const struct cpu *cpu, enum ledger_counter counter)
+{
+	cpu_count_with(cpu, counter, 0, 0, 0);
+}
 
 /* To be looked at after `run` was set: who takes the token changes it before he clears `run`. */
 static inline bool cpu_lost_token(const struct cpu *cpu)

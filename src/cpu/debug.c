@@ -41,7 +41,7 @@ static void set_debug_register(struct cpu *cpu, unsigned number, uint64_t value)
 		value = (value & DR7_WRITABLE) | DR7_FIXED;
 	cpu->dr[number] = value;
 	if (number != 6 && (watched || watches_data(cpu))) {
-		ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH_WATCH);
+		cpu_count(cpu, LEDGER_COUNT_TLB_FLUSH_WATCH);
 		mmu_flush_all(cpu, true);
 	}
 }

@@ -65,12 +65,12 @@ static void event_recognise(struct cpu *cpu, const struct gate_event *event, enu
 {
 	if (kind != EVENT_EXCEPTION)
 		return;
-	ledger_count(cpu->ledger, LEDGER_COUNT_EXCEPTION);
+	cpu_count_with(cpu, LEDGER_COUNT_EXCEPTION, 0, event->error_code, event->vector);
 	event_tell(cpu, CPU_EVENT_EXCEPTION, event->vector);
 	if (event->vector == VECTOR_PF) {
-		ledger_count(cpu->ledger, LEDGER_COUNT_PAGE_FAULT);
+		cpu_count_with(cpu, LEDGER_COUNT_PAGE_FAULT, 0, cpu->pending.cr2, event->error_code);
 		if ((event->error_code & PF_PRESENT) != 0)
-			ledger_count(cpu->ledger, LEDGER_COUNT_PAGE_FAULT_PRESENT);
+			cpu_count(cpu, LEDGER_COUNT_PAGE_FAULT_PRESENT);
 		cpu->cr2 = cpu->pending.cr2;
 	} else if (event->vector == VECTOR_DB) {
 		cpu->dr[6] = (cpu->dr[6] & ~UINT64_C(0xf)) | cpu->pending.dr6;
@@ -183,7 +183,7 @@ void cpu_deliver_pending(struct cpu *cpu)
 
 void cpu_interrupt(struct cpu *cpu, uint8_t vector)
 {
-	ledger_count(cpu->ledger, LEDGER_COUNT_INTERRUPT);
+	cpu_count_with(cpu, LEDGER_COUNT_INTERRUPT, 0, 0, vector);
 	event_tell(cpu, CPU_EVENT_INTERRUPT, vector);
 	struct gate_event event = {.vector = vector, .rip = cpu->rip, .flags = cpu_rflags(cpu)};
 	cpu->halted = false;
@@ -192,7 +192,7 @@ void cpu_interrupt(struct cpu *cpu, uint8_t vector)
 
 void cpu_nmi(struct cpu *cpu)
 {
-	ledger_count(cpu->ledger, LEDGER_COUNT_NMI);
+	cpu_count_with(cpu, LEDGER_COUNT_NMI, 0, 0, VECTOR_NMI);
 	event_tell(cpu, CPU_EVENT_NMI, VECTOR_NMI);
 	struct gate_event event = {.vector = VECTOR_NMI, .rip = cpu->rip, .flags = cpu_rflags(cpu)};
 	cpu->halted = false;

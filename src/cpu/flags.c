@@ -150,7 +150,7 @@ enum cpu_next cpu_op_hlt(struct cpu *cpu, const struct cpu_insn *insn)
 {
 	if (!op_privileged(cpu))
 		return CPU_FAULT;
-	ledger_count(cpu->ledger, LEDGER_COUNT_HALT);
+	cpu_count(cpu, LEDGER_COUNT_HALT);
 	cpu->halted = true;
 	cpu->interrupt_shadow = 0;
 	return op_exit(cpu, insn);

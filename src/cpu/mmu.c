@@ -334,8 +334,8 @@ bool mmu_translate(struct cpu *cpu, uint64_t linear, enum tlb_access access, enu
 	static const enum ledger_counter causes[] = {[TLB_READ] = LEDGER_COUNT_TLB_MISS_READ,
 						     [TLB_WRITE] = LEDGER_COUNT_TLB_MISS_WRITE,
 						     [TLB_FETCH] = LEDGER_COUNT_TLB_MISS_FETCH};
-	ledger_count(cpu->ledger, LEDGER_COUNT_TLB_MISS);
-	ledger_count(cpu->ledger, causes[access]);
+	cpu_count(cpu, LEDGER_COUNT_TLB_MISS);
+	cpu_count_with(cpu, causes[access], 0, linear, 0);
 	if (!(cpu->cr0 & CR0_PG))
 		return translate_unpaged(cpu, linear, access, view, page);
 	if (cpu_long_mode(cpu) && !address_is_canonical(linear))
@@ -400,7 +400,7 @@ void mmu_stored_at(struct cpu *cpu, const uint8_t *host, unsigned size)
 
 void mmu_flush_all(struct cpu *cpu, bool global)
 {
-	ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH);
+	cpu_count(cpu, LEDGER_COUNT_TLB_FLUSH);
 	tlb_flush(&cpu->tlb, global);
 	cpu->flush_all(cpu->engine_opaque, global);
 }
@@ -410,10 +410,10 @@ void mmu_load_space(struct cpu *cpu, uint64_t cr3, bool keep)
 	uint64_t before = cpu->cr3;
 	cpu->cr3 = cr3;
 	if (keep && cpu->tlb.keeps_spaces) {
-		ledger_count(cpu->ledger, LEDGER_COUNT_TLB_SWITCH);
+		cpu_count(cpu, LEDGER_COUNT_TLB_SWITCH);
 	} else {
-		ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH);
-		ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH_CR3);
+		cpu_count(cpu, LEDGER_COUNT_TLB_FLUSH);
+		cpu_count(cpu, LEDGER_COUNT_TLB_FLUSH_CR3);
 	}
 	if ((cpu->cr4 & CR4_PCIDE) && cr3 != before)
 		tlb_switch_space(&cpu->tlb, before, cr3, keep);
@@ -428,13 +428,13 @@ void mmu_set_a20(struct cpu *cpu, bool on)
 	if (cpu->a20_masked == masked)
 		return;
 	cpu->a20_masked = masked;
-	ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH_MAP);
+	cpu_count(cpu, LEDGER_COUNT_TLB_FLUSH_MAP);
 	mmu_flush_all(cpu, true);
 }
 
 void mmu_flush_page(struct cpu *cpu, uint64_t linear)
 {
-	ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH_PAGE);
+	cpu_count_with(cpu, LEDGER_COUNT_TLB_FLUSH_PAGE, 0, linear, 0);
 	tlb_flush_page(&cpu->tlb, linear);
 	cpu->flush_page(cpu->engine_opaque, linear);
 }

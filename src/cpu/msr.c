@@ -172,7 +172,7 @@ static bool write_efer(struct cpu *cpu, const struct msr *msr, uint32_t number, 
 		return false;
 	cpu->efer = (value & ~EFER_LMA) | (cpu->efer & EFER_LMA);
 	if (changed & EFER_NXE) {
-		ledger_count(cpu->ledger, LEDGER_COUNT_TLB_FLUSH_MODE);
+		cpu_count(cpu, LEDGER_COUNT_TLB_FLUSH_MODE);
 		mmu_flush_all(cpu, true);
 	}
 	cpu_mode_update(cpu);
@@ -356,7 +356,7 @@ enum cpu_next cpu_op_rdmsr(struct cpu *cpu, const struct cpu_insn *insn)
 
 	if (!op_privileged(cpu))
 		return CPU_FAULT;
-	ledger_count(cpu->ledger, LEDGER_COUNT_MSR_READ);
+	cpu_count_with(cpu, LEDGER_COUNT_MSR_READ, 0, (uint32_t)cpu->gpr[CPU_RCX], 0);
 	if (!cpu_msr_read(cpu, (uint32_t)cpu->gpr[CPU_RCX], &value))
 		return op_gp(cpu);
 	set_edx_eax(cpu, value);
@@ -370,7 +370,7 @@ enum cpu_next cpu_op_wrmsr(struct cpu *cpu, const struct cpu_insn *insn)
 
 	if (!op_privileged(cpu))
 		return CPU_FAULT;
-	ledger_count(cpu->ledger, LEDGER_COUNT_MSR_WRITE);
+	cpu_count_with(cpu, LEDGER_COUNT_MSR_WRITE, 0, (uint32_t)cpu->gpr[CPU_RCX], value);
 	if (!cpu_msr_write(cpu, (uint32_t)cpu->gpr[CPU_RCX], value))
 		return op_gp(cpu);
 	return op_exit(cpu, insn);

@@ -75,8 +75,8 @@ uint64_t port_read(struct cpu *cpu, uint16_t port, unsigned size)
 	enum ledger_state state = device_enter(cpu);
 	uint64_t value;
 
-	ledger_count(cpu->ledger, LEDGER_COUNT_PORT_READ);
 	value = io_read(cpu->ports, port, size);
+	cpu_count_with(cpu, LEDGER_COUNT_PORT_READ, size, port, value);
 	device_leave(cpu, state);
 	port_breakpoints(cpu, port, size);
 	return value;
@@ -88,8 +88,9 @@ uint64_t port_read_run(struct cpu *cpu, uint16_t port, unsigned size, uint8_t *t
 	uint64_t done = 0;
 
 	do {
-		ledger_count(cpu->ledger, LEDGER_COUNT_PORT_READ);
-		store_le(to + done * size, io_read(cpu->ports, port, size), size);
+		uint64_t value = io_read(cpu->ports, port, size);
+		cpu_count_with(cpu, LEDGER_COUNT_PORT_READ, size, port, value);
+		store_le(to + done * size, value, size);
 	} while (++done < count && __atomic_load_n(&cpu->run, __ATOMIC_RELAXED) != 0);
 	device_leave(cpu, state);
 	return done;
@@ -99,7 +100,7 @@ void port_write(struct cpu *cpu, uint16_t port, unsigned size, uint64_t value)
 {
 	enum ledger_state state = device_enter(cpu);
 
-	ledger_count(cpu->ledger, LEDGER_COUNT_PORT_WRITE);
+	cpu_count_with(cpu, LEDGER_COUNT_PORT_WRITE, size, port, value & size_mask(size));
 	io_write(cpu->ports, port, size, value & size_mask(size));
 	device_leave(cpu, state);
 	port_breakpoints(cpu, port, size);

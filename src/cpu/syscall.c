@@ -42,7 +42,7 @@ static bool legacy_amd(const struct cpu *cpu)
 
 static enum cpu_next syscall_legacy(struct cpu *cpu, const struct cpu_insn *insn)
 {
-	ledger_count(cpu->ledger, LEDGER_COUNT_SYSCALL);
+	cpu_count_with(cpu, LEDGER_COUNT_SYSCALL, 0, 0, cpu->gpr[CPU_RAX]);
 	cpu->gpr[CPU_RCX] = cpu_next_rip(cpu, insn);
 	cpu->rip = (uint32_t)cpu->star;
 	cpu->flags_system &= ~FLAG_RF;
@@ -69,7 +69,7 @@ enum cpu_next cpu_op_syscall(struct cpu *cpu, const struct cpu_insn *insn)
 		return syscall_legacy(cpu, insn);
 	if (!(cpu->efer & EFER_SCE) || (!code64 && !(cpu_long_mode(cpu) && vendor_is_amd(cpu))))
 		return cpu_op_ud(cpu, insn);
-	ledger_count(cpu->ledger, LEDGER_COUNT_SYSCALL);
+	cpu_count_with(cpu, LEDGER_COUNT_SYSCALL, 0, 0, cpu->gpr[CPU_RAX]);
 	uint64_t flags = cpu_rflags(cpu) & ~(uint64_t)FLAG_RF;
 	cpu->gpr[CPU_RCX] = cpu_next_rip(cpu, insn);
 	cpu->gpr[CPU_R11] = flags;
@@ -104,7 +104,7 @@ enum cpu_next cpu_op_sysenter(struct cpu *cpu, const struct cpu_insn *insn)
 		return cpu_op_ud(cpu, insn);
 	if ((cpu->mode & MODE_REAL) || selector == 0)
 		return op_gp(cpu);
-	ledger_count(cpu->ledger, LEDGER_COUNT_SYSCALL);
+	cpu_count_with(cpu, LEDGER_COUNT_SYSCALL, 0, 0, cpu->gpr[CPU_RAX]);
 	cpu->flags_system &= ~(FLAG_VM | FLAG_RF);
 	cpu->interrupt_enable = 0;
 	cpu->gpr[CPU_RSP] = long_mode ? cpu->sysenter_esp : (uint32_t)cpu->sysenter_esp;

@@ -3,11 +3,9 @@
 
 #include "base/tsc.h"
 #include "ledger/line.h"
+#include "ledger/shared.h"
 
-#include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -73,54 +71,22 @@ static void ledger_open_clocks(struct ledger *ledger, unsigned vcpu_count)
 	}
 }
 
-/* The seals promise a reader in another process that its mapping cannot be cut short under it (SIGBUS). */
-static int ledger_memfd(struct error *error)
-{
-	int fd = memfd_create("nfold-ledger", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0) {
-		error_set_errno(error, "cannot create the ledger's shared memory");
-		return -1;
-	}
-	if (ftruncate(fd, sizeof(struct ledger)) != 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) {
-		error_set_errno(error, "cannot size the ledger's shared memory to %zu bytes", sizeof(struct ledger));
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
-
 struct ledger *ledger_create(unsigned vcpu_count, int *fd, struct error *error)
 {
 	if (vcpu_count == 0 || vcpu_count > LEDGER_MAX_VCPUS) {
 		error_set(error, ERROR_INPUT, "a ledger holds 1 to %d vCPUs, not %u", LEDGER_MAX_VCPUS, vcpu_count);
 		return NULL;
 	}
-	int memfd = ledger_memfd(error);
-	if (memfd < 0)
+	struct ledger *ledger = shared_create("nfold-ledger", "the ledger", sizeof *ledger, fd, error);
+	if (ledger == NULL)
 		return NULL;
-	struct ledger *ledger = mmap(NULL, sizeof *ledger, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
-	if (ledger == MAP_FAILED) {
-		error_set_errno(error, "cannot map the ledger");
-		close(memfd);
-		return NULL;
-	}
-	/* The descriptor is passed to readers: from now on nobody writes through it. */
-	if (fcntl(memfd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0) {
-		error_set_errno(error, "cannot seal the ledger");
-		ledger_close(ledger, memfd);
-		return NULL;
-	}
 	ledger_open_clocks(ledger, vcpu_count);
-	*fd = memfd;
 	return ledger;
 }
 
 void ledger_close(struct ledger *ledger, int fd)
 {
-	if (ledger == NULL)
-		return;
-	(void)munmap(ledger, sizeof *ledger);
-	close(fd);
+	shared_close(ledger, sizeof *ledger, fd);
 }
 
 void ledger_lapse_begin(struct ledger *ledger, uint64_t tsc)
@@ -163,19 +129,9 @@ static bool ledger_check(const struct ledger *ledger, struct error *error)
 
 const struct ledger *ledger_map(int fd, struct error *error)
 {
-	struct stat status;
-	int seals = fcntl(fd, F_GET_SEALS);
-	if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || fstat(fd, &status) != 0 ||
-	    status.st_size < (off_t)sizeof(struct ledger)) {
-		error_set(error, ERROR_HOST, "not a ledger: no sealed shared memory of at least %zu bytes",
-			  sizeof(struct ledger));
+	const struct ledger *ledger = shared_map(fd, "a ledger", sizeof *ledger, error);
+	if (ledger == NULL)
 		return NULL;
-	}
-	const struct ledger *ledger = mmap(NULL, sizeof *ledger, PROT_READ, MAP_SHARED, fd, 0);
-	if (ledger == MAP_FAILED) {
-		error_set_errno(error, "cannot map the ledger");
-		return NULL;
-	}
 	if (!ledger_check(ledger, error)) {
 		ledger_unmap(ledger);
 		return NULL;
@@ -185,8 +141,7 @@ const struct ledger *ledger_map(int fd, struct error *error)
 
 void ledger_unmap(const struct ledger *ledger)
 {
-	if (ledger != NULL)
-		(void)munmap((void *)(uintptr_t)ledger, sizeof *ledger);
+	shared_unmap(ledger, sizeof *ledger);
 }
 
 static void line_load(const struct ledger_vcpu *line, struct ledger_line_copy *copy)

@@ -1,21 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Samples of where vCPUs are: a ring that signal handlers write and readers follow.
- *
- * Theory of operation. A writer takes the next number by an atomic addition; that number modulo the ring's size is its
- * slot. It marks the slot's sequence as busy, fills the slot and then sets the sequence to the number plus one. So a
- * writer never waits and takes no lock, whatever it interrupted. If another writer is still in the slot, since it lost
- * its processor there for a whole round of the ring, the sample is dropped.
- *
- * A reader keeps the number it will read next; a slot is good when its sequence is the expected one before and after it
- * was copied. What was overwritten before it was read is counted as lost. A reader stops at a slot that is not
- * finished, and takes it next time, or counts it as lost when the ring has gone past it. Any number of writers and
- * readers.
+ * Samples of where vCPUs are: a ring (ledger/ring.h) that signal handlers write and readers follow.
  */
 #ifndef NFOLD_LEDGER_SAMPLES_H
 #define NFOLD_LEDGER_SAMPLES_H
 
 #include "ledger/ledger.h"
+#include "ledger/ring.h"
 
 /* X(name, key, text): what a vCPU was found doing, besides the kinds of the ledger. */
 #define SAMPLE_WHATS(X)                                                                                                \
@@ -51,11 +42,7 @@ struct sample {
 #define SAMPLES_MAX 8192u
 
 struct samples {
-	uint64_t next; /* number of the sample to be written next */
-	struct sample_slot {
-		uint64_t sequence; /* number + 1 of what it holds; 0: empty */
-		uint64_t word[sizeof(struct sample) / sizeof(uint64_t)];
-	} slot[SAMPLES_MAX];
+	uint64_t ring[RING_BYTES(SAMPLES_MAX, sizeof(struct sample) / sizeof(uint64_t)) / sizeof(uint64_t)];
 };
 
 extern const char *const sample_key[SAMPLE_WHAT_COUNT];

@@ -29,6 +29,24 @@ static void stop_for_image(void *opaque)
 	machine_stop_for_image(image->machine);
 }
 
+/* In the host's cycles, as all times of events are. */
+static void tell_outcome(const struct machine_image *image, enum ledger_disk_operation operation,
+			 const struct disk_outcome *outcome)
+{
+	const struct machine *machine = image->machine;
+	if (!events_want(&machine->events, EVENT_DISK_DONE))
+		return;
+	double cycles = (double)outcome->nanoseconds * (double)machine->ledger->tsc_hz / 1e9;
+	const struct event event = {.tsc = ledger_tsc(),
+				    .address = outcome->bytes,
+				    .value = (uint64_t)cycles,
+				    .kind = EVENT_DISK_DONE,
+				    .vcpu = EVENT_NO_VCPU,
+				    .size = (uint8_t)operation,
+				    .device = image->index};
+	events_add(machine->events.ring, &event);
+}
+
 static void count_image(void *opaque, const struct disk_outcome *outcome)
 {
 	static const enum ledger_disk_operation operation[DISK_OPERATIONS] = {[DISK_READ] = LEDGER_DISK_READ,
@@ -39,6 +57,7 @@ static void count_image(void *opaque, const struct disk_outcome *outcome)
 	const struct machine_image *image = opaque;
 	ledger_disk_add(image->line, operation[outcome->operation], outcome->bytes, outcome->nanoseconds,
 			outcome->failed);
+	tell_outcome(image, operation[outcome->operation], outcome);
 }
 
 /* A deterministic guest's disks take no time: what comes from outside comes at another moment in each run. */
@@ -50,7 +69,8 @@ bool machine_attach_images(struct machine *machine, struct error *error)
 		struct disk *disk = machine->media.image[i];
 		if (disk == NULL)
 			continue;
-		*image = (struct machine_image){.machine = machine, .disk = disk, .line = &machine->ledger->disk[i]};
+		*image = (struct machine_image){
+		    .machine = machine, .index = i, .disk = disk, .line = &machine->ledger->disk[i]};
 		const struct disk_host host = {.watch = machine->config.deterministic ? NULL : watch_image,
 					       .unwatch = unwatch_image,
 					       .report = report_image,

@@ -12,6 +12,7 @@
 
 #include "backend/chardev.h"
 #include "cpu/cpuid.h"
+#include "ledger/events.h"
 #include "machine/boot.h"
 #include "machine/loop.h"
 #include "machine/machine.h"
@@ -34,9 +35,16 @@ enum machine_request {
 	REQUEST_DEBUG = 512, /* a vCPU met a point of the debugger */
 };
 
+/* A network adapter whose frames are told. */
+struct machine_adapter {
+	struct machine *machine;
+	unsigned index;
+};
+
 /* An image as its own host sees it. */
 struct machine_image {
 	struct machine *machine;
+	unsigned index;
 	struct disk *disk; /* NULL: none */
 	struct ledger_disk *line;
 };
@@ -45,6 +53,7 @@ struct machine {
 	struct machine_config config;
 	struct ledger *ledger;
 	int ledger_fd;
+	struct events events;
 	int tasks; /* ledger_tasks_open(), until the threads have started; else -1 */
 	struct memory memory;
 	struct memory_map map;
@@ -65,6 +74,7 @@ struct machine {
 	struct media media;
 	struct networks networks;
 	struct machine_image image[MEDIA_IMAGES];
+	struct machine_adapter adapter[MACHINE_MAX_NETWORKS];
 	struct pc *pc;
 	struct loop loop;
 

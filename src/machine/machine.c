@@ -258,6 +258,21 @@ static bool open_console(struct machine *machine, struct error *error)
 
 /* ---- networks ---- */
 
+static void tell_frame(void *opaque, bool received, uint32_t length)
+{
+	const struct machine_adapter *adapter = opaque;
+	struct machine *machine = adapter->machine;
+	unsigned kind = received ? EVENT_FRAME_RECEIVED : EVENT_FRAME_SENT;
+	if (!events_want(&machine->events, kind))
+		return;
+	const struct event event = {.tsc = ledger_tsc(),
+				    .value = length,
+				    .kind = (uint8_t)kind,
+				    .vcpu = EVENT_NO_VCPU,
+				    .device = adapter->index};
+	events_add(machine->events.ring, &event);
+}
+
 static bool open_networks(struct machine *machine, struct error *error)
 {
 	const struct network_host host = {.watch = machine_watch_backend,
@@ -265,7 +280,13 @@ static bool open_networks(struct machine *machine, struct error *error)
 					  .lock = lock_devices,
 					  .unlock = unlock_devices,
 					  .opaque = machine};
-	return networks_open(&machine->networks, &machine->config, &host, machine->ledger, error);
+	if (!networks_open(&machine->networks, &machine->config, &host, machine->ledger, error))
+		return false;
+	for (unsigned i = 0; i < machine->networks.count; i++) {
+		machine->adapter[i] = (struct machine_adapter){.machine = machine, .index = i};
+		network_set_watcher(machine->networks.network[i], tell_frame, &machine->adapter[i]);
+	}
+	return true;
 }
 
 static void describe_networks(const struct machine *machine, struct pc_config *pc)
@@ -310,6 +331,7 @@ static bool create_vcpu(struct machine *machine, unsigned index, struct error *e
 	cpu->ports = &machine->ports;
 	cpu->mmio = &machine->vcpu_mmio[index];
 	cpu->ledger = &machine->ledger->vcpu[index];
+	cpu->events = machine->events.ring;
 	cpu->clock = &machine->clock;
 	if (machine->config.cpus > 1)
 		lock = vcpu_device_lock(vcpu);
@@ -446,6 +468,7 @@ static bool create_parts(struct machine *machine, struct error *error)
 	       media_open(&machine->media, config, error) && create_memory(machine, error) &&
 	       machine_load(machine, error) && create_clock(machine) && create_model(machine, error) &&
 	       (machine->ledger = ledger_create(config->cpus, &machine->ledger_fd, error)) != NULL &&
+	       events_open(&machine->events, error) &&
 	       turns_create(&machine->turns, machine->ledger, &machine->loop, error) && create_engine(machine, error) &&
 	       create_counting(machine, error) &&
 	       loop_init(&machine->loop, &machine->device_mutex, machine_on_timer, machine, error) &&
@@ -505,6 +528,7 @@ void machine_destroy(struct machine *machine)
 		engine_vcpu_destroy(machine->vcpu[--machine->vcpu_count].engine);
 	if (machine->engine != NULL)
 		engine_destroy(machine->engine);
+	events_close(&machine->events);
 	if (machine->ledger != NULL)
 		ledger_close(machine->ledger, machine->ledger_fd);
 	memory_destroy(&machine->memory);
@@ -553,6 +577,18 @@ bool machine_agent_listens(struct machine *machine)
 	bool open = pc_agent_is_open(machine->pc);
 	unlock_devices(machine);
 	return open;
+}
+
+void machine_trace(struct machine *machine, uint64_t wanted)
+{
+	__atomic_store_n(&machine->events.wanted, wanted, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < machine->vcpu_count; i++)
+		__atomic_store_n(&machine->vcpu[i].cpu->events_wanted, wanted, __ATOMIC_RELAXED);
+}
+
+const struct events *machine_events(const struct machine *machine)
+{
+	return &machine->events;
 }
 
 bool machine_sample(struct machine *machine, unsigned milliseconds, struct error *error)

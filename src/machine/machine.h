@@ -30,6 +30,7 @@
 struct cpu;
 struct debugger;
 struct display;
+struct events;
 struct ps2keyboard;
 struct samples;
 
@@ -172,6 +173,13 @@ bool machine_sample(struct machine *machine, unsigned milliseconds, struct error
 const struct samples *machine_samples(const struct machine *machine);
 /* Where the first vCPU goes at SYSCALL (LSTAR): by its symbol one finds where a kernel lies. */
 uint64_t machine_syscall_entry(const struct machine *machine);
+
+/*
+ * Events (ledger/events.h): those of these kinds are told from now on, bits 1 << enum ledger_event; 0 ends it. On the
+ * event loop's thread.
+ */
+void machine_trace(struct machine *machine, uint64_t wanted);
+const struct events *machine_events(const struct machine *machine);
 
 /*
  * Debugging, on the event loop's thread. Before machine_run() and while the machine is paused its vCPUs may be read and

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ledger/events.h"
+
 /* ---- requests ---- */
 
 /* The bits first, then `run`: guest code that sees run clear finds the bits. */
@@ -208,14 +210,32 @@ static void halt(struct vcpu *vcpu)
 		wait_in_halt(vcpu, true);
 }
 
+/* What was booked to waits for a processor. */
+static uint64_t waited(const struct vcpu *vcpu)
+{
+	const uint64_t *clock = vcpu->cpu->ledger->clock;
+	return clock[LEDGER_READY] + clock[LEDGER_COSTOP] + clock[LEDGER_LIMITED];
+}
+
+static void tell(const struct vcpu *vcpu, enum ledger_event kind, uint64_t cycles)
+{
+	if ((__atomic_load_n(&vcpu->cpu->events_wanted, __ATOMIC_RELAXED) >> kind & 1) != 0)
+		cpu_tell(vcpu->cpu, kind, 0, 0, cycles);
+}
+
 /* Waits for a processor. False: the thread is to stop. */
 static bool begin_turn(struct vcpu *vcpu)
 {
+	uint64_t before = waited(vcpu);
 	if (!turn_begin(&vcpu->turn))
 		return false;
+	if (waited(vcpu) != before)
+		tell(vcpu, EVENT_TURN, waited(vcpu) - before);
 	uint64_t woken_at = __atomic_load_n(&vcpu->woken_at, __ATOMIC_RELAXED);
-	if (woken_at != 0)
+	if (woken_at != 0) {
 		ledger_delay_add(vcpu->cpu->ledger, LEDGER_DELAY_WAKE, woken_at);
+		tell(vcpu, EVENT_WAKE, ledger_tsc() - woken_at);
+	}
 	__atomic_store_n(&vcpu->woken_at, 0, __ATOMIC_RELAXED);
 	return true;
 }

@@ -13,7 +13,7 @@ static unsigned hash_of(uint64_t rip, uint64_t gpa, uint32_t mode_id)
 void engine_count(const struct engine *engine, enum ledger_counter counter)
 {
 	if (engine->vcpu != NULL)
-		ledger_count(engine->vcpu->cpu.ledger, counter);
+		cpu_count(&engine->vcpu->cpu, counter);
 }
 
 uint32_t mode_intern_if_room(struct engine *engine, uint32_t bits, uint64_t cs_base, uint32_t cs_limit)
@@ -386,7 +386,7 @@ void engine_drain_code_writes(struct engine *engine, struct engine_vcpu *vcpu)
 	__atomic_and_fetch(&vcpu->cpu.requests, ~(uint32_t)CPU_REQUEST_CODE, __ATOMIC_SEQ_CST);
 	queue_acquire(queue);
 	for (unsigned i = 0; i < queue->count; i++) {
-		ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_CODE_WRITE_DEVICE);
+		cpu_count(&vcpu->cpu, LEDGER_COUNT_CODE_WRITE_DEVICE);
 		blocks_invalidate(engine, queue->range[i].gpa, queue->range[i].size);
 	}
 	bool overflow = queue->overflow;

@@ -67,7 +67,7 @@ static void code_written(struct engine_vcpu *vcpu, uint64_t gpa, uint64_t size, 
 	world_invalidate(engine->world, align_down(gpa, PAGE_SIZE), PAGE_SIZE);
 	page->writes = 0;
 	page->checks = 0;
-	ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_CODE_CHECKED);
+	cpu_count(&vcpu->cpu, LEDGER_COUNT_CODE_CHECKED);
 	__atomic_store_n(flags, PAGE_SELF_CHECK, __ATOMIC_SEQ_CST);
 }
 
@@ -75,7 +75,7 @@ void engine_code_write(struct engine_vcpu *vcpu, uint64_t gpa, uint64_t size)
 {
 	struct engine *engine = vcpu->engine;
 	size_t number = ram_page(engine, gpa);
-	ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_CODE_WRITE);
+	cpu_count_with(&vcpu->cpu, LEDGER_COUNT_CODE_WRITE, 0, gpa, 0);
 	if (number == SIZE_MAX)
 		return;
 	world_stop(engine->world, vcpu);
@@ -203,7 +203,7 @@ static enum translate_result translate_parked(struct engine_vcpu *vcpu, const st
 	enum translate_result result = translate_block(vcpu->engine, request, block);
 	ledger_enter(cpu->ledger, before);
 	if (result == TRANSLATE_DONE)
-		ledger_count(cpu->ledger, LEDGER_COUNT_BLOCK_TRANSLATED);
+		cpu_count(cpu, LEDGER_COUNT_BLOCK_TRANSLATED);
 	return result;
 }
 
@@ -432,11 +432,11 @@ static bool settle(struct engine_vcpu *vcpu, enum exit_code code, struct turn *t
 		turn->own_checks = turn->link->own_checks;
 		turn->own_rip = turn->link->target;
 		cpu->rip = turn->link->target;
-		ledger_count(cpu->ledger, LEDGER_COUNT_EXIT_DISPATCH);
+		cpu_count(cpu, LEDGER_COUNT_EXIT_DISPATCH);
 		return true;
 	case EXIT_EVENT:
 		cpu->rip = engine->links[vcpu->exit_index]->target;
-		ledger_count(cpu->ledger, LEDGER_COUNT_EXIT_EVENT);
+		cpu_count(cpu, LEDGER_COUNT_EXIT_EVENT);
 		return true;
 	case EXIT_GUARD:
 		cpu->rip = engine->list[vcpu->exit_index]->rip;
@@ -449,10 +449,10 @@ static bool settle(struct engine_vcpu *vcpu, enum exit_code code, struct turn *t
 	case EXIT_CAREFUL:
 		turn->careful = true;
 		turn->retry = true;
-		ledger_count(cpu->ledger, LEDGER_COUNT_EXIT_CAREFUL);
+		cpu_count(cpu, LEDGER_COUNT_EXIT_CAREFUL);
 		return false;
 	case EXIT_INDIRECT:
-		ledger_count(cpu->ledger, LEDGER_COUNT_EXIT_DISPATCH);
+		cpu_count(cpu, LEDGER_COUNT_EXIT_DISPATCH);
 		return !refuses_target(vcpu);
 	case EXIT_NEXT:
 		return true;

@@ -226,7 +226,7 @@ static void hook_code_write(void *opaque, uint64_t gpa, uint64_t size)
 static void hook_spin(void *opaque)
 {
 	struct engine_vcpu *vcpu = opaque;
-	ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_SPIN);
+	cpu_count(&vcpu->cpu, LEDGER_COUNT_SPIN);
 	world_yield(vcpu);
 }
 

@@ -179,7 +179,7 @@ static bool split_begin(struct engine_vcpu *vcpu, struct bounce *bounce, uint8_t
 		world_start(vcpu->engine->world, vcpu);
 		return false;
 	}
-	ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_SPLIT_LOCK);
+	cpu_count(&vcpu->cpu, LEDGER_COUNT_SPLIT_LOCK);
 	copy_bytes(data, bounce->part[0].host, bounce->part[0].size);
 	copy_bytes(data + bounce->part[0].size, bounce->part[1].host, bounce->part[1].size);
 	bounce->split = true;
@@ -371,7 +371,7 @@ uint64_t helper_self_check(struct engine_vcpu *vcpu, uint64_t address, uint32_t 
 	struct block *block = engine->list[number];
 	(void)return_address;
 	if (!block_is_current(engine, block)) {
-		ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_CODE_STALE);
+		cpu_count(&vcpu->cpu, LEDGER_COUNT_CODE_STALE);
 		block_discard(engine, block);
 	} else if (!self_check_is_over(engine, block)) {
 		return address;

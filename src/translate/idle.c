@@ -138,7 +138,7 @@ static void seek_begins(struct engine_vcpu *vcpu)
 {
 	struct idle *idle = &vcpu->idle;
 	uint32_t known = 4 * idle->lap + 64; /* it went round there before */
-	ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_IDLE_LOOK);
+	cpu_count(&vcpu->cpu, LEDGER_COUNT_IDLE_LOOK);
 	idle->phase = IDLE_SEEK;
 	idle->tainted = 0;
 	idle->steps = 0;
@@ -205,7 +205,7 @@ static bool prove(struct engine_vcpu *vcpu)
 		idle->phase = IDLE_ASLEEP;
 		idle->naps++;
 		idle->limit = IDLE_SEEK_MIN;
-		ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_IDLE_NAP);
+		cpu_count(&vcpu->cpu, LEDGER_COUNT_IDLE_NAP);
 		return true;
 	}
 	if (same && ++idle->laps < IDLE_LAPS)

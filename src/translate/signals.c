@@ -82,7 +82,7 @@ static bool become_guest_exception(struct engine_vcpu *vcpu, ucontext_t *context
 	vcpu->exit_code = EXIT_FAULT;
 	vcpu->uncounted = block->insn_count - number;
 	regs[REG_RIP] = (greg_t)(uintptr_t)engine->thunks.fault;
-	ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_EXIT_SIGNAL);
+	cpu_count(&vcpu->cpu, LEDGER_COUNT_EXIT_SIGNAL);
 	ledger_enter(vcpu->cpu.ledger, LEDGER_EXIT); /* translated code was interrupted: no transition was under way */
 	return true;
 }

@@ -104,7 +104,7 @@ void world_stop(struct world *world, struct engine_vcpu *vcpu)
 	if (!is_shared(world) || (vcpu != NULL && vcpu->section_depth++ > 0))
 		return;
 	if (vcpu != NULL) {
-		ledger_count(vcpu->cpu.ledger, LEDGER_COUNT_WORLD_STOP);
+		cpu_count(&vcpu->cpu, LEDGER_COUNT_WORLD_STOP);
 		vcpu->was_inside = vcpu->inside;
 		world_leave(vcpu);
 	}

@@ -31,6 +31,7 @@
 #include "vm/gdb.h"
 #include "vm/methods.h"
 #include "vm/network.h"
+#include "vm/trace.h"
 #include "vm/typist.h"
 
 #define NAME_TRIES 1000
@@ -341,10 +342,11 @@ static bool join_loop(struct vm *vm, struct error *error)
 	    .typist = typist_create(vm->machine, error),
 	    .confinement = &vm->confinement.confinement,
 	    .agent = agent_create(vm->machine, answer_later, vm, error),
+	    .tracer = tracer_create(vm->machine, error),
 	    .answer_fd = -1,
 	};
 	stats_files_open(&vm->context.stats_files);
-	if (vm->context.typist == NULL || vm->context.agent == NULL)
+	if (vm->context.typist == NULL || vm->context.agent == NULL || vm->context.tracer == NULL)
 		return false;
 	if (vm->context.stop_timer < 0)
 		return error_set_errno(error, "cannot create a timer");
@@ -429,6 +431,7 @@ static int run_machine(struct vm *vm)
 	server_destroy(vm->server);
 	vm->server = NULL;
 	agent_destroy(vm->context.agent);
+	tracer_destroy(vm->context.tracer);
 	typist_destroy(vm->context.typist);
 	stats_files_close(&vm->context.stats_files);
 	machine_destroy(vm->machine);

@@ -14,6 +14,7 @@
 #include "vm/profile.h"
 #include "vm/screen.h"
 #include "vm/stats.h"
+#include "vm/trace.h"
 #include "vm/typist.h"
 
 #define STOP_TIMEOUT_MAX 86400
@@ -270,6 +271,10 @@ static const struct method methods[] = {
      "samples where the processors are for sample_ms; gives the samples since a number that next had",
      guest_profile,
      {"since", "sample_ms"}},
+    {"guest.trace",
+     "tells events of these names, or groups of them, for ms; passes the ring that they go into along",
+     guest_trace,
+     {"events", "ms", "pass"}},
     {"guest.agent",
      "gives the QEMU guest agent a command; what a freeze froze is thawed after thaw_after seconds",
      run_agent,

@@ -13,6 +13,7 @@
 #include "vm/stats.h"
 
 struct agent;
+struct tracer;
 struct typist;
 
 struct method_context {
@@ -25,6 +26,7 @@ struct method_context {
 	struct stats_files stats_files;
 	const struct confinement *confinement;
 	struct agent *agent;
+	struct tracer *tracer;
 	/* Of the client whose request is served. */
 	bool answers_unread; /* it has not yet read all that was sent to it */
 	int answer_fd;	     /* -1, or a descriptor that goes with the answer: the server's from then on */

@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "confined_attacks.h"
+#include "ledger/events.h"
 #include "ledger/samples.h"
 #include "ledger/settle.h"
 #include "machine/machine.h"
@@ -53,6 +54,7 @@ struct machine {
 	struct ledger *ledger;
 	int ledger_fd;
 	struct samples *samples;
+	struct events events;
 	pthread_t thread;
 	int tasks;
 	struct ledger_thread reader;
@@ -99,6 +101,7 @@ struct machine *machine_create(const struct machine_config *config, struct error
 	(void)pthread_mutex_init(&machine->lock, NULL);
 	machine->epoll = epoll_create1(EPOLL_CLOEXEC);
 	machine->ledger = ledger_create(config->cpus, &machine->ledger_fd, error);
+	(void)events_open(&machine->events, error);
 	return machine;
 }
 
@@ -109,6 +112,7 @@ void machine_destroy(struct machine *machine)
 		close(machine->tasks);
 	screen_double_free(&machine->screen);
 	free(machine->samples);
+	events_close(&machine->events);
 	ledger_close(machine->ledger, machine->ledger_fd);
 	free(machine);
 }
@@ -372,6 +376,16 @@ bool machine_sample(struct machine *machine, unsigned milliseconds, struct error
 const struct samples *machine_samples(const struct machine *machine)
 {
 	return machine->samples;
+}
+
+void machine_trace(struct machine *machine, uint64_t wanted)
+{
+	machine->events.wanted = wanted;
+}
+
+const struct events *machine_events(const struct machine *machine)
+{
+	return &machine->events;
 }
 
 uint64_t machine_syscall_entry(const struct machine *machine)

@@ -39,7 +39,7 @@ class Protocol(CliTest):
     def test_every_method_is_listed_and_documented(self):
         methods = self.connection.call("rpc.discover")["result"]["methods"]
         names = {method["name"] for method in methods}
-        self.assertEqual(names, {"guest.ledger", "guest.settle", "guest.status", "guest.pause", "guest.resume", "guest.reset", "guest.stop", "guest.kill",
+        self.assertEqual(names, {"guest.ledger", "guest.settle", "guest.trace", "guest.status", "guest.pause", "guest.resume", "guest.reset", "guest.stop", "guest.kill",
                                  "guest.stats", "guest.profile", "guest.agent", "guest.schedule", "screen.text", "screen.pixels", "keyboard.type", "keyboard.key",
                                  "rpc.discover"})
         with open(self.documentation(), encoding="utf-8") as file:

@@ -28,7 +28,7 @@ class Words(CliTest):
 
     def test_help(self):
         self.assertEqual(self.commands(), ["run", "host", "create", "start", "console", "show", "set", "rm", "list", "pause", "resume", "reset", "stop", "kill", "screen", "type",
-                                           "key", "stats", "top", "record", "metrics", "explain", "guest", "plan", "calibrate", "clone", "version", "help"])
+                                           "key", "stats", "top", "record", "metrics", "explain", "trace", "guest", "plan", "calibrate", "clone", "version", "help"])
         self.assertIn("plan show", self.all_commands())
         self.assertEqual(self.succeed("--help"), self.succeed("help"))
         self.assertEqual(self.succeed("-h"), self.succeed("help"))

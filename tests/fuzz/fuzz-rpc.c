@@ -11,6 +11,7 @@
 
 #include "vm/agent.h"
 #include "vm/methods.h"
+#include "vm/trace.h"
 #include "vm/typist.h"
 
 static size_t append(char *text, size_t used, size_t size, const char *more)
@@ -164,10 +165,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	assert(context.machine != NULL);
 	context.typist = typist_create(context.machine, &error);
 	context.agent = agent_create(context.machine, agent_answered, NULL, &error);
-	assert(context.typist != NULL && context.agent != NULL);
+	context.tracer = tracer_create(context.machine, &error);
+	assert(context.typist != NULL && context.agent != NULL && context.tracer != NULL);
 	for (unsigned i = 0; rig.left > 0 && i < 16; i++)
 		ask(&rig, &context);
 	agent_destroy(context.agent);
+	tracer_destroy(context.tracer);
 	typist_destroy(context.typist);
 	machine_destroy(context.machine);
 	return 0;

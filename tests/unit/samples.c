@@ -101,7 +101,7 @@ static void an_unfinished_sample_is_waited_for(void **state)
 	static struct sample got[SAMPLES_MAX];
 	uint64_t next = 0, lost = 0;
 	add_numbered(samples, 0, 3);
-	samples->next++; /* number 3 was taken, and nothing written */
+	samples->ring[0]++; /* number 3 was taken, and nothing written */
 	add_numbered(samples, 4, 2);
 	assert_int_equal(samples_read(samples, &next, got, BATCH, &lost), 3);
 	assert_int_equal(samples_read(samples, &next, got, BATCH, &lost), 0);
@@ -121,11 +121,11 @@ static void two_writers_do_not_share_a_slot(void **state)
 	struct samples *samples = make();
 	struct sample got[BATCH];
 	uint64_t next = SAMPLES_MAX, lost = 0;
-	samples->slot[0].sequence = UINT64_MAX;
-	memset(samples->slot[0].word, 0x55, sizeof samples->slot[0].word);
-	samples->next = SAMPLES_MAX;
+	samples->ring[1] = UINT64_MAX; /* the first slot: its sequence, then the words */
+	memset(&samples->ring[2], 0x55, sizeof(struct sample));
+	samples->ring[0] = SAMPLES_MAX;
 	add_numbered(samples, SAMPLES_MAX, 2);
-	assert_int_equal(samples->slot[0].word[0], 0x5555555555555555);
+	assert_int_equal(samples->ring[2], 0x5555555555555555);
 	assert_int_equal(samples_read(samples, &next, got, BATCH, &lost), 0);
 	assert_int_equal(next, SAMPLES_MAX);
 	free(samples);
