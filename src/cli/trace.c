@@ -335,11 +335,10 @@ const struct command command_trace = {
     .argument_min = 1,
     .argument_max = 1,
     .summary = "show what happens to a guest, event by event",
-    .description =
-	"Shows events of a guest as they come, with the microseconds since it began: exits, interrupts, exceptions, "
-	"io,\n"
-	"system, tlb, code, idle, disk, network, or single ones by the names that nfold stats has for its counters.\n"
-	"Where more come than can be read, it says how many were lost. Ends with ctrl-c or with the guest.",
+    .description = "Shows events of a guest as they come, with the microseconds since it began: exits, interrupts,\n"
+		   "exceptions, io, system, tlb, code, idle, disk, network, or single ones by the names that nfold\n"
+		   "stats has for its counters. Where more come than can be read, it says how many were lost. Ends\n"
+		   "with ctrl-c or with the guest.",
     .options = trace_options,
     .run = trace_command,
 };
