@@ -247,7 +247,7 @@ static bool guests_make(struct schedule *schedule, struct error *error)
 	for (unsigned g = 0; g < schedule->task->groups; g++) {
 		const struct schedule_group *group = &schedule->task->group[g];
 		struct schedule_group_result *result = &schedule->result->group[g];
-		if ((result->guest = calloc(group->count, sizeof *result->guest)) == NULL)
+		if ((result->guest = calloc((size_t)group->count + 1, sizeof *result->guest)) == NULL)
 			return error_set(error, ERROR_HOST, "out of memory");
 		for (unsigned i = 0; i < group->count; i++, guest++, thread += group->policy.vcpus) {
 			*guest = (struct guest){
@@ -270,9 +270,9 @@ static bool schedule_make(struct schedule *schedule, struct error *error)
 	}
 	if ((schedule->sched = sched_create(&task->policy, error)) == NULL)
 		return false;
-	schedule->result->group = calloc(task->groups, sizeof *schedule->result->group);
-	schedule->guest = calloc(guests, sizeof *schedule->guest);
-	schedule->thread = calloc(vcpus, sizeof *schedule->thread);
+	schedule->result->group = calloc((size_t)task->groups + 1, sizeof *schedule->result->group);
+	schedule->guest = calloc((size_t)guests + 1, sizeof *schedule->guest);
+	schedule->thread = calloc((size_t)vcpus + 1, sizeof *schedule->thread);
 	schedule->processor = calloc(processors, sizeof *schedule->processor);
 	if (schedule->result->group == NULL || schedule->guest == NULL || schedule->thread == NULL ||
 	    schedule->processor == NULL || !heap_reserve(&schedule->events, vcpus + processors))
