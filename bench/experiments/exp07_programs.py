@@ -19,7 +19,7 @@ ROWS = {
     "real/nginx": "nginx (web server)",
 }
 SHORT = ("compute/sha256", "real/sqlite-query", "real/nginx")
-ROUNDS = 5
+ROUNDS = 3
 
 
 def measure(context, programs):
@@ -72,7 +72,7 @@ def chart(middle):
 
 
 def faster(middle):
-    """Issue of the figure: is nfold ahead of the other host without hardware virtualization, everywhere?"""
+    """Whether nfold is ahead of the other host that needs no hardware virtualization, everywhere."""
     worst = min(middle, key=lambda path: middle[path][QEMU] / middle[path][NFOLD])
     ratio = middle[worst][QEMU] / middle[worst][NFOLD]
     return {

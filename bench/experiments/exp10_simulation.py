@@ -29,7 +29,7 @@ class Large:
 
     def __init__(self, context):
         self.context = context
-        self.seconds = 10 if context.short else 60
+        self.seconds = 30 if context.short else 60
         self.rows, self.decision_us = [], []
 
     def simulate(self, guests, **policy):
@@ -93,7 +93,7 @@ def target(text, limit, value, met, reason):
 
 
 def large_targets(worst, pace, late):
-    schedule = "this is the policy alone: the simulated host loses nothing to Linux or to its dispatcher"
+    schedule = "this is the policy alone: the simulated host loses nothing to Linux or to its dispatcher; a guest's share is a whole number of slices"
     return [
         target("64 processors, 500 guests: each guest's share", "within 1 %", f"{100 * worst:.2f} % off", worst <= 0.01, schedule),
         target("64 processors, 500 guests: I/O-bound beside CPU-bound guests", "at least 90 % of alone", f"{100 * pace:.1f} %", pace >= 0.9, schedule),
@@ -120,11 +120,13 @@ def compare_table(pairs):
 
 
 def compare_targets(pairs):
-    return [
-        target(f"simulation against reality: {pair.schedule}: {pair.figure}", "within 5 %", f"{100 * pair.difference:+.1f} %", abs(pair.difference) <= LIMIT, pair.cause)
-        for pair in pairs
-        if pair.is_target
-    ]
+    """One for each experiment that the schedules come from: its worst figure."""
+    targets = []
+    for source in dict.fromkeys(pair.source for pair in pairs if pair.is_target):
+        worst = max((pair for pair in pairs if pair.source == source and pair.is_target), key=lambda pair: abs(pair.difference))
+        text = f"simulation against reality, {source}"
+        targets.append(target(text, "within 5 %", f"{100 * worst.difference:+.1f} % ({worst.schedule}: {worst.figure})", abs(worst.difference) <= LIMIT, worst.cause))
+    return targets
 
 
 def compare_chart(pairs):
@@ -137,8 +139,8 @@ def compare_chart(pairs):
         "y": "simulated / real",
         "ymin": 0,
         "limit": 1,
-        "categories": [str(number + 1) for number in range(len(kept))],
-        "series": [{"name": "simulated / real, in the order of the table", "y": [round(1 + pair.difference, 3) for pair in kept]}],
+        "categories": [pair.label for pair in kept],
+        "series": [{"name": "simulated / real", "y": [round(1 + pair.difference, 3) for pair in kept]}],
     }
 
 

@@ -86,12 +86,12 @@ class Linux:
         return self.numbers("/duty calibrate")[0]
 
     def work(self, threads, loops, sleep_us, spread="constant"):
-        """In place of what ran before."""
+        """In place of what ran before. Not a job of the shell: busybox's may end when one dies while it reads a line."""
         self.rest()
-        self.shell(f"/duty run {threads} {int(loops)} {int(sleep_us)} {spread} & sleep 0.3; [ -e /run/duty ]")
+        self.shell(f"(/duty run {threads} {int(loops)} {int(sleep_us)} {spread} &); sleep 0.3; [ -e /run/duty ]")
 
     def rest(self):
-        self.shell("killall duty 2>/dev/null; rm -f /run/duty; true")
+        self.shell("while killall duty 2>/dev/null; do sleep 0.05; done; rm -f /run/duty")
 
     def read(self):
         clock, rounds, loops, sleeps = self.numbers("/duty read")

@@ -30,7 +30,9 @@ SHELDEN_MS, SHELDEN_SLEEP_US = 11, 9000
 class Pair:
     """One figure, of the simulation and of the real guests."""
 
+    source: str  # which experiment's schedule it is
     schedule: str
+    label: str  # a short one, for charts
     figure: str
     simulated: float
     real: float
@@ -54,9 +56,9 @@ class Alone:
         return group(name, self.work_us, self.sleep_us, **policy)
 
 
-def alone(stretch, name, threads):
-    running, rounds = stretch.clock(name, *RUNNING), stretch.rate(name)
-    return Alone(running * 1e6 / rounds, (threads - running) * 1e6 / rounds, rounds)
+def alone(stretch, name):
+    rounds = stretch.rate(name)
+    return Alone(stretch.clock(name, *RUNNING) * 1e6 / rounds, stretch.clock(name, "idle") * 1e6 / rounds, rounds)
 
 
 def cause(stretch, name, before=None):
@@ -83,7 +85,7 @@ def shares(context, seconds):
     for share in SHARES:
         real = sum(work for name, work in stretch.work.items() if names[name] == share) / total
         reason = f"{stretch.late} of {stretch.dispatch['grants']} tokens came back late, Linux gave {stretch.clock('preempted'):.3f} processors to others"
-        pairs.append(Pair(f"shares 1:2:4:8, {len(names)} guests", f"part of the work, share {share}", sum(simulated.work(str(share))) / simulated.total, real, reason))
+        pairs.append(Pair("shares", f"shares 1:2:4:8, {len(names)} guests", f"share\n{share}", f"part of the work, share {share}", sum(simulated.work(str(share))) / simulated.total, real, reason))
     return pairs
 
 
@@ -98,12 +100,12 @@ def shelden(context, seconds):
             for each in guests:
                 host.command("set", *words, each.name)
             guests[0].work(2, loops, SHELDEN_SLEEP_US, "uniform")
-            before = before or alone(Stretch(guests[:1], seconds), "a", 2)
+            before = before or alone(Stretch(guests[:1], seconds), "a")
             guests[1].work(2, loops, SHELDEN_SLEEP_US, "uniform")
             stretch = Stretch(guests, seconds)
             simulated = simulate(context, 2, SIMULATED_SECONDS, [before.group("both", count=2, vcpus=2, spread="uniform", **policy)])
             real = sum(stretch.rate(each.name) for each in guests) * before.work_us / 2e6
-            pairs.append(Pair(f"two guests of two threads, {variant}", "useful work, part of the processors", simulated.busy, real, cause(stretch, "a", before)))
+            pairs.append(Pair("co-scheduling", f"two guests of two threads, {variant}", variant.replace(", ", ",\n"), "useful work, part of the processors", simulated.busy, real, cause(stretch, "a", before)))
         for each in guests:
             each.close()
     return pairs
@@ -115,13 +117,13 @@ def backup(context, seconds):
         workers = Workers(host)
         guest = Linux(context, host, "io", "--affinity", 0)
         guest.work(1, guest.calibrate() * BACKUP_MS, BACKUP_SLEEP_US)
-        before = alone(Stretch([guest], seconds), "io", 1)
+        before = alone(Stretch([guest], seconds), "io")
         workers.create("hog", "--affinity", 0)
         workers.start("hog")
         stretch = Stretch([guest], seconds)
         guest.close()
     simulated = simulate(context, 1, SIMULATED_SECONDS, [before.group("io"), group("hog")])
-    return [Pair("I/O-bound beside CPU-bound, one processor", "rounds a second of the I/O-bound", simulated.rounds("io")[0], stretch.rate("io"), cause(stretch, "io", before))]
+    return [Pair("backup", "I/O-bound beside CPU-bound, one processor", "I/O-bound", "rounds a second of the I/O-bound", simulated.rounds("io")[0], stretch.rate("io"), cause(stretch, "io", before))]
 
 
 def latency(context, seconds):
@@ -132,7 +134,7 @@ def latency(context, seconds):
         guest = Linux(context, host, "echo")
         guest.work(1, guest.calibrate() * ECHO_MS, ECHO_SLEEP_US)
         first = Stretch([guest], seconds)
-        before = alone(first, "echo", 1)
+        before = alone(first, "echo")
         names = [f"hog{number}" for number in range(hogs)]
         for name in names:
             workers.create(name)
@@ -144,6 +146,6 @@ def latency(context, seconds):
     real_late, alone_late = stretch.late["echo"][2], first.late["echo"][2]
     late = f"the simulated host takes no time to wake, decide and take back; alone the guest's 99th percentile was {alone_late:.0f} us"
     return [
-        Pair(schedule, "rounds a second", simulated.rounds("echo")[0], stretch.rate("echo"), cause(stretch, "echo", before)),
-        Pair(schedule, "99th percentile of how late its sleeps ended, us", alone_late + simulated.wake_us("echo", "p99"), real_late, late, False),
+        Pair("latency", schedule, "wakes often", "rounds a second", simulated.rounds("echo")[0], stretch.rate("echo"), cause(stretch, "echo", before)),
+        Pair("latency", schedule, "late", "99th percentile of how late its sleeps ended, us", alone_late + simulated.wake_us("echo", "p99"), real_late, late, False),
     ]
