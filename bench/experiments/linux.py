@@ -24,11 +24,11 @@ def prepare(words):
 
 
 def initramfs(context):
-    """With /duty, and the drivers of virtio disks."""
+    """With /duty, and the drivers of virtio disks and networks."""
     program, archive = context.folder / "duty", context.folder / "duty.cpio.gz"
     if not archive.exists():
         prepare([*COMPILER, "-o", program, FOLDER / "duty.c"])
-        prepare([benches.ROOT / "tools" / "make-initramfs", "-o", archive, "--modules", "linux-image-cloud-amd64=virtio_pci,virtio_blk", "--file", f"{program}=/duty"])
+        prepare([benches.ROOT / "tools" / "make-initramfs", "-o", archive, "--modules", "linux-image-cloud-amd64=virtio_pci,virtio_blk,virtio_net", "--file", f"{program}=/duty"])
     return archive
 
 
