@@ -15,7 +15,12 @@
 #define LVT_ERROR_BITS (LVT_VECTOR | LVT_MASKED)
 #define ICR_BITS 0xccfffu
 
-/* Who may do what: in xAPIC mode (by MMIO) and in x2APIC mode (by MSR), and which bits a write can set. */
+/* SDM 3A, figure "Local Vector Table (LVT)": bits that are read only. A guest writes back what it read: no fault. */
+#define LVT_DELIVERY_STATUS 0x1000u
+#define LVT_LINT_READ_ONLY (LVT_DELIVERY_STATUS | LVT_REMOTE_IRR)
+
+/* Who may do what: in xAPIC mode (by MMIO) and in x2APIC mode (by MSR), which bits a write can set, and which it may
+ * hold without effect; every other bit faults in x2APIC mode. */
 enum register_access { MMIO_READ = 1, MMIO_WRITE = 2, MSR_READ = 4, MSR_WRITE = 8 };
 #define BOTH_READ (MMIO_READ | MSR_READ)
 #define BOTH_WRITE (MMIO_WRITE | MSR_WRITE)
@@ -24,35 +29,36 @@ enum register_access { MMIO_READ = 1, MMIO_WRITE = 2, MSR_READ = 4, MSR_WRITE = 
 struct register_rule {
 	uint8_t access;
 	uint32_t bits;
+	uint32_t read_only;
 };
 
 /* SDM 3A, table "Local APIC Register Address Map". The xAPIC ID is written without effect. */
 static const struct register_rule register_rules[LAPIC_REGISTERS] = {
-    [LAPIC_ID] = {BOTH_READ | MMIO_WRITE, 0},
-    [LAPIC_VERSION] = {BOTH_READ, 0},
-    [LAPIC_TPR] = {BOTH_ALL, 0xff},
-    [LAPIC_APR] = {MMIO_READ, 0},
-    [LAPIC_PPR] = {BOTH_READ, 0},
-    [LAPIC_EOI] = {BOTH_WRITE, 0},
-    [LAPIC_LDR] = {BOTH_READ | MMIO_WRITE, 0xff000000},
-    [LAPIC_DFR] = {MMIO_READ | MMIO_WRITE, 0xf0000000},
-    [LAPIC_SVR] = {BOTH_ALL, 0xff | SVR_ENABLED | SVR_NO_EOI_BROADCAST},
-    [LAPIC_ISR... LAPIC_ISR + 7] = {BOTH_READ, 0},
-    [LAPIC_TMR... LAPIC_TMR + 7] = {BOTH_READ, 0},
-    [LAPIC_IRR... LAPIC_IRR + 7] = {BOTH_READ, 0},
-    [LAPIC_ESR] = {BOTH_ALL, 0},
-    [LAPIC_ICR] = {BOTH_ALL, ICR_BITS},
-    [LAPIC_ICR_HIGH] = {MMIO_READ | MMIO_WRITE, 0xff000000},
-    [LAPIC_LVT_TIMER] = {BOTH_ALL, LVT_TIMER_BITS},
-    [LAPIC_LVT_THERMAL] = {BOTH_ALL, LVT_INTERNAL_BITS},
-    [LAPIC_LVT_PERFORMANCE] = {BOTH_ALL, LVT_INTERNAL_BITS},
-    [LAPIC_LVT_LINT0] = {BOTH_ALL, LVT_LINT_BITS},
-    [LAPIC_LVT_LINT1] = {BOTH_ALL, LVT_LINT_BITS},
-    [LAPIC_LVT_ERROR] = {BOTH_ALL, LVT_ERROR_BITS},
-    [LAPIC_INITIAL_COUNT] = {BOTH_ALL, UINT32_MAX},
-    [LAPIC_CURRENT_COUNT] = {BOTH_READ, 0},
-    [LAPIC_DIVIDE] = {BOTH_ALL, 0xb},
-    [LAPIC_SELF_IPI] = {MSR_WRITE, 0xff},
+    [LAPIC_ID] = {BOTH_READ | MMIO_WRITE, 0, 0},
+    [LAPIC_VERSION] = {BOTH_READ, 0, 0},
+    [LAPIC_TPR] = {BOTH_ALL, 0xff, 0},
+    [LAPIC_APR] = {MMIO_READ, 0, 0},
+    [LAPIC_PPR] = {BOTH_READ, 0, 0},
+    [LAPIC_EOI] = {BOTH_WRITE, 0, 0},
+    [LAPIC_LDR] = {BOTH_READ | MMIO_WRITE, 0xff000000, 0},
+    [LAPIC_DFR] = {MMIO_READ | MMIO_WRITE, 0xf0000000, 0},
+    [LAPIC_SVR] = {BOTH_ALL, 0xff | SVR_ENABLED | SVR_NO_EOI_BROADCAST, 0},
+    [LAPIC_ISR... LAPIC_ISR + 7] = {BOTH_READ, 0, 0},
+    [LAPIC_TMR... LAPIC_TMR + 7] = {BOTH_READ, 0, 0},
+    [LAPIC_IRR... LAPIC_IRR + 7] = {BOTH_READ, 0, 0},
+    [LAPIC_ESR] = {BOTH_ALL, 0, 0},
+    [LAPIC_ICR] = {BOTH_ALL, ICR_BITS, 0},
+    [LAPIC_ICR_HIGH] = {MMIO_READ | MMIO_WRITE, 0xff000000, 0},
+    [LAPIC_LVT_TIMER] = {BOTH_ALL, LVT_TIMER_BITS, LVT_DELIVERY_STATUS},
+    [LAPIC_LVT_THERMAL] = {BOTH_ALL, LVT_INTERNAL_BITS, LVT_DELIVERY_STATUS},
+    [LAPIC_LVT_PERFORMANCE] = {BOTH_ALL, LVT_INTERNAL_BITS, LVT_DELIVERY_STATUS},
+    [LAPIC_LVT_LINT0] = {BOTH_ALL, LVT_LINT_BITS, LVT_LINT_READ_ONLY},
+    [LAPIC_LVT_LINT1] = {BOTH_ALL, LVT_LINT_BITS, LVT_LINT_READ_ONLY},
+    [LAPIC_LVT_ERROR] = {BOTH_ALL, LVT_ERROR_BITS, LVT_DELIVERY_STATUS},
+    [LAPIC_INITIAL_COUNT] = {BOTH_ALL, UINT32_MAX, 0},
+    [LAPIC_CURRENT_COUNT] = {BOTH_READ, 0, 0},
+    [LAPIC_DIVIDE] = {BOTH_ALL, 0xb, 0},
+    [LAPIC_SELF_IPI] = {MSR_WRITE, 0xff, 0},
 };
 
 /* ---- reading ---- */
@@ -253,11 +259,11 @@ static bool x2apic_write(struct lapic *lapic, unsigned index, uint64_t value)
 	uint64_t allowed = register_rules[index].bits;
 	if (index == LAPIC_ICR)
 		allowed |= (uint64_t)UINT32_MAX << 32;
-	if (value & ~allowed)
+	if (value & ~(allowed | register_rules[index].read_only))
 		return false;
 	if (index == LAPIC_ICR)
 		lapic->reg[LAPIC_ICR_HIGH] = (uint32_t)(value >> 32);
-	register_write(lapic, index, (uint32_t)value);
+	register_write(lapic, index, (uint32_t)(value & allowed));
 	return true;
 }
 

@@ -269,7 +269,7 @@ static bool simplex_step(struct simplex *simplex, const struct sets *sets)
 /* What the weights prove, in integers. */
 static unsigned weights_prove(const struct sets *sets, const double *proposed)
 {
-	uint64_t weight[ITEMS_MAX], all = 0, heaviest = 1;
+	uint64_t weight[ITEMS_MAX] = {0}, all = 0, heaviest = 1;
 	for (unsigned i = 0; i < sets->items; i++) {
 		weight[i] = (uint64_t)(fmin(fmax(proposed[i], 0), 1) * WEIGHT_ONE);
 		all += weight[i];

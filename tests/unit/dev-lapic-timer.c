@@ -171,6 +171,11 @@ static void x2apic_registers_fault_where_the_manual_says(void **state)
 	assert_false(wrmsr(v, X2(DIVIDE), 4));
 	assert_true(wrmsr(v, X2(TPR), 0xff));
 	assert_true(wrmsr(v, X2(EOI), 0));
+	/* Read-only bits of the LVT, as Linux writes back what it read: no fault and no effect. */
+	assert_true(wrmsr(v, X2(LVT_LINT0), 0x15700));
+	assert_true(msr_value(v, X2(LVT_LINT0)) == 0x10700);
+	assert_true(wrmsr(v, X2(LVT_TIMER), 0x11000));
+	assert_false(wrmsr(v, X2(LVT_TIMER), 0x14000));
 }
 
 static void x2apic_interrupts(void **state)
