@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Linux guests of an experiment's host, driven through their consoles: Debian's kernel, busybox, and duty.c."""
+"""Linux guests of an experiment's host, driven through their consoles: Debian's kernel, busybox, duty.c and echo.c."""
 
 import subprocess
 import time
@@ -24,11 +24,14 @@ def prepare(words):
 
 
 def initramfs(context):
-    """With /duty, and the drivers of virtio disks and networks."""
-    program, archive = context.folder / "duty", context.folder / "duty.cpio.gz"
+    """With /duty and /echo, and the drivers of virtio disks and networks."""
+    archive, files = context.folder / "duty.cpio.gz", []
     if not archive.exists():
-        prepare([*COMPILER, "-o", program, FOLDER / "duty.c"])
-        prepare([benches.ROOT / "tools" / "make-initramfs", "-o", archive, "--modules", "linux-image-cloud-amd64=virtio_pci,virtio_blk,virtio_net", "--file", f"{program}=/duty"])
+        for name in ("duty", "echo"):
+            prepare([*COMPILER, "-o", context.folder / name, FOLDER / f"{name}.c"])
+            files += ["--file", f"{context.folder / name}=/{name}"]
+        modules = "linux-image-cloud-amd64=virtio_pci,virtio_blk,virtio_net"
+        prepare([benches.ROOT / "tools" / "make-initramfs", "-o", archive, "--modules", modules, *files])
     return archive
 
 

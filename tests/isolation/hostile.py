@@ -26,7 +26,7 @@ ENDS = {0, 1, 6, 8, 10}  # power off, debug exit, triple fault, reset, killed
 GUEST_RAM = "memfd:guest-ram"
 LOWEST = 1 << 32  # host mappings below are not told from guest numbers
 ROUND = (1 << 24) - 1  # one stray byte in the zeros of video memory looks like an address that no object has
-SMALL = 1 << 12  # two small numbers side by side look like an address at the start of a sanitizer's heap: its low half is small
+FEWEST = 3  # bytes that are not zero: one or two stray ones in the zeros of video memory look like an address too
 LARGEST = 1 << 33  # above, it is address space that a sanitizer keeps for itself, which spans most numbers there are
 
 
@@ -149,6 +149,10 @@ def mappings(pid):
     return found
 
 
+def is_full(value):
+    return sum(1 for byte in value.to_bytes(8, "little") if byte) >= FEWEST
+
+
 def scan(pid):
     """Guest memory must hold no address inside the process. Returns how many bytes were searched."""
     regions = mappings(pid)
@@ -173,7 +177,7 @@ def scan(pid):
                 for shift in (0, 4):
                     words = array.array("Q", data[shift:len(data) - (8 - shift) % 8 or None][:(len(data) - shift) // 8 * 8])
                     for index, value in enumerate(words):
-                        if lowest <= value < highest and value & ROUND and value & 0xffffffff >= SMALL and any(first <= value < last for first, last in ranges):
+                        if lowest <= value < highest and value & ROUND and is_full(value) and any(first <= value < last for first, last in ranges):
                             leaks.append((at - low + index * 8 + shift, value))
     if leaks:
         raise Failed("host addresses in guest memory: %s" % ", ".join("%#x at %#x" % (value, at)
