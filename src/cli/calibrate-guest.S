@@ -13,6 +13,15 @@
 #define APIC_ICR 0x300
 #define IPI_SELF 0x00044031 /* to itself, asserted, fixed, vector 0x31 */
 #define PIT_HZ 1193182
+#define PCI_ADDRESS 0xcf8
+#define PCI_DATA 0xcfc
+#define RECEIVER 0x80008000 /* the adapters: function 16.0 */
+#define SENDER 0x80008800   /* and 17.0, which joins the switch later: it knows the other from the beginning */
+#define BATCH 8		    /* frames */
+#define PATIENCE 6000	    /* ticks: a minute */
+#define FRAME 1514
+#define SEND (0x8300f000 | (4096 - FRAME))  /* a descriptor: the chip's, a frame's start and end */
+#define RECEIVE (0x8000f000 | (4096 - 2048)) /* the chip's, 2048 bytes */
 
 	.section .text
 	.code32
@@ -113,13 +122,42 @@ nothing:
 	iret
 tick:
 	push	%eax
+	decl	ticks
 	mov	$0x20, %al
 	out	%al, $0x20
 	pop	%eax
 	iret
 
+received:
+	push	%eax
+	push	%edx
+	mov	receive_port, %edx
+	mov	$0x7f40, %eax /* CSR0: every cause is cleared, IENA stays */
+	out	%ax, (%dx)
+	mov	$0x20, %al
+	out	%al, $0xa0
+	out	%al, $0x20
+	pop	%edx
+	pop	%eax
+	iret
+
+/* Both 8259, of which only the clock's line is open, and the clock. */
+clock_start:
+	mov	$pic_words, %esi
+1:	movzbl	(%esi), %edx
+	mov	1(%esi), %al
+	out	%al, (%dx)
+	add	$2, %esi
+	cmp	$pic_words_end, %esi
+	jne	1b
+	ret
+
+failed:
+	mov	$1, %eax
+	jmp	ended
 end:
 	xor	%eax, %eax
+ended:
 	mov	$DEBUG_EXIT, %edx
 	out	%al, (%dx)
 1:	cli
@@ -231,15 +269,110 @@ disk:
 	jnz	disk
 	jmp	end
 
+/*
+ * Adapter %edi (Am79C973: PCI, then software style 2 in BCR20, the block %esi in CSR1 and 2, INIT and STRT in CSR0).
+ * Returns its data port in %edx; the register that is chosen is CSR0.
+ */
+adapter_start:
+	mov	$PCI_ADDRESS, %edx
+	lea	0x10(%edi), %eax
+	out	%eax, (%dx)
+	mov	$PCI_DATA, %edx
+	in	(%dx), %eax
+	and	$0xfffc, %eax
+	mov	%eax, %ebx
+	mov	$PCI_ADDRESS, %edx
+	lea	4(%edi), %eax
+	out	%eax, (%dx)
+	mov	$PCI_DATA, %edx
+	mov	$5, %eax /* ports, bus master */
+	out	%ax, (%dx)
+	lea	0x12(%ebx), %edx
+	mov	$20, %eax
+	out	%ax, (%dx)
+	lea	0x16(%ebx), %edx
+	mov	$2, %eax
+	out	%ax, (%dx)
+	lea	0x12(%ebx), %edx
+	mov	$1, %eax
+	out	%ax, (%dx)
+	lea	0x10(%ebx), %edx
+	mov	%esi, %eax
+	out	%ax, (%dx)
+	lea	0x12(%ebx), %edx
+	mov	$2, %eax
+	out	%ax, (%dx)
+	lea	0x10(%ebx), %edx
+	mov	%esi, %eax
+	shr	$16, %eax
+	out	%ax, (%dx)
+	lea	0x12(%ebx), %edx
+	xor	%eax, %eax
+	out	%ax, (%dx)
+	lea	0x10(%ebx), %edx
+	mov	$3, %eax
+	out	%ax, (%dx)
+	ret
+
+/*
+ * Frames to the switch, eight at a time, and halted until the other adapter, by interrupt, has taken the last from there.
+ * Should it never come, the clock ends it.
+ */
+network:
+	call	clock_start
+	mov	$RECEIVER, %edi
+	mov	$receiver_block, %esi
+	call	adapter_start
+	mov	%edx, receive_port
+	mov	$0x40, %eax /* CSR0: IENA */
+	out	%ax, (%dx)
+	mov	$PCI_ADDRESS, %edx
+	mov	$RECEIVER + 0x3c, %eax /* its interrupt line */
+	out	%eax, (%dx)
+	mov	$PCI_DATA, %edx
+	in	(%dx), %al
+	movzbl	%al, %ebx
+	and	$15, %ebx
+	lea	0x20(%ebx), %eax
+	mov	$received, %edx
+	call	gate
+	movzwl	pic_mask, %eax
+	btr	%ebx, %eax
+	out	%al, $0x21
+	mov	%ah, %al
+	out	%al, $0xa1
+	mov	$SENDER, %edi
+	mov	$sender_block, %esi
+	call	adapter_start
+1:	xor	%esi, %esi
+2:	movl	$RECEIVE, receive_ring + 4(%esi)
+	add	$16, %esi
+	cmp	$BATCH * 16, %esi
+	jne	2b
+	mov	$BATCH, %ebx
+3:	movl	$SEND, send_ring + 4
+	mov	$8, %eax /* TDMD */
+	out	%ax, (%dx)
+4:	cmpl	$0, send_ring + 4
+	js	4b
+	dec	%ebx
+	jnz	3b
+	movl	$PATIENCE, ticks
+5:	cmpl	$0, receive_ring + BATCH * 16 - 12
+	jns	6f
+	cmpl	$0, ticks
+	je	failed
+	sti
+	hlt
+	cli
+	jmp	5b
+6:	dec	%ecx
+	jnz	1b
+	jmp	end
+
 /* Halted but for a clock of 100 Hz. */
 idle:
-	mov	$pic_words, %esi
-1:	movzbl	(%esi), %edx
-	mov	1(%esi), %al
-	out	%al, (%dx)
-	add	$2, %esi
-	cmp	$pic_words_end, %esi
-	jne	1b
+	call	clock_start
 	sti
 2:	hlt
 	dec	%ecx
@@ -254,8 +387,25 @@ pic_words: /* both 8259: vectors from 0x20, all masked but the clock; the 8254: 
 	.byte	0x43, 0x34, 0x40, (PIT_HZ / 100) & 0xff, 0x40, (PIT_HZ / 100) >> 8
 pic_words_end:
 	.balign	8
-table: /* a to j */
-	.long	compute, privileged, space, fault, software, port, mmio, self, disk, idle
+table: /* a to k */
+	.long	compute, privileged, space, fault, software, port, mmio, self, disk, network, idle
+sender_block: /* mode: no receiver; one descriptor */
+	.long	1, 0x00005452, 0x0100, 0, 0, 0, send_ring
+receiver_block: /* mode: any address, no transmitter; 8 descriptors */
+	.long	0x00308002, 0x00005452, 0x0200, 0, 0, receive_ring, 0
+pic_mask: /* the clock and the second 8259 */
+	.word	0xfffa
+	.balign	16
+send_ring:
+	.long	frame, 0, 0, 0
+receive_ring:
+	.rept	BATCH
+	.long	area, RECEIVE, 0, 0
+	.endr
+frame: /* to all, of a type for experiments (IEEE 802) */
+	.byte	0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54, 0, 0, 0, 1, 0x88, 0xb5
+	.fill	FRAME - 14
+	.balign	8
 gdt:
 	.quad	0, 0x00cf9b000000ffff, 0x00cf93000000ffff
 gdt_pointer:
@@ -274,4 +424,6 @@ idt_pointer:
 	.lcomm	stack, 4096
 	.equ	stack_end, stack + 4096
 	.lcomm	work, 4
+	.lcomm	ticks, 4
+	.lcomm	receive_port, 4
 	.lcomm	count, 4

@@ -28,6 +28,7 @@
 #include "cli/calibrate-native.h"
 #include "cli/command.h"
 #include "control/report.h"
+#include "control/runtime.h"
 
 #define RUNS_MAX 99
 #define GROWTH 4
@@ -36,26 +37,29 @@
 #define ENDED_WELL 1 /* of run --debug-exit, where the guest wrote 0 */
 #define NOISY 0.1    /* spread, by the median */
 #define IDLE_HZ 100
+#define WORDS_WITHOUT_NETWORKS 17 /* of nfold run, before its --net */
 
 /* In the order of calibrate-guest.S: the letters a, b, c... */
 static const struct work {
 	const char *key, *what;
 	unsigned count, of; /* to begin with; of these, in one round */
 	bool fixed;	    /* time passes by the clock: the count is not raised */
+	bool networks;	    /* has two adapters on a switch */
 } works[] = {
-    {"compute", "a round of arithmetic, memory and branches", 1000000, 1, false},
-    {"privileged", "a privileged instruction: CLI, CLTS, MOV from CR0 and CR2", 100000, 4, false},
-    {"address_space", "a change of the address space (MOV to CR3)", 20000, 1, false},
-    {"page_fault", "a page fault, taken, mapped and returned from, with INVLPG", 20000, 1, false},
-    {"software_interrupt", "INT and IRET", 50000, 1, false},
-    {"port", "a write to a port without a device", 20000, 1, false},
-    {"mmio", "a read of the local APIC", 50000, 1, false},
-    {"interrupt", "an interrupt: sent by the local APIC, taken, acknowledged", 20000, 1, false},
-    {"disk_sector", "a sector read from an IDE disk by PIO, polled", 500, 1, false},
-    {"idle", "a tick of an idle guest with a clock of 100 Hz", 100, 1, true},
+    {"compute", "a round of arithmetic, memory and branches", 1000000, 1, false, false},
+    {"privileged", "a privileged instruction: CLI, CLTS, MOV from CR0 and CR2", 100000, 4, false, false},
+    {"address_space", "a change of the address space (MOV to CR3)", 20000, 1, false, false},
+    {"page_fault", "a page fault, taken, mapped and returned from, with INVLPG", 20000, 1, false, false},
+    {"software_interrupt", "INT and IRET", 50000, 1, false, false},
+    {"port", "a write to a port without a device", 20000, 1, false, false},
+    {"mmio", "a read of the local APIC", 50000, 1, false, false},
+    {"interrupt", "an interrupt: sent by the local APIC, taken, acknowledged", 20000, 1, false, false},
+    {"disk_sector", "a sector read from an IDE disk by PIO, polled", 500, 1, false, false},
+    {"network_frame", "a frame of 1514 bytes from a PCnet over a switch to another, by eights", 100, 8, false, true},
+    {"idle", "a tick of an idle guest with a clock of 100 Hz", 100, 1, true, false},
 };
 #define WORKS (sizeof works / sizeof works[0])
-enum { WORK_COMPUTE, WORK_FAULT = 3, WORK_SOFTWARE = 4, WORK_MMIO = 6, WORK_INTERRUPT = 7, WORK_IDLE = 9 };
+enum { WORK_COMPUTE, WORK_FAULT = 3, WORK_SOFTWARE = 4, WORK_MMIO = 6, WORK_INTERRUPT = 7, WORK_IDLE = 10 };
 enum { NATIVE_COMPUTE = WORKS, NATIVE_SYSCALL, NATIVE_FAULT, NATIVE_CYCLE, COSTS };
 
 struct calibrate_options {
@@ -110,19 +114,35 @@ static bool files_make(struct calibration *calibration, struct error *error)
 /* The child: becomes nfold run, and dies with us. */
 static _Noreturn void guest_start(const struct calibration *calibration, pid_t parent, unsigned work, unsigned count)
 {
-	char kernel[64], disk[64], name[64], append[32];
+	char kernel[64], disk[64], name[64], append[32], net[96];
+	char *words[] = {"nfold",  "run",   "--kernel",	   kernel,	   "--append", append,	   "--disk", disk,
+			 "--name", name,    "--no-reboot", "--debug-exit", "0xf4",     "--serial", "none",   "--memory",
+			 "16M",	   "--net", net,	   "--net",	   net,	       NULL};
 	(void)snprintf(kernel, sizeof kernel, "/proc/%d/fd/%d", (int)parent, calibration->kernel);
 	(void)snprintf(disk, sizeof disk, "/proc/%d/fd/%d", (int)parent, calibration->disk);
 	(void)snprintf(name, sizeof name, "calibrate-%d", (int)parent);
 	(void)snprintf(append, sizeof append, "#%c%u", (int)('a' + work), count);
+	(void)snprintf(net, sizeof net, "switch=%s,model=pcnet", name);
+	if (!works[work].networks)
+		words[WORDS_WITHOUT_NETWORKS] = NULL;
 	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
 	int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (getppid() == parent && nothing >= 0 && dup2(nothing, STDIN_FILENO) >= 0 &&
 	    dup2(nothing, STDOUT_FILENO) >= 0)
-		(void)execl("/proc/self/exe", "nfold", "run", "--kernel", kernel, "--append", append, "--disk", disk,
-			    "--name", name, "--no-reboot", "--debug-exit", "0xf4", "--serial", "none", "--memory",
-			    "16M", (char *)NULL);
+		(void)execv("/proc/self/exe", words);
 	_exit(127);
+}
+
+/* The guests' switch is a folder, whose ports have left it. It keeps nothing. */
+static void switch_remove(void)
+{
+	struct runtime runtime;
+	char name[64];
+	if (!runtime_open(&runtime, false, NULL))
+		return;
+	(void)snprintf(name, sizeof name, "switches/calibrate-%d", (int)getpid());
+	(void)unlinkat(runtime.fd, name, AT_REMOVEDIR);
+	runtime_close(&runtime);
 }
 
 static double seconds_of(const struct timeval *time)
@@ -342,6 +362,7 @@ static int calibrate_run(const struct command_call *call)
 	/* Not after a minute of measuring. */
 	bool good = file_can_be_written(calibration.options->output, &error) && files_make(&calibration, &error) &&
 		    measure_all(&calibration, &error) && calibration_write(&calibration, &error);
+	switch_remove();
 	if (calibration.kernel >= 0)
 		(void)close(calibration.kernel);
 	if (calibration.disk >= 0)
