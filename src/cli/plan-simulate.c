@@ -11,7 +11,8 @@
 
 struct simulate_options {
 	const char *coscheduling, *guests, *output, *csv;
-	const char *minutes, *burst, *burst_cv, *interrupt, *channels, *disk_cv, *request, *slice;
+	const char *minutes, *burst, *burst_cv, *interrupt, *channels, *disk_cv, *request, *message, *network_cv,
+	    *slice;
 	uint64_t windows, seed, threads;
 	bool json;
 };
@@ -30,10 +31,12 @@ static const struct option simulate_options[] = {
      AT(guests)},
     {"burst", "MS", "10", "mean length of a burst of work", .kind = OPTION_TEXT, AT(burst)},
     {"burst-cv", "N", "1", "its coefficient of variation", .kind = OPTION_TEXT, AT(burst_cv)},
-    {"interrupt", "US", "20", "processor time of an interrupt of the disk", .kind = OPTION_TEXT, AT(interrupt)},
+    {"interrupt", "US", "20", "processor time of an interrupt of disk or network", .kind = OPTION_TEXT, AT(interrupt)},
     {"channels", "N", "32", "disk requests in service at once", .kind = OPTION_TEXT, AT(channels)},
     {"disk-cv", "N", "1", "coefficient of variation of the disk's time in service", .kind = OPTION_TEXT, AT(disk_cv)},
     {"request", "KIB", "64", "size of a disk request where only bytes were measured", .kind = OPTION_TEXT, AT(request)},
+    {"message", "KIB", "64", "what one network interrupt brings", .kind = OPTION_TEXT, AT(message)},
+    {"net-cv", "N", "1", "coefficient of variation of its time on the wire", .kind = OPTION_TEXT, AT(network_cv)},
     {"slice", "MS", "10", "the host's time slice", .kind = OPTION_TEXT, AT(slice)},
     {"seed", "N", "1", "chooses when bursts and requests come", .kind = OPTION_NUMBER, AT(seed),
      .maximum = UINT64_C(1) << 53},
@@ -63,6 +66,7 @@ static bool options_read(const struct simulate_options *options, struct simulati
 	    [SIMULATION_burst_ms] = options->burst,	    [SIMULATION_burst_cv] = options->burst_cv,
 	    [SIMULATION_interrupt_us] = options->interrupt, [SIMULATION_disk_channels] = options->channels,
 	    [SIMULATION_disk_cv] = options->disk_cv,	    [SIMULATION_request_kib] = options->request,
+	    [SIMULATION_message_kib] = options->message,    [SIMULATION_network_cv] = options->network_cv,
 	    [SIMULATION_slice_ms] = options->slice,	    [SIMULATION_minutes] = options->minutes,
 	};
 	*to = (struct simulation_options){.guests = options->guests,
@@ -117,7 +121,7 @@ const struct command command_plan_simulate = {
     .description =
 	"Schedules the guests of each host of a plan through its riskiest moments, with the host's own policy\n"
 	"and the demand that was measured, and says how long each guest waits: for a processor (ready), for\n"
-	"its other vCPUs (co-stop), by its limit, and for the disk.\n"
+	"its other vCPUs (co-stop), by its limit, for the disk and for the network.\n"
 	"ESTATE: where it is, if not where the plan says.",
     .options = simulate_options,
     .run = simulate_run,

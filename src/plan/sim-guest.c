@@ -22,21 +22,24 @@ void sim_guest_rates(struct sim *sim, struct sim_guest *guest)
 {
 	const struct sim_task *task = sim->task;
 	const struct sim_load *load = load_of(sim, guest);
-	double wanted = load->processors,
-	       requests = load->requests < SIM_REQUESTS_MAX ? load->requests : SIM_REQUESTS_MAX;
+	double wanted = load->processors, requests = 0; /* of all devices, a ns */
 	/* More than all its vCPUs cannot be done; its queue would only grow. */
 	guest->saturated = guest->saturated || wanted >= guest->vcpus;
 	wanted = wanted < guest->vcpus ? wanted : guest->vcpus;
-	if (task->disk.channels == 0 || !(requests > 0))
-		requests = 0;
-	guest->request_rate = requests / 1e9;
-	guest->service_ns = sim_disk_service(&task->disk, load->bytes);
-	guest->interrupt_ns = requests > 0 ? wanted * INTERRUPTS_SHARE * 1e9 / requests : 0;
+	for (unsigned d = 0; d < SIM_DEVICES; d++) {
+		struct sim_source *source = &guest->source[d];
+		double rate = load->request[d].rate < SIM_REQUESTS_MAX ? load->request[d].rate : SIM_REQUESTS_MAX;
+		source->rate = task->device[d].channels != 0 && rate > 0 ? rate / 1e9 : 0;
+		source->service_ns = sim_device_service(&task->device[d], load->request[d].bytes);
+		requests += source->rate;
+	}
+	guest->interrupt_ns = requests > 0 ? wanted * INTERRUPTS_SHARE / requests : 0;
 	if (guest->interrupt_ns > task->interrupt_ns)
 		guest->interrupt_ns = task->interrupt_ns;
-	guest->burst_rate = (wanted - guest->request_rate * guest->interrupt_ns) / task->burst.mean_ns;
+	guest->burst_rate = (wanted - requests * guest->interrupt_ns) / task->burst.mean_ns;
 	event_start(sim, guest, &guest->next_burst, guest->burst_rate);
-	event_start(sim, guest, &guest->next_request, guest->request_rate);
+	for (unsigned d = 0; d < SIM_DEVICES; d++)
+		event_start(sim, guest, &guest->source[d].next, guest->source[d].rate);
 }
 
 /* It has something to do, and is dispatched or will be. */
@@ -96,15 +99,18 @@ static void processor_book(struct sim *sim, struct sim_processor *processor)
 	processor->since = sim->now;
 }
 
-void sim_guest_interrupt(struct sim *sim, struct sim_guest *guest, uint64_t waited)
+void sim_guest_interrupt(struct sim *sim, struct sim_source *source, uint64_t waited)
 {
+	struct sim_guest *guest = source->guest;
 	struct sim_thread *thread = &guest->thread[sim_random(&guest->random) % guest->vcpus];
 	uint64_t work = guest->interrupt_ns > 1 ? (uint64_t)guest->interrupt_ns : 1;
 	bool runs = thread->processor != NOWHERE;
 	guest->asked += (double)work;
 	if (runs)
-		sim_tally_add(&guest->io_delay, waited);
-	else if (!sim_queue_push(&thread->interrupts, (struct sim_entry){.at = sim->now, .work = waited}))
+		sim_tally_add(&source->io_delay, waited);
+	else if (!sim_queue_push(
+		     &thread->interrupts,
+		     (struct sim_entry){.at = sim->now, .work = waited, .index = (uint32_t)source->device->kind}))
 		sim->failed = true;
 	if (!thread->awake) {
 		thread->left = work;
@@ -127,7 +133,7 @@ void sim_processor_start(struct sim *sim, unsigned number, struct sim_thread *th
 	thread->processor = number;
 	while (thread->interrupts.count != 0) {
 		struct sim_entry entry = sim_queue_pop(&thread->interrupts);
-		sim_tally_add(&thread->guest->io_delay, entry.work + (sim->now - entry.at));
+		sim_tally_add(&thread->guest->source[entry.index].io_delay, entry.work + (sim->now - entry.at));
 	}
 	if (!thread->awake)
 		return;

@@ -17,7 +17,7 @@ struct sim_event {
 /* Something that waits: since when, and how much work it is or has waited before. */
 struct sim_entry {
 	uint64_t at, work;
-	uint32_t guest;
+	uint32_t index; /* of a guest, or of a kind of device */
 };
 
 struct sim_queue {
@@ -55,18 +55,28 @@ struct sim_thread {
 	struct sim_queue interrupts; /* that came while it did not run */
 };
 
+/* What a guest asks of a device. */
+struct sim_source {
+	struct sim_guest *guest;
+	struct sim_device *device;
+	struct sim_event next;
+	double rate, service_ns; /* requests a ns; time in service of one */
+	struct sim_tally io_delay, queue_delay;
+};
+
 struct sim_guest {
 	struct sched_guest *scheduled;
 	unsigned number, vcpus;
 	uint64_t random;
 	struct sim_thread *thread;
 	struct sim_queue bursts;
-	struct sim_event next_burst, next_request;
-	double burst_rate, request_rate; /* per ns */
-	double interrupt_ns, service_ns; /* of a request */
+	struct sim_event next_burst;
+	double burst_rate; /* per ns */
+	double interrupt_ns;
 	double asked, done;
 	bool saturated;
-	struct sim_tally burst_delay, io_delay, disk_delay;
+	struct sim_tally burst_delay;
+	struct sim_source source[SIM_DEVICES];
 };
 
 struct sim_processor {
@@ -77,9 +87,18 @@ struct sim_processor {
 
 struct sim_channel {
 	struct sim_event done;
-	struct sim_guest *guest;
+	struct sim_source *source;
 	uint64_t waited;
 	struct sim_channel *next; /* in the list of free ones */
+};
+
+struct sim_device {
+	const struct sim_device_task *is;
+	enum sim_kind kind;
+	struct sim_channel *channel, *free_channel;
+	unsigned busy_channels;
+	struct sim_queue requests;
+	double busy; /* channels, times ns */
 };
 
 struct sim {
@@ -92,13 +111,11 @@ struct sim {
 	struct sim_guest *guest;
 	struct sim_thread *thread;
 	struct sim_processor *processor;
-	struct sim_channel *channel, *free_channel;
-	unsigned channels_busy;
-	struct sim_queue requests;
+	struct sim_device device[SIM_DEVICES];
 	struct sched_set kicks;
 	unsigned awake, working; /* vCPUs that have work, and those of them that are on a processor */
 	uint64_t decisions, count;
-	double busy, spare, disk_busy;
+	double busy, spare;
 	bool failed; /* out of memory */
 };
 
@@ -107,15 +124,17 @@ void sim_event_make(struct sim *sim, struct sim_event *event, void (*act)(struct
 /* sim-guest.c: what guests do. */
 void sim_guest_rates(struct sim *sim, struct sim_guest *guest);
 void sim_guest_burst_came(struct sim *sim, struct sim_event *event);
-void sim_guest_interrupt(struct sim *sim, struct sim_guest *guest, uint64_t waited);
+void sim_guest_interrupt(struct sim *sim, struct sim_source *source, uint64_t waited);
 void sim_processor_start(struct sim *sim, unsigned number, struct sim_thread *thread);
 void sim_processor_stop(struct sim *sim, unsigned number);
 void sim_processor_finish(struct sim *sim, struct sim_event *event);
 
-/* sim-disk.c */
-void sim_disk_request_came(struct sim *sim, struct sim_event *event);
-void sim_disk_done(struct sim *sim, struct sim_event *event);
+/* sim-device.c */
+bool sim_device_make(struct sim *sim, enum sim_kind kind); /* false: out of memory */
+void sim_device_free(struct sim_device *device);
+void sim_device_request_came(struct sim *sim, struct sim_event *event);
+void sim_device_done(struct sim *sim, struct sim_event *event);
 /* Time in service of a request of so many bytes. */
-double sim_disk_service(const struct sim_disk *disk, double bytes);
+double sim_device_service(const struct sim_device_task *device, double bytes);
 
 #endif

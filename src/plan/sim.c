@@ -16,9 +16,12 @@ static double events_expected(const struct sim_task *task)
 	for (size_t i = 0; i < (size_t)task->guests * task->slots; i++) {
 		const struct sim_load *load = &task->load[i];
 		double processors = load->processors < SCHED_VCPUS_MAX ? load->processors : SCHED_VCPUS_MAX;
-		double requests = load->requests < SIM_REQUESTS_MAX ? load->requests : SIM_REQUESTS_MAX;
-		sum +=
-		    seconds * 2 * (processors * 1e9 / task->burst.mean_ns + (task->disk.channels != 0 ? requests : 0));
+		sum += seconds * 2 * processors * 1e9 / task->burst.mean_ns;
+		for (unsigned d = 0; d < SIM_DEVICES; d++) {
+			double rate =
+			    load->request[d].rate < SIM_REQUESTS_MAX ? load->request[d].rate : SIM_REQUESTS_MAX;
+			sum += task->device[d].channels != 0 ? seconds * 2 * rate : 0;
+		}
 	}
 	return sum;
 }
@@ -35,14 +38,17 @@ static bool guest_make(struct sim *sim, unsigned number, struct sim_thread *thre
 	for (unsigned i = 0; i < policy->vcpus; i++)
 		thread[i] = (struct sim_thread){.guest = guest, .index = i, .processor = NOWHERE};
 	sim_event_make(sim, &guest->next_burst, sim_guest_burst_came);
-	sim_event_make(sim, &guest->next_request, sim_disk_request_came);
+	for (unsigned d = 0; d < SIM_DEVICES; d++) {
+		guest->source[d] = (struct sim_source){.guest = guest, .device = &sim->device[d]};
+		sim_event_make(sim, &guest->source[d].next, sim_device_request_came);
+	}
 	guest->scheduled = sched_guest_add(sim->sched, policy, guest, 0, error);
 	return guest->scheduled != NULL;
 }
 
 static bool sim_make(struct sim *sim, const struct sim_task *task, struct error *error)
 {
-	unsigned processors = task->policy.processors, channels = task->disk.channels;
+	unsigned processors = task->policy.processors, channels = 0;
 	size_t vcpus = 0;
 	for (unsigned g = 0; g < task->guests; g++)
 		vcpus += task->guest[g].vcpus;
@@ -52,17 +58,15 @@ static bool sim_make(struct sim *sim, const struct sim_task *task, struct error 
 	sim->guest = calloc((size_t)task->guests + 1, sizeof *sim->guest);
 	sim->thread = calloc(vcpus + 1, sizeof *sim->thread);
 	sim->processor = calloc(processors, sizeof *sim->processor);
-	sim->channel = calloc((size_t)channels + 1, sizeof *sim->channel);
-	if (sim->guest == NULL || sim->thread == NULL || sim->processor == NULL || sim->channel == NULL ||
-	    !heap_reserve(&sim->events, task->guests * 2 + processors + channels + 1))
+	bool good = sim->guest != NULL && sim->thread != NULL && sim->processor != NULL;
+	for (unsigned d = 0; d < SIM_DEVICES; d++) {
+		good = good && sim_device_make(sim, (enum sim_kind)d);
+		channels += task->device[d].channels;
+	}
+	if (!good || !heap_reserve(&sim->events, task->guests * (1 + SIM_DEVICES) + processors + channels + 1))
 		return error_set(error, ERROR_HOST, "out of memory");
 	for (unsigned i = 0; i < processors; i++)
 		sim_event_make(sim, &sim->processor[i].finish, sim_processor_finish);
-	for (unsigned i = channels; i > 0; i--) {
-		sim_event_make(sim, &sim->channel[i - 1].done, sim_disk_done);
-		sim->channel[i - 1].next = sim->free_channel;
-		sim->free_channel = &sim->channel[i - 1];
-	}
 	struct sim_thread *thread = sim->thread;
 	for (unsigned g = 0; g < task->guests; thread += task->guest[g++].vcpus)
 		if (!guest_make(sim, g, thread, error))
@@ -76,13 +80,13 @@ static void sim_free(struct sim *sim)
 		sim_queue_free(&thread->interrupts); /* one more is there, and empty */
 	for (unsigned g = 0; sim->guest != NULL && g < sim->task->guests; g++)
 		sim_queue_free(&sim->guest[g].bursts);
-	sim_queue_free(&sim->requests);
+	for (unsigned d = 0; d < SIM_DEVICES; d++)
+		sim_device_free(&sim->device[d]);
 	heap_free(&sim->events);
 	sched_destroy(sim->sched);
 	free(sim->guest);
 	free(sim->thread);
 	free(sim->processor);
-	free(sim->channel);
 }
 
 /* Carries out what the scheduler asks for, until it asks no more. */
@@ -107,7 +111,8 @@ static void pass(struct sim *sim, uint64_t to)
 	unsigned idle = processors - sim->working; /* a processor kept for an idle vCPU counts as idle */
 	sim->busy += span * sim->working;
 	sim->spare += span * (idle < waiting ? idle : waiting);
-	sim->disk_busy += span * sim->channels_busy;
+	for (unsigned d = 0; d < SIM_DEVICES; d++)
+		sim->device[d].busy += span * sim->device[d].busy_channels;
 	sim->now = to;
 }
 
@@ -139,9 +144,11 @@ static void guest_report(const struct sim *sim, const struct sim_guest *guest, s
 	*result = (struct sim_guest_result){.asked_ns = guest->asked,
 					    .done_ns = guest->done,
 					    .burst = sim_tally_delay(&guest->burst_delay),
-					    .io = sim_tally_delay(&guest->io_delay),
-					    .disk = sim_tally_delay(&guest->disk_delay),
 					    .saturated = guest->saturated};
+	for (unsigned d = 0; d < SIM_DEVICES; d++) {
+		result->io[d] = sim_tally_delay(&guest->source[d].io_delay);
+		result->queue[d] = sim_tally_delay(&guest->source[d].queue_delay);
+	}
 	for (unsigned i = 0; i < guest->vcpus; i++)
 		for (unsigned s = 0; s < SCHED_STATES; s++)
 			result->time_ns[s] += (double)sched_time_in(guest->scheduled, i, (enum sched_state)s, sim->now);
@@ -159,8 +166,9 @@ static bool result_make(struct sim *sim, struct sim_result *result, struct error
 				      .events = sim->count};
 	if (result->guest == NULL)
 		return error_set(error, ERROR_HOST, "out of memory");
-	if (sim->task->disk.channels != 0 && sim->now != 0)
-		result->disk_busy = sim->disk_busy / ((double)sim->now * sim->task->disk.channels);
+	for (unsigned d = 0; d < SIM_DEVICES; d++)
+		if (sim->device[d].is->channels != 0 && sim->now != 0)
+			result->device_busy[d] = sim->device[d].busy / ((double)sim->now * sim->device[d].is->channels);
 	for (unsigned g = 0; g < sim->task->guests; g++)
 		guest_report(sim, &sim->guest[g], &result->guest[g]);
 	return true;

@@ -10,14 +10,15 @@
  * host's scheduler.
  *
  * Disk requests are a Poisson process too. A host's disks are a queue with as many servers as requests may be in
- * service at once. When a request is done, its guest takes an interrupt on one vCPU: at once if that one runs, else
+ * service at once. So is what guests send and receive over the network, in messages, before one server. When a request
+ * or message is done, its guest takes an interrupt on one vCPU: at once if that one runs, else
  * when the host's scheduler dispatches it. Interrupts take a short time each, taken from the guest's demand.
  *
  * Load is given in slots and holds for a slot; at its end the processes start anew with the next one's rates, which for
  * a Poisson process changes nothing else. A simulation starts with an empty host.
  *
- * Events lie in one heap (src/sched/heap.h): the next burst and request of each guest, the end of what each processor
- * does, the end of each request in service. Between two of them the scheduler's own deadlines come.
+ * Events lie in one heap (src/sched/heap.h): the next burst, request and message of each guest, the end of what each
+ * processor does, the end of each request in service. Between two of them the scheduler's own deadlines come.
  *
  * Everything is drawn from the seed, a stream for each guest; the same task gives the same figures.
  */
@@ -30,21 +31,27 @@
 #include "sched/sched.h"
 
 #define SIM_EVENTS_MAX 4e9   /* that a task may be expected to have */
-#define SIM_REQUESTS_MAX 1e6 /* of one guest, a second; more is cut to it */
+#define SIM_REQUESTS_MAX 1e6 /* of one guest and device, a second; more is cut to it */
 
 /* Lengths: cv 0 is a constant, 1 exponential, others are lognormal. */
 struct sim_length {
 	double mean_ns, cv;
 };
 
-struct sim_load {
-	double processors; /* wanted at a time, in the mean */
-	double requests;   /* of the disk, a second */
-	double bytes;	   /* of a request */
+enum sim_kind { SIM_DISK, SIM_NETWORK, SIM_DEVICES };
+
+struct sim_requests {
+	double rate;  /* a second */
+	double bytes; /* of one */
 };
 
-struct sim_disk {
-	unsigned channels; /* requests in service at once; 0: no disk is simulated */
+struct sim_load {
+	double processors;			  /* wanted at a time, in the mean */
+	struct sim_requests request[SIM_DEVICES]; /* a network's are messages */
+};
+
+struct sim_device_task {
+	unsigned channels; /* requests in service at once; 0: the device is not simulated */
 	double requests;   /* a second, of all channels together; 0: only bytes count */
 	double bytes;	   /* a second; 0: only requests count */
 	double cv;	   /* of the time in service */
@@ -58,12 +65,12 @@ struct sim_task {
 	uint64_t slot_ns;
 	const struct sim_load *load; /* [guest][slot] */
 	struct sim_length burst;
-	double interrupt_ns; /* at most; 0: disk requests use no processor */
-	struct sim_disk disk;
+	double interrupt_ns; /* at most; 0: requests use no processor */
+	struct sim_device_task device[SIM_DEVICES];
 	uint64_t seed;
 	/* For tests: each burst that ends, with the time since it came. NULL: nobody looks. */
 	void (*burst_ended)(void *owner, unsigned guest, uint64_t took_ns);
-	void (*request_served)(void *owner, unsigned guest, uint64_t waited_ns); /* for a channel of the disk */
+	void (*request_served)(void *owner, unsigned guest, enum sim_kind kind, uint64_t waited_ns); /* for a channel */
 	void *owner;
 };
 
@@ -75,20 +82,20 @@ struct sim_delay {
 };
 
 struct sim_guest_result {
-	double time_ns[SCHED_STATES]; /* of all its vCPUs together */
-	double asked_ns, done_ns;     /* work that came, and that was done */
-	struct sim_delay burst;	      /* the time a burst took beyond its own length */
-	struct sim_delay io;	      /* from a request's arrival, without its service, to the guest's interrupt */
-	struct sim_delay disk;	      /* the part of that in the disk's queue */
-	bool saturated;		      /* in some slot it wanted all its vCPUs, or more */
+	double time_ns[SCHED_STATES];	  /* of all its vCPUs together */
+	double asked_ns, done_ns;	  /* work that came, and that was done */
+	struct sim_delay burst;		  /* the time a burst took beyond its own length */
+	struct sim_delay io[SIM_DEVICES]; /* from a request's arrival, without its service, to the guest's interrupt */
+	struct sim_delay queue[SIM_DEVICES]; /* the part of that in the device's queue */
+	bool saturated;			     /* in some slot it wanted all its vCPUs, or more */
 };
 
 struct sim_result {
 	struct sim_guest_result *guest;
 	uint64_t span_ns;
-	double busy_ns;	  /* of all processors together */
-	double spare_ns;  /* processors idle while vCPUs wanted one: limits, co-scheduling, affinity */
-	double disk_busy; /* share of the channels */
+	double busy_ns;			 /* of all processors together */
+	double spare_ns;		 /* processors idle while vCPUs wanted one: limits, co-scheduling, affinity */
+	double device_busy[SIM_DEVICES]; /* share of the channels */
 	uint64_t decisions, events;
 };
 

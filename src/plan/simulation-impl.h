@@ -11,7 +11,7 @@ struct simulation_window {
 	uint64_t slot_ns;
 	unsigned processors;
 	double mhz; /* of one */
-	struct sim_disk disk;
+	struct sim_device_task device[SIM_DEVICES];
 	unsigned guests;
 	const json_t *members; /* the host's guests */
 	struct sched_guest_policy *policy;

@@ -33,6 +33,9 @@ static const struct column {
     {"io_ms", "delay of a disk request, mean, ms"},
     {"io_p95_ms", "delay of a disk request, 95 % below, ms"},
     {"disk_queue_ms", "of that in the disk's queue, mean, ms"},
+    {"network_ms", "delay of a network message, mean, ms"},
+    {"network_p95_ms", "delay of a network message, 95 % below, ms"},
+    {"network_queue_ms", "of that in the network's queue, mean, ms"},
 };
 #define COLUMNS (sizeof columns / sizeof columns[0])
 
@@ -75,13 +78,18 @@ static json_t *guest_json(const json_t *plan, const struct simulation_window *wi
 				 result->asked_ns > 0 ? 1 - result->done_ns / result->asked_ns : 0,
 				 result->burst.mean_ns / 1e6,
 				 result->burst.p95_ns / 1e6,
-				 result->io.mean_ns / 1e6,
-				 result->io.p95_ns / 1e6,
-				 result->disk.mean_ns / 1e6};
-	json_t *object = json_pack("{s:I, s:s, s:i, s:i, s:b, s:I, s:I}", "guest", json_integer_value(index), "name",
-				   json_string_value(json_object_get(guest, "name")), "vcpus", (int)vcpus, "shares",
-				   (int)window->policy[member].shares, "saturated", (int)result->saturated, "bursts",
-				   (json_int_t)result->burst.count, "requests", (json_int_t)result->io.count);
+				 result->io[SIM_DISK].mean_ns / 1e6,
+				 result->io[SIM_DISK].p95_ns / 1e6,
+				 result->queue[SIM_DISK].mean_ns / 1e6,
+				 result->io[SIM_NETWORK].mean_ns / 1e6,
+				 result->io[SIM_NETWORK].p95_ns / 1e6,
+				 result->queue[SIM_NETWORK].mean_ns / 1e6};
+	json_t *object =
+	    json_pack("{s:I, s:s, s:i, s:i, s:b, s:I, s:I, s:I}", "guest", json_integer_value(index), "name",
+		      json_string_value(json_object_get(guest, "name")), "vcpus", (int)vcpus, "shares",
+		      (int)window->policy[member].shares, "saturated", (int)result->saturated, "bursts",
+		      (json_int_t)result->burst.count, "requests", (json_int_t)result->io[SIM_DISK].count, "messages",
+		      (json_int_t)result->io[SIM_NETWORK].count);
 	for (unsigned i = 0; i < COLUMNS; i++)
 		(void)json_object_set_new(object, columns[i].key, number(value[i]));
 	return object;
@@ -100,14 +108,16 @@ json_t *simulation_window_json(const json_t *plan, const struct simulation_windo
 		(void)json_array_append_new(guests, guest_json(plan, window, i));
 	}
 	return json_pack(
-	    "{s:i, s:s, s:I, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:I, s:o}", "host", (int)window->host, "name",
-	    json_string_value(json_object_get(host, "name")), "time", (json_int_t)start, "seconds",
-	    number((double)result->span_ns / 1e9), "processors", (int)window->processors, "used",
+	    "{s:i, s:s, s:I, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:b, s:I, s:o}", "host",
+	    (int)window->host, "name", json_string_value(json_object_get(host, "name")), "time", (json_int_t)start,
+	    "seconds", number((double)result->span_ns / 1e9), "processors", (int)window->processors, "used",
 	    number(result->busy_ns / all), "asked", number(asked / all),
 	    /* In processors: how many vCPUs are ready at a time, in the mean. */
 	    "ready", number(ready / (double)result->span_ns), "co_stop", number(co_stop / (double)result->span_ns),
-	    "spare", number(result->spare_ns / (double)result->span_ns), "disk_busy", number(result->disk_busy), "disk",
-	    window->disk.channels != 0, "decisions", (json_int_t)result->decisions, "guests", guests);
+	    "spare", number(result->spare_ns / (double)result->span_ns), "disk_busy",
+	    number(result->device_busy[SIM_DISK]), "disk", window->device[SIM_DISK].channels != 0, "network_busy",
+	    number(result->device_busy[SIM_NETWORK]), "network", window->device[SIM_NETWORK].channels != 0, "decisions",
+	    (json_int_t)result->decisions, "guests", guests);
 }
 
 static double value_of(const json_t *object, const char *key)
@@ -144,6 +154,14 @@ static int by_wait(const void *a, const void *b)
 	return strcmp(text_of(one, "name"), text_of(other, "name"));
 }
 
+static void delay_print(const json_t *guest, const char *count, const char *mean, const char *p95, FILE *to)
+{
+	if (value_of(guest, count) > 0)
+		(void)fprintf(to, " %8.2f /%7.2f", value_of(guest, mean), value_of(guest, p95));
+	else
+		(void)fprintf(to, " %17s", "");
+}
+
 static void guests_print(const json_t *guests, FILE *to)
 {
 	size_t count = json_array_size(guests), shown = count < SHOWN ? count : SHOWN;
@@ -153,8 +171,8 @@ static void guests_print(const json_t *guests, FILE *to)
 	for (size_t i = 0; i < count; i++)
 		order[i] = json_array_get(guests, i);
 	qsort(order, count, sizeof(json_t *), by_wait);
-	(void)fprintf(to, "  %-24s %5s %6s %7s %7s %7s %17s %17s\n", "guest", "vCPUs", "used", "ready", "co-stop",
-		      "limited", "burst mean/p95 ms", "I/O mean/p95 ms");
+	(void)fprintf(to, "  %-24s %5s %6s %7s %7s %7s %17s %17s %17s\n", "guest", "vCPUs", "used", "ready", "co-stop",
+		      "limited", "burst mean/p95 ms", "disk mean/p95 ms", "net mean/p95 ms");
 	for (size_t i = 0; i < shown; i++) {
 		const json_t *guest = order[i];
 		(void)fprintf(to, "  %-24.24s %5d %5.1f%% %6.2f%% %6.2f%% %6.2f%% %8.2f /%7.2f", text_of(guest, "name"),
@@ -162,8 +180,8 @@ static void guests_print(const json_t *guests, FILE *to)
 			      100 * value_of(guest, "ready"), 100 * value_of(guest, "co_stop"),
 			      100 * value_of(guest, "limited"), value_of(guest, "burst_ms"),
 			      value_of(guest, "burst_p95_ms"));
-		if (value_of(guest, "requests") > 0)
-			(void)fprintf(to, " %8.2f /%7.2f", value_of(guest, "io_ms"), value_of(guest, "io_p95_ms"));
+		delay_print(guest, "requests", "io_ms", "io_p95_ms", to);
+		delay_print(guest, "messages", "network_ms", "network_p95_ms", to);
 		(void)fprintf(to, "%s\n",
 			      json_is_true(json_object_get(guest, "saturated")) ? "  wants all it has" : "");
 	}
@@ -188,6 +206,8 @@ void simulation_print(const json_t *simulation, FILE *to)
 			(void)fprintf(to, ", %.2f in co-stop", value_of(window, "co_stop"));
 		if (json_is_true(json_object_get(window, "disk")))
 			(void)fprintf(to, "; disk %.0f %% busy", 100 * value_of(window, "disk_busy"));
+		if (json_is_true(json_object_get(window, "network")))
+			(void)fprintf(to, "; network %.0f %% busy", 100 * value_of(window, "network_busy"));
 		(void)fputs("\n", to);
 		guests_print(json_object_get(window, "guests"), to);
 	}
@@ -199,7 +219,7 @@ bool simulation_csv(const json_t *simulation, FILE *to, struct error *error)
 {
 	size_t i, k;
 	json_t *window, *guest;
-	(void)fputs("host,time,seconds,guest,vcpus,shares,bursts,requests", to);
+	(void)fputs("host,time,seconds,guest,vcpus,shares,bursts,requests,messages", to);
 	for (unsigned c = 0; c < COLUMNS; c++)
 		(void)fprintf(to, ",\"%s\"", columns[c].text);
 	(void)fputs("\r\n", to);
@@ -212,9 +232,9 @@ bool simulation_csv(const json_t *simulation, FILE *to, struct error *error)
 			csv_text(to, text_of(window, "name"));
 			(void)fprintf(to, ",%s,%g,", moment, value_of(window, "seconds"));
 			csv_text(to, text_of(guest, "name"));
-			(void)fprintf(to, ",%d,%d,%.0f,%.0f", (int)value_of(guest, "vcpus"),
+			(void)fprintf(to, ",%d,%d,%.0f,%.0f,%.0f", (int)value_of(guest, "vcpus"),
 				      (int)value_of(guest, "shares"), value_of(guest, "bursts"),
-				      value_of(guest, "requests"));
+				      value_of(guest, "requests"), value_of(guest, "messages"));
 			for (unsigned c = 0; c < COLUMNS; c++)
 				(void)fprintf(to, ",%.5g", value_of(guest, columns[c].key));
 			(void)fputs("\r\n", to);
@@ -235,6 +255,7 @@ static bool guests_check(const json_t *guests)
 		if (!json_is_string(json_object_get(guest, "name")) ||
 		    !json_is_integer(json_object_get(guest, "vcpus")) ||
 		    !json_is_integer(json_object_get(guest, "requests")) ||
+		    !json_is_integer(json_object_get(guest, "messages")) ||
 		    !json_is_boolean(json_object_get(guest, "saturated")))
 			return false;
 	}
@@ -243,7 +264,7 @@ static bool guests_check(const json_t *guests)
 
 static bool window_check(const json_t *plan, const json_t *window)
 {
-	static const char *const numbers[] = {"seconds", "used", "ready", "co_stop", "disk_busy"};
+	static const char *const numbers[] = {"seconds", "used", "ready", "co_stop", "disk_busy", "network_busy"};
 	const json_t *host = json_object_get(window, "host"), *time = json_object_get(window, "time");
 	json_int_t index = json_integer_value(host);
 	size_t hosts = json_array_size(json_object_get(plan, "hosts"));
@@ -254,6 +275,7 @@ static bool window_check(const json_t *plan, const json_t *window)
 	       json_integer_value(time) >= 0 && json_integer_value(time) < ESTATE_START_MAX &&
 	       json_is_integer(json_object_get(window, "processors")) &&
 	       json_is_boolean(json_object_get(window, "disk")) &&
+	       json_is_boolean(json_object_get(window, "network")) &&
 	       strcmp(text_of(window, "name"),
 		      text_of(json_array_get(json_object_get(plan, "hosts"), (size_t)index), "name")) == 0 &&
 	       guests_check(json_object_get(window, "guests"));

@@ -6,7 +6,8 @@
 #include "plan/pool.h"
 #include "plan/simulation-impl.h"
 
-#define MIB_PER_MB 1e6
+#define BYTES_PER_MB 1e6
+#define BYTES_PER_MBIT 125000
 #define MHZ_MIN 1e-3
 #define MHZ_MAX 1e18
 
@@ -171,14 +172,19 @@ static bool host_read(const struct simulation *simulation, struct simulation_win
 				 SCHED_PROCESSORS_MAX);
 	window->processors = (unsigned)processors;
 	window->mhz = number_in(capacity, "cpu") / processors;
-	window->disk = (struct sim_disk){.requests = number_in(capacity, "iops"),
-					 .bytes = number_in(capacity, "disk") * MIB_PER_MB,
-					 .cv = simulation->options->figure[SIMULATION_disk_cv]};
-	if (window->disk.requests > 0 || window->disk.bytes > 0)
-		window->disk.channels = (unsigned)simulation->options->figure[SIMULATION_disk_channels];
+	const double *figure = simulation->options->figure;
+	struct sim_device_task *disk = &window->device[SIM_DISK], *network = &window->device[SIM_NETWORK];
+	*disk = (struct sim_device_task){.requests = number_in(capacity, "iops"),
+					 .bytes = number_in(capacity, "disk") * BYTES_PER_MB,
+					 .cv = figure[SIMULATION_disk_cv]};
+	*network = (struct sim_device_task){.bytes = number_in(capacity, "net") * BYTES_PER_MBIT,
+					    .cv = figure[SIMULATION_network_cv]};
+	if (disk->requests > 0 || disk->bytes > 0)
+		disk->channels = (unsigned)figure[SIMULATION_disk_channels];
+	network->channels = network->bytes > 0 ? 1 : 0;
 	window->members = json_object_get(host, "guests");
 	window->guests = (unsigned)json_array_size(window->members);
-	return (window->mhz > MHZ_MIN && window->disk.requests >= 0 && window->disk.bytes >= 0) ||
+	return (window->mhz > MHZ_MIN && disk->requests >= 0 && disk->bytes >= 0 && network->bytes >= 0) ||
 	       error_set(error, ERROR_INPUT, "the plan's capacity of kind '%.64s' makes no sense",
 			 json_string_value(json_object_get(kind, "name")));
 }
@@ -203,18 +209,22 @@ static bool series_read(const struct simulation *simulation, struct simulation_w
 	const struct demand *demand = &simulation->workload->demand;
 	unsigned guest = (unsigned)json_integer_value(json_array_get(window->members, member));
 	double request = simulation->options->figure[SIMULATION_request_kib] * 1024;
-	float *cpu = value, *disk = cpu + demand->samples, *iops = disk + demand->samples;
+	double message = simulation->options->figure[SIMULATION_message_kib] * 1024;
+	float *cpu = value, *disk = cpu + demand->samples, *iops = disk + demand->samples,
+	      *net = iops + demand->samples;
 	if (!demand->read(demand, guest, RESOURCE_CPU, cpu, error) ||
 	    !demand->read(demand, guest, RESOURCE_DISK, disk, error) ||
-	    !demand->read(demand, guest, RESOURCE_IOPS, iops, error))
+	    !demand->read(demand, guest, RESOURCE_IOPS, iops, error) ||
+	    !demand->read(demand, guest, RESOURCE_NET, net, error))
 		return false;
 	for (unsigned s = 0; s < window->slots; s++) {
 		unsigned t = window->first + s;
 		struct sim_load *load = &window->load[(size_t)member * window->slots + s];
-		double bytes = (double)disk[t] * MIB_PER_MB;
+		double bytes = (double)disk[t] * BYTES_PER_MB;
 		load->processors = (double)cpu[t] / window->mhz;
-		load->requests = iops[t] > 0 ? (double)iops[t] : bytes / request;
-		load->bytes = iops[t] > 0 ? bytes / (double)iops[t] : request;
+		load->request[SIM_DISK] = (struct sim_requests){iops[t] > 0 ? (double)iops[t] : bytes / request,
+								iops[t] > 0 ? bytes / (double)iops[t] : request};
+		load->request[SIM_NETWORK] = (struct sim_requests){(double)net[t] * BYTES_PER_MBIT / message, message};
 	}
 	window->policy[member] = simulation->policy[guest];
 	if (window->policy[member].vcpus > window->processors)
@@ -225,7 +235,7 @@ static bool series_read(const struct simulation *simulation, struct simulation_w
 static bool window_load(const struct simulation *simulation, struct simulation_window *window, struct error *error)
 {
 	unsigned samples = simulation->workload->demand.samples;
-	float *value = malloc(3 * (size_t)samples * sizeof *value);
+	float *value = malloc(4 * (size_t)samples * sizeof *value);
 	window->policy = calloc((size_t)window->guests + 1, sizeof *window->policy);
 	window->load = calloc((size_t)window->guests * window->slots + 1, sizeof *window->load);
 	bool good = value != NULL && window->policy != NULL && window->load != NULL;
@@ -253,7 +263,7 @@ static void window_run(const struct simulation *simulation, struct simulation_wi
 	if (!window_load(simulation, window, &window->error))
 		return;
 	policies_scale(window);
-	const struct sim_task task = {
+	struct sim_task task = {
 	    .policy = {.processors = window->processors, .slice_ns = (uint64_t)(figure[SIMULATION_slice_ms] * 1e6)},
 	    .guests = window->guests,
 	    .guest = window->policy,
@@ -262,9 +272,9 @@ static void window_run(const struct simulation *simulation, struct simulation_wi
 	    .load = window->load,
 	    .burst = {figure[SIMULATION_burst_ms] * 1e6, figure[SIMULATION_burst_cv]},
 	    .interrupt_ns = figure[SIMULATION_interrupt_us] * 1e3,
-	    .disk = window->disk,
 	    /* Of the moment, not of the window's number: another number of windows changes nothing. */
 	    .seed = simulation->options->seed + window->host * UINT64_C(0x9e3779b97f4a7c15) + window->first};
+	memcpy(task.device, window->device, sizeof task.device);
 	window->good = sim_run(&task, &window->result, &window->error);
 	free(window->load);
 	window->load = NULL;

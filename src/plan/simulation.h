@@ -21,10 +21,12 @@
 #define SIMULATION_FIGURES(X) \
 	X(burst_ms, "ms", 10, 0.01, 60000, "mean length of a burst of processor work", "assumption") \
 	X(burst_cv, "", 1, 0, 10, "its coefficient of variation: 1 is exponential", "assumption: independent lengths without memory") \
-	X(interrupt_us, "us", 20, 0, 10000, "processor time of an interrupt of the disk, part of the demand", "assumption") \
+	X(interrupt_us, "us", 20, 0, 10000, "processor time of an interrupt of disk or network, part of the demand", "assumption") \
 	X(disk_channels, "", 32, 1, 4096, "requests in service at once", "assumption: arrays' operations a second are stated with 32 outstanding") \
 	X(disk_cv, "", 1, 0, 10, "coefficient of variation of the time in service", "assumption") \
 	X(request_kib, "KiB", 64, 0.5, 65536, "size of a request where only bytes were measured", "assumption") \
+	X(message_kib, "KiB", 64, 0.5, 65536, "what one network interrupt brings", "assumption: with segmentation offload an adapter joins frames up to 64 KiB") \
+	X(network_cv, "", 1, 0, 10, "coefficient of variation of its time on the wire", "assumption") \
 	X(slice_ms, "ms", 10, 0.1, 1000, "the host's time slice", "docs/scheduling.md") \
 	X(minutes, "min", 10, 0.01, 1440, "simulated around each riskiest moment", "--minutes")
 /* clang-format on */

@@ -63,6 +63,24 @@ class PlanSimulate(unittest.TestCase):
                 self.assertLessEqual(guest["used"] + guest["ready"] + guest["co_stop"] + guest["limited"], 1.0001)
         self.assertTrue(all(row["source"] for row in made["assumptions"]))
 
+    def test_networks(self):
+        """Messages wait for the host's network, longer where it is slower; a plan without net= has none."""
+        plan = json.loads(Path(self.plan).read_text(encoding="utf-8"))
+        fast = self.simulation("--windows", "1")["windows"][0]
+        self.assertTrue(fast["network"] and 0 < fast["network_busy"] < 1)
+        plan["classes"][0]["capacity"]["net"] *= fast["network_busy"] / 0.9
+        path, args = self.file("slow.json", plan), ("--json", "--minutes", "0.5", "--windows", "1")
+        slow = json.loads(self.run_nfold("simulate", path, *args).stdout)["windows"][0]
+        self.assertGreater(slow["network_busy"], fast["network_busy"])
+        for one, other in zip(fast["guests"], slow["guests"]):
+            if one["messages"] > 100:
+                self.assertGreater(other["network_queue_ms"], one["network_queue_ms"])
+        self.assertGreater(sum(guest["messages"] for guest in fast["guests"]), 100)
+        without = str(self.path / "without.json")
+        self.assertEqual(self.run_nfold("fit", self.estate, "--host", HOST.replace(",net=10Gb/s", ""), "-o", without).returncode, 0)
+        none = json.loads(self.run_nfold("simulate", without, *args).stdout)["windows"][0]
+        self.assertFalse(none["network"] or any(guest["messages"] for guest in none["guests"]))
+
     def test_use_is_what_was_measured(self):
         """The processors are as busy as the plan says, within what two minutes of random bursts varies."""
         plan, made = json.loads(Path(self.plan).read_text(encoding="utf-8")), self.simulation("--minutes", "2")
@@ -124,7 +142,7 @@ class PlanSimulate(unittest.TestCase):
         large["classes"][0]["processors"] = 1e9
         self.refuse(self.file("large.json", large), says="256")
         self.refuse(self.plan, "--burst", "0.01", "--minutes", "1440", says="too many")
-        for words, says in ((("--minutes", "x"), "minutes"), (("--burst-cv", "11"), "burst_cv"), (("--channels", "0"), "disk_channels"),
+        for words, says in ((("--minutes", "x"), "minutes"), (("--burst-cv", "11"), "burst_cv"), (("--channels", "0"), "disk_channels"), (("--message", "0"), "message_kib"),
                             (("--coscheduling", "x"), "coscheduling")):
             self.refuse(self.plan, *words, says=says)
         for content, says in (({"nobody": {}}, "nobody"), ({"*": {"shares": 0}}, "shares"), ({"*": 1}, "object"), ([], "object"),

@@ -50,9 +50,12 @@ static const char simulation[] =
     "{\"format\":\"nfold-simulation\",\"version\":1,\"assumptions\":[{\"key\":\"k\",\"value\":1,\"unit\":\"\","
     "\"what\":\"w\",\"source\":\"s\"}],\"windows\":[{\"host\":0,\"name\":\"x-1\",\"time\":0,\"seconds\":60,"
     "\"processors\":4,"
-    "\"used\":0.5,\"ready\":0,\"co_stop\":0,\"disk_busy\":0,\"disk\":false,\"guests\":[{\"name\":\"a\",\"vcpus\":1,"
-    "\"requests\":0,\"saturated\":false,\"used\":1,\"ready\":0,\"co_stop\":0,\"limited\":0,\"undone\":0,\"burst_ms\":1,"
-    "\"burst_p95_ms\":2,\"io_ms\":0,\"io_p95_ms\":0,\"disk_queue_ms\":0}]}]}";
+    "\"used\":0.5,\"ready\":0,\"co_stop\":0,\"disk_busy\":0,\"disk\":false,\"network_busy\":0,\"network\":true,"
+    "\"guests\":[{\"name\":\"a\",\"vcpus\":1,"
+    "\"requests\":0,\"messages\":1,\"saturated\":false,\"used\":1,\"ready\":0,\"co_stop\":0,\"limited\":0,\"undone\":0,"
+    "\"burst_ms\":1,"
+    "\"burst_p95_ms\":2,\"io_ms\":0,\"io_p95_ms\":0,\"disk_queue_ms\":0,\"network_ms\":1,\"network_p95_ms\":2,"
+    "\"network_queue_ms\":1}]}]}";
 
 static void try_spec(const char *text, struct error *error)
 {

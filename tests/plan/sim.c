@@ -32,7 +32,7 @@ struct rig {
 	struct sim_task task;
 	struct sched_guest_policy guest[GUESTS_MAX];
 	struct sim_load load[GUESTS_MAX];
-	struct batches bursts, requests;
+	struct batches bursts, requests, messages;
 };
 
 static void batches_add(struct batches *batches, double value)
@@ -77,10 +77,11 @@ static void on_burst(void *owner, unsigned guest, uint64_t took_ns)
 	batches_add(&((struct rig *)owner)->bursts, (double)took_ns);
 }
 
-static void on_request(void *owner, unsigned guest, uint64_t waited_ns)
+static void on_request(void *owner, unsigned guest, enum sim_kind kind, uint64_t waited_ns)
 {
+	struct rig *rig = owner;
 	(void)guest;
-	batches_add(&((struct rig *)owner)->requests, (double)waited_ns);
+	batches_add(kind == SIM_DISK ? &rig->requests : &rig->messages, (double)waited_ns);
 }
 
 /* Guests of `vcpus` each that together want so much of the processors. */
@@ -110,6 +111,7 @@ static void rig_free(struct rig *rig)
 {
 	free(rig->bursts.value);
 	free(rig->requests.value);
+	free(rig->messages.value);
 	free(rig);
 }
 
@@ -135,7 +137,7 @@ static struct sim_result rig_run(struct rig *rig)
 {
 	struct sim_result result;
 	struct error error = {0};
-	rig->bursts.count = rig->requests.count = 0;
+	rig->bursts.count = rig->requests.count = rig->messages.count = 0;
 	if (!sim_run(&rig->task, &result, &error))
 		fail_msg("%s", error.text);
 	conservation_check(rig, &result);
@@ -247,15 +249,43 @@ static void test_m_g_1_disk(void **state)
 		struct rig *rig = rig_make(1, 7, 1, 0.1, 700);
 		bool by_bytes = i >= 3;
 		for (unsigned g = 0; g < 7; g++) {
-			rig->load[g].requests = 100;
-			rig->load[g].bytes = by_bytes ? 100000 : 1000;
+			rig->load[g].request[SIM_DISK].rate = 100;
+			rig->load[g].request[SIM_DISK].bytes = by_bytes ? 100000 : 1000;
 		}
-		rig->task.disk =
-		    (struct sim_disk){.channels = 1, .requests = by_bytes ? 2000 : 1000, .bytes = 1e8, .cv = cv[i % 3]};
+		rig->task.device[SIM_DISK] = (struct sim_device_task){
+		    .channels = 1, .requests = by_bytes ? 2000 : 1000, .bytes = 1e8, .cv = cv[i % 3]};
 		struct sim_result result = rig_run(rig);
 		double square = cv[i % 3] * cv[i % 3];
 		batches_check(&rig->requests, 0.7 * MS * (1 + square) / 2 / (1 - 0.7), 0.15, "M/G/1 disk at 70 %");
-		assert_true(fabs(result.disk_busy - 0.7) < 0.02);
+		assert_true(fabs(result.device_busy[SIM_DISK] - 0.7) < 0.02);
+		sim_result_free(&result);
+		rig_free(rig);
+	}
+}
+
+/* The network beside a disk: each is a queue of its own, and an idle host takes the interrupts of both at once. */
+static void test_m_g_1_network(void **state)
+{
+	static const double cv[] = {0, 1, 2};
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		struct rig *rig = rig_make(1, 7, 1, 0.001, 1500);
+		double square = cv[i] * cv[i];
+		for (unsigned g = 0; g < 7; g++) {
+			rig->load[g].request[SIM_NETWORK] = (struct sim_requests){100, 125000};
+			rig->load[g].request[SIM_DISK] = (struct sim_requests){50, 1000};
+		}
+		rig->task.device[SIM_NETWORK] = (struct sim_device_task){.channels = 1, .bytes = 1.25e8, .cv = cv[i]};
+		rig->task.device[SIM_DISK] = (struct sim_device_task){.channels = 1, .requests = 1000, .cv = 1};
+		struct sim_result result = rig_run(rig);
+		batches_check(&rig->messages, 0.7 * MS * (1 + square) / 2 / (1 - 0.7), 0.15, "M/G/1 network at 70 %");
+		batches_check(&rig->requests, 0.35 * MS / (1 - 0.35), 0.1, "M/M/1 disk beside it at 35 %");
+		assert_true(fabs(result.device_busy[SIM_NETWORK] - 0.7) < 0.02);
+		assert_true(fabs(result.device_busy[SIM_DISK] - 0.35) < 0.02);
+		for (unsigned g = 0; g < 7; g++)
+			assert_true(result.guest[g].io[SIM_NETWORK].mean_ns -
+					result.guest[g].queue[SIM_NETWORK].mean_ns <
+				    0.02 * MS);
 		sim_result_free(&result);
 		rig_free(rig);
 	}
@@ -266,11 +296,11 @@ static void test_m_m_c_disk(void **state)
 {
 	(void)state;
 	struct rig *rig = rig_make(1, 1, 1, 0.001, 700);
-	rig->load[0].requests = 800;
-	rig->task.disk = (struct sim_disk){.channels = 4, .requests = 1000, .cv = 1};
+	rig->load[0].request[SIM_DISK].rate = 800;
+	rig->task.device[SIM_DISK] = (struct sim_device_task){.channels = 4, .requests = 1000, .cv = 1};
 	struct sim_result result = rig_run(rig);
 	batches_check(&rig->requests, erlang_wait(4, 0.8, 4.0 * MS), 0.1, "M/M/4 disk at 80 %");
-	assert_true(result.guest[0].io.mean_ns - result.guest[0].disk.mean_ns < 0.01 * MS);
+	assert_true(result.guest[0].io[SIM_DISK].mean_ns - result.guest[0].queue[SIM_DISK].mean_ns < 0.01 * MS);
 	sim_result_free(&result);
 	rig_free(rig);
 }
@@ -281,9 +311,11 @@ static void test_interrupts_are_part_of_the_demand(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 2; i++) {
 		struct rig *rig = rig_make(1, 2, 1, 0.4, 500);
-		rig->load[0].requests = i == 0 ? 1000 : 20000;
+		rig->load[0].request[SIM_DISK].rate = i == 0 ? 1000 : 20000;
+		rig->load[0].request[SIM_NETWORK] = (struct sim_requests){i == 0 ? 500 : 10000, 1000};
 		rig->task.interrupt_ns = 50000;
-		rig->task.disk = (struct sim_disk){.channels = 8, .requests = 50000, .cv = 1};
+		rig->task.device[SIM_NETWORK] = (struct sim_device_task){.channels = 1, .bytes = 1e8, .cv = 1};
+		rig->task.device[SIM_DISK] = (struct sim_device_task){.channels = 8, .requests = 50000, .cv = 1};
 		struct sim_result result = rig_run(rig);
 		assert_true(fabs(result.busy_ns / (double)result.span_ns - 0.4) < 0.02);
 		assert_true(fabs(result.guest[0].asked_ns / (double)result.span_ns - 0.2) < 0.01);
@@ -297,11 +329,11 @@ static void test_same_again(void **state)
 	(void)state;
 	struct rig *rig = rig_make(4, 40, 2, 0.9, 60);
 	for (unsigned g = 0; g < 40; g++) {
-		rig->load[g].requests = 20;
+		rig->load[g].request[SIM_DISK].rate = 20;
 		rig->guest[g].coscheduling = SCHED_CO_RELAXED;
 	}
 	rig->task.interrupt_ns = 20000;
-	rig->task.disk = (struct sim_disk){.channels = 4, .requests = 1000, .cv = 1};
+	rig->task.device[SIM_DISK] = (struct sim_device_task){.channels = 4, .requests = 1000, .cv = 1};
 	struct sim_result one = rig_run(rig), other = rig_run(rig);
 	assert_memory_equal(one.guest, other.guest, 40 * sizeof *one.guest);
 	assert_true(one.decisions == other.decisions && one.events == other.events);
@@ -391,6 +423,7 @@ int main(void)
 	    cmocka_unit_test(test_processor_sharing),
 	    cmocka_unit_test(test_m_g_1_in_guest),
 	    cmocka_unit_test(test_m_g_1_disk),
+	    cmocka_unit_test(test_m_g_1_network),
 	    cmocka_unit_test(test_m_m_c_disk),
 	    cmocka_unit_test(test_interrupts_are_part_of_the_demand),
 	    cmocka_unit_test(test_same_again),

@@ -111,17 +111,17 @@
 		make("p", "Each moment simulated with the host's own scheduling policy. Ready is the share of its vCPUs' time in which a guest waited for a processor, " +
 			"co-stop in which a vCPU waited for its siblings. The delay of a burst of work is its time beyond its own length.", where, "soft");
 		table(make("div", null, where, "scroll"), [["from", false], ["minutes", true], ["host", false], ["processors busy", true],
-			["vCPUs ready", true], ["in co-stop", true], ["disk busy", true]],
+			["vCPUs ready", true], ["in co-stop", true], ["disk busy", true], ["network busy", true]],
 			simulation.windows.map((w) => [moment(w.time), amount(w.seconds / 60), w.name, percent(w.used), w.ready.toFixed(2), w.co_stop.toFixed(2),
-				w.disk ? percent(w.disk_busy) : "not simulated"]));
+				w.disk ? percent(w.disk_busy) : "not simulated", w.network ? percent(w.network_busy) : "not simulated"]));
 		const waited = (guest) => guest.ready + guest.co_stop + guest.limited;
 		const worst = simulation.windows.flatMap((w) => w.guests.map((guest) => [w, guest])).sort((a, b) => waited(b[1]) - waited(a[1])).slice(0, 20);
 		make("p", "The " + worst.length + " that waited longest:", where);
 		table(make("div", null, where, "scroll"), [["from", false], ["host", false], ["guest", false], ["vCPUs", true], ["used", true], ["ready", true],
-			["co-stop", true], ["limited", true], ["burst delay, ms", true], ["95 % below", true], ["disk delay, ms", true]],
+			["co-stop", true], ["limited", true], ["burst delay, ms", true], ["95 % below", true], ["disk delay, ms", true], ["network delay, ms", true]],
 			worst.map(([w, guest]) => [moment(w.time), w.name, guest.name + (guest.saturated ? " (wants all it has)" : ""), guest.vcpus, percent(guest.used),
 				percent(guest.ready), percent(guest.co_stop), percent(guest.limited), amount(guest.burst_ms), amount(guest.burst_p95_ms),
-				guest.requests ? amount(guest.io_ms) : ""]));
+				guest.requests ? amount(guest.io_ms) : "", guest.messages ? amount(guest.network_ms) : ""]));
 		table(make("div", null, where, "scroll"), [["assumed", false], ["value", false], ["source", false]],
 			simulation.assumptions.map((row) => [row.what, row.value + " " + row.unit, row.source]));
 	}
