@@ -109,7 +109,8 @@
 			return;
 		make("h2", "What guests feel in them", where);
 		make("p", "Each moment simulated with the host's own scheduling policy. Ready is the share of its vCPUs' time in which a guest waited for a processor, " +
-			"co-stop in which a vCPU waited for its siblings. The delay of a burst of work is its time beyond its own length.", where, "soft");
+			"co-stop in which a vCPU waited for its siblings. Delays are in milliseconds: of a burst of work its time " +
+			"beyond its own length, in the mean and what 95 % stay below; of a disk request and of a network message all but the service itself.", where, "soft");
 		table(make("div", null, where, "scroll"), [["from", false], ["minutes", true], ["host", false], ["processors busy", true],
 			["vCPUs ready", true], ["in co-stop", true], ["disk busy", true], ["network busy", true]],
 			simulation.windows.map((w) => [moment(w.time), amount(w.seconds / 60), w.name, percent(w.used), w.ready.toFixed(2), w.co_stop.toFixed(2),
@@ -118,7 +119,7 @@
 		const worst = simulation.windows.flatMap((w) => w.guests.map((guest) => [w, guest])).sort((a, b) => waited(b[1]) - waited(a[1])).slice(0, 20);
 		make("p", "The " + worst.length + " that waited longest:", where);
 		table(make("div", null, where, "scroll"), [["from", false], ["host", false], ["guest", false], ["vCPUs", true], ["used", true], ["ready", true],
-			["co-stop", true], ["limited", true], ["burst delay, ms", true], ["95 % below", true], ["disk delay, ms", true], ["network delay, ms", true]],
+			["co-stop", true], ["limited", true], ["burst, ms", true], ["95 %, ms", true], ["disk, ms", true], ["net, ms", true]],
 			worst.map(([w, guest]) => [moment(w.time), w.name, guest.name + (guest.saturated ? " (wants all it has)" : ""), guest.vcpus, percent(guest.used),
 				percent(guest.ready), percent(guest.co_stop), percent(guest.limited), amount(guest.burst_ms), amount(guest.burst_p95_ms),
 				guest.requests ? amount(guest.io_ms) : "", guest.messages ? amount(guest.network_ms) : ""]));
