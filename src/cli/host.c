@@ -155,6 +155,8 @@ static int status_run(const struct command_call *call)
 	       number(status, "running"));
 	print_dispatch();
 	printf("definitions: %s/guests\n", hosted_text(status, "state_directory"));
+	if (json_object_get(status, "metrics") != NULL)
+		printf("metrics:     %s\n", hosted_text(status, "metrics"));
 	json_decref(status);
 	return STATUS_OK;
 }

@@ -2,8 +2,8 @@
 /*
  * nfoldd: defines guests, starts and stops them, keeps what they say and why they ended.
  *
- * Theory of operation. One thread and one event loop do everything but the dispatching of processors; nothing in it
- * waits for a guest. Guests are processes of their own session, which live on when the host dies. So what runs is never
+ * Theory of operation. One thread and one event loop do everything but the dispatching of processors and the answering
+ * of those who read metrics; nothing in it waits for a guest. Guests are processes of their own session, which live on when the host dies. So what runs is never
  * read from a file: the lock on the guest's name in the runtime directory says it (control/runtime.h), and a new host
  * adopts those that it finds there. What is defined is a file for each guest, read again when it has changed.
  *
@@ -36,6 +36,7 @@
 struct console;
 struct server;
 struct guest_call;
+struct host_metrics;
 
 enum guest_state { GUEST_STOPPED, GUEST_STARTING, GUEST_RUNNING, GUEST_STOPPING };
 
@@ -82,6 +83,7 @@ struct host {
 	struct store store;
 	struct guest *guests;
 	struct dispatcher *dispatcher; /* or NULL: guests run unscheduled */
+	struct host_metrics *metrics;  /* or NULL: nobody wants them */
 	int64_t started_ms;
 	bool ending;	    /* the loop ends when it can */
 	bool ending_guests; /* but first all guests do */

@@ -15,6 +15,7 @@
 #include "control/server.h"
 #include "control/signals.h"
 #include "host/methods.h"
+#include "host/metrics.h"
 
 struct daemon {
 	struct daemon_options options;
@@ -50,6 +51,15 @@ static bool start_server(struct daemon *daemon, struct error *error)
 		return false;
 	daemon->server = server_create(&address, error);
 	return daemon->server != NULL && server_start(daemon->server, &loop, &service, error);
+}
+
+static bool start_metrics(struct daemon *daemon, struct error *error)
+{
+	struct host *host = &daemon->host;
+	if (daemon->options.metrics == NULL)
+		return true;
+	host->metrics = host_metrics_create(daemon->options.metrics, host->dispatcher, error);
+	return host->metrics != NULL;
 }
 
 /* Guests run on. */
@@ -155,12 +165,13 @@ static int run_claimed(struct daemon *daemon)
 	const struct sched_policy policy = {.slice_ns = daemon->options.slice_ms * 1000000};
 	bool good = store_open(&host->store, &error);
 	if (good && (host->dispatcher = dispatcher_create(&policy, &error)) != NULL && guests_refresh(host, &error) &&
-	    start_server(daemon, &error) && move_to_log(daemon, &error)) {
+	    start_server(daemon, &error) && start_metrics(daemon, &error) && move_to_log(daemon, &error)) {
 		tell_parent(daemon);
 		mark_autostart(host);
 		guests_autostart(host);
 		serve(host);
 	}
+	host_metrics_destroy(host->metrics);
 	server_destroy(daemon->server);
 	guests_forget(host);
 	dispatcher_destroy(host->dispatcher);

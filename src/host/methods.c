@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "host/metrics.h"
+
 #define STOP_TIMEOUT_MAX 86400
 
 /* ---- what every method needs ---- */
@@ -125,10 +127,10 @@ static json_t *run_status(struct method_context *context, json_t *params, struct
 		defined += guest->defined;
 		running += guest->state != GUEST_STOPPED;
 	}
-	return json_pack("{s:s, s:I, s:I, s:s, s:i, s:i, s:I}", "version", NFOLD_VERSION, "pid", (json_int_t)getpid(),
-			 "uptime_ns", (json_int_t)(host_now_ms() - host->started_ms) * 1000000, "state_directory",
-			 host->store.path, "defined", (int)defined, "running", (int)running, "clock_hz",
-			 (json_int_t)amount_host_clock());
+	return json_pack("{s:s, s:I, s:I, s:s, s:i, s:i, s:I, s:s*}", "version", NFOLD_VERSION, "pid",
+			 (json_int_t)getpid(), "uptime_ns", (json_int_t)(host_now_ms() - host->started_ms) * 1000000,
+			 "state_directory", host->store.path, "defined", (int)defined, "running", (int)running,
+			 "clock_hz", (json_int_t)amount_host_clock(), "metrics", host_metrics_url(host->metrics));
 }
 
 static json_t *run_dispatch(struct method_context *context, json_t *params, struct method_error *error)

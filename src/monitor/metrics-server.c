@@ -1,22 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 #include "monitor/metrics-server.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "monitor/metrics.h"
+#include <unistd.h>
 
 #define CONNECTIONS_MAX 32u
 #define CONNECTION_SECONDS 10u
+#define TIMEOUT_MAX_MS 60000
 #define CONNECTION_MEMORY ((size_t)16384) /* what a client can make us keep */
 
 struct metrics_server {
 	struct monitor *monitor;
+	struct metrics_more more;
+	struct listener listener;
+	char url[LISTEN_URL_MAX];
 	struct MHD_Daemon *daemon;
 };
 
@@ -48,7 +51,7 @@ static enum MHD_Result answer_metrics(struct metrics_server *server, struct MHD_
 	FILE *to = open_memstream(&text, &size);
 	if (to == NULL)
 		return MHD_NO;
-	metrics_write(server->monitor, format, to);
+	metrics_write(server->monitor, &server->more, format, to);
 	if (fclose(to) != 0) {
 		free(text);
 		return MHD_NO;
@@ -83,25 +86,40 @@ static void log_nothing(void *opaque, const char *format, va_list arguments)
 	(void)arguments;
 }
 
-struct metrics_server *metrics_server_create(struct monitor *monitor, unsigned port, struct error *error)
+/* The daemon takes over the socket, and closes it at its end. */
+static bool start_daemon(struct metrics_server *server)
 {
-	struct sockaddr_in address = {
-	    .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	server->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, handle, server,
+					  MHD_OPTION_EXTERNAL_LOGGER, log_nothing, NULL, MHD_OPTION_LISTEN_SOCKET,
+					  server->listener.fd, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+					  MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_SECONDS,
+					  MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_END);
+	return server->daemon != NULL;
+}
+
+struct metrics_server *metrics_server_create(struct monitor *monitor, const struct metrics_more *more,
+					     const char *where, struct error *error)
+{
+	struct listen_address address;
+	if (!listen_parse(where, &address, error))
+		return NULL;
 	struct metrics_server *server = calloc(1, sizeof *server);
 	if (server == NULL) {
 		error_set(error, ERROR_HOST, "out of memory");
 		return NULL;
 	}
 	server->monitor = monitor;
-	errno = 0;
-	server->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, (uint16_t)port, NULL, NULL, handle, server,
-					  MHD_OPTION_EXTERNAL_LOGGER, log_nothing, NULL, MHD_OPTION_SOCK_ADDR,
-					  (struct sockaddr *)&address, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
-					  MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_SECONDS,
-					  MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_END);
-	if (server->daemon != NULL)
+	server->more = *more;
+	if (!listener_open(&server->listener, &address, error)) {
+		free(server);
+		return NULL;
+	}
+	listen_url(&server->listener.address, "/metrics", server->url);
+	if (start_daemon(server))
 		return server;
-	error_set_errno(error, "cannot listen on port %u of 127.0.0.1", port);
+	error_set(error, ERROR_HOST, "cannot serve HTTP at %s", server->url);
+	listener_remove_file(&server->listener);
+	close(server->listener.fd);
 	free(server);
 	return NULL;
 }
@@ -110,31 +128,34 @@ void metrics_server_destroy(struct metrics_server *server)
 {
 	if (server == NULL)
 		return;
+	listener_remove_file(&server->listener);
 	MHD_stop_daemon(server->daemon);
 	free(server);
 }
 
-unsigned metrics_server_port(const struct metrics_server *server)
+const char *metrics_server_url(const struct metrics_server *server)
 {
-	const union MHD_DaemonInfo *info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_BIND_PORT);
-	return info != NULL ? info->port : 0;
+	return server->url;
 }
 
-int metrics_server_fd(const struct metrics_server *server)
-{
-	const union MHD_DaemonInfo *info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-	return info != NULL ? info->epoll_fd : -1;
-}
-
-int metrics_server_timeout(const struct metrics_server *server)
+/* Milliseconds until it must be served in any case; -1: no limit. */
+static int timeout_ms(const struct metrics_server *server)
 {
 	MHD_UNSIGNED_LONG_LONG ms = 0;
 	if (MHD_get_timeout(server->daemon, &ms) != MHD_YES)
 		return -1;
-	return ms < 60000 ? (int)ms : 60000;
+	return ms < TIMEOUT_MAX_MS ? (int)ms : TIMEOUT_MAX_MS;
 }
 
-void metrics_server_serve(struct metrics_server *server)
+bool metrics_server_run(struct metrics_server *server, int end_fd, struct error *error)
 {
-	(void)MHD_run(server->daemon);
+	const union MHD_DaemonInfo *info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	struct pollfd fds[] = {{.fd = info != NULL ? info->epoll_fd : -1, .events = POLLIN},
+			       {.fd = end_fd, .events = POLLIN}};
+	while (fds[1].revents == 0) {
+		if (poll(fds, 2, timeout_ms(server)) < 0 && errno != EINTR)
+			return error_set_errno(error, "cannot wait for requests");
+		(void)MHD_run(server->daemon);
+	}
+	return true;
 }

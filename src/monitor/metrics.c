@@ -298,23 +298,9 @@ static void put_head(const struct writer *writer, const char *type, const char *
 	fprintf(writer->to, "# HELP %s%s %s\n", writer->name, total ? "_total" : "", help);
 }
 
-static void write_host(struct writer *writer)
+static void write_rows(struct writer *writer, const struct metrics_row *row, size_t count)
 {
-	const struct monitor_host *host = monitor_host(writer->monitor);
-	const struct {
-		const char *name, *type, *unit, *help;
-		uint64_t value;
-		bool ns;
-	} row[] = {
-	    {"nfold_guests", "gauge", NULL, "Guests that run", monitor_guest_count(writer->monitor), false},
-	    {"nfold_host_processors", "gauge", NULL, "Processors of the host", host->processors, false},
-	    {"nfold_host_busy_seconds", "counter", "seconds", "Their time spent on anything", host->busy_ns, true},
-	    {"nfold_host_steal_seconds", "counter", "seconds", "Their time that a hypervisor below took",
-	     host->steal_ns, true},
-	    {"nfold_host_memory_bytes", "gauge", "bytes", "Memory of the host", host->memory_bytes, false},
-	    {"nfold_host_available_bytes", "gauge", "bytes", "Of it, available", host->available_bytes, false},
-	};
-	for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
+	for (size_t i = 0; i < count; i++) {
 		const char *suffix = strcmp(row[i].type, "counter") == 0 ? "_total" : "";
 		writer->name = row[i].name;
 		put_head(writer, row[i].type, row[i].unit, row[i].help);
@@ -326,10 +312,28 @@ static void write_host(struct writer *writer)
 	}
 }
 
-void metrics_write(const struct monitor *monitor, enum metrics_format format, FILE *to)
+static void write_host(struct writer *writer)
+{
+	const struct monitor_host *host = monitor_host(writer->monitor);
+	const struct metrics_row row[] = {
+	    {"nfold_guests", "gauge", NULL, "Guests that run", monitor_guest_count(writer->monitor), false},
+	    {"nfold_host_processors", "gauge", NULL, "Processors of the host", host->processors, false},
+	    {"nfold_host_busy_seconds", "counter", "seconds", "Their time spent on anything", host->busy_ns, true},
+	    {"nfold_host_steal_seconds", "counter", "seconds", "Their time that a hypervisor below took",
+	     host->steal_ns, true},
+	    {"nfold_host_memory_bytes", "gauge", "bytes", "Memory of the host", host->memory_bytes, false},
+	    {"nfold_host_available_bytes", "gauge", "bytes", "Of it, available", host->available_bytes, false},
+	};
+	write_rows(writer, row, sizeof row / sizeof row[0]);
+}
+
+void metrics_write(const struct monitor *monitor, const struct metrics_more *more, enum metrics_format format, FILE *to)
 {
 	struct writer writer = {.monitor = monitor, .format = format, .to = to};
+	struct metrics_row rows[METRICS_MORE_MAX];
 	write_host(&writer);
+	if (more->read != NULL)
+		write_rows(&writer, rows, more->read(more->opaque, rows));
 	for (const struct family *family = families; family->name != NULL; family++) {
 		writer.name = family->name;
 		put_head(&writer, family->type, family->unit, family->help);

@@ -15,7 +15,22 @@ enum metrics_format { METRICS_OPENMETRICS, METRICS_TEXT };
 
 extern const char *const metrics_content_type[];
 
+/* A family without labels. */
+struct metrics_row {
+	const char *name, *type, *unit, *help;
+	uint64_t value;
+	bool ns; /* the value is in nanoseconds, to be shown in seconds */
+};
+
+/* What else whoever serves has to tell: fills at most METRICS_MORE_MAX rows and returns how many. */
+#define METRICS_MORE_MAX 16u
+struct metrics_more {
+	unsigned (*read)(void *opaque, struct metrics_row row[METRICS_MORE_MAX]); /* NULL: nothing */
+	void *opaque;
+};
+
 /* The monitor's last reading. */
-void metrics_write(const struct monitor *monitor, enum metrics_format format, FILE *to);
+void metrics_write(const struct monitor *monitor, const struct metrics_more *more, enum metrics_format format,
+		   FILE *to);
 
 #endif

@@ -3,51 +3,15 @@
 """nfold metrics: OpenMetrics by its own rules, the older format by promtool, and a real Prometheus that scrapes both guests."""
 
 import http.client
-import json
-import re
 import signal
 import socket
 import subprocess
-import sys
 import urllib.parse
 import urllib.request
-from pathlib import Path
 
 from guests import GuestTest
+from scraping import OPENMETRICS, Prometheus, check_by_promtool, parse, scrape_unix
 from support import STATUS_HOST, STATUS_INPUT, main, wait_for
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
-from guest_packages import PackageStore  # noqa: E402
-
-SAMPLE = re.compile(r'^([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\]|\\.)*",?)*)\})? ([0-9.e+-]+|\+Inf)$')
-LABEL = re.compile(r'([a-z]+)="((?:[^"\\]|\\.)*)"')
-OPENMETRICS = "application/openmetrics-text"
-
-
-def parse(test, text):
-    """OpenMetrics 1.0: families in one piece, each sample of its family, the end marked. Returns the samples."""
-    lines = text.split("\n")
-    test.assertEqual(lines[-2:], ["# EOF", ""])
-    samples, kinds, family = {}, {}, None
-    for line in lines[:-2]:
-        if line.startswith("# "):
-            _, what, name, rest = line.split(" ", 3)
-            if what == "TYPE":
-                test.assertNotIn(name, kinds)
-                family, kinds[name] = name, rest
-            test.assertEqual(name, family)
-            if what == "UNIT":
-                test.assertTrue(name.endswith("_" + rest), line)
-            continue
-        match = SAMPLE.match(line)
-        test.assertTrue(match, line)
-        name, labels, value = match.groups()
-        suffixes = {"gauge": ("",), "counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}[kinds[family]]
-        test.assertIn(name, [family + suffix for suffix in suffixes])
-        key = name, tuple(LABEL.findall(labels or ""))
-        test.assertNotIn(key, samples)
-        samples[key] = float(value)
-    return samples
 
 
 class Metrics(GuestTest):
@@ -56,8 +20,8 @@ class Metrics(GuestTest):
         self.start_guest("halt", "--cpus", "2")
         wait_for(lambda: self.stats("halt")["vcpus"][1]["clocks_ns"]["idle"] > 0)
 
-    def serve(self):
-        process = subprocess.Popen([self.nfold, "metrics", "--listen", "0"], env=self.environment, stdout=subprocess.PIPE,
+    def serve(self, where="0"):
+        process = subprocess.Popen([self.nfold, "metrics", "--listen", where], env=self.environment, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, text=True)
         self.started.append(process)
         return process, process.stdout.readline().strip()
@@ -110,50 +74,63 @@ class Metrics(GuestTest):
             self.assertIn("nfold_guests 2", answer.read().decode())
         for client in silent:
             client.close()
-        self.assertIn("port", self.refuse(STATUS_HOST, "metrics", "--listen", port))
+        self.assertIn("in use", self.refuse(STATUS_HOST, "metrics", "--listen", port))
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(20), 0)
 
     def test_promtool_and_prometheus(self):
         self.two_guests()
-        programs = PackageStore().fetch("prometheus") / "usr/bin"
-        result = subprocess.run([programs / "promtool", "check", "metrics"], input=self.succeed("metrics", "--format", "text"), text=True,
-                                capture_output=True, check=False, timeout=60)
-        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "", ""))
+        check_by_promtool(self, self.succeed("metrics", "--format", "text"))
         process, url = self.serve()
-        target = urllib.parse.urlsplit(url).netloc
-        config = self.file("prometheus.yml", f"global: {{scrape_interval: 1s}}\nscrape_configs: [{{job_name: nfold, static_configs: [{{targets: ['{target}']}}]}}]\n")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{free.getsockname()[1]}"
-        log = open(self.folder / "prometheus.log", "w", encoding="utf-8")
-        self.addCleanup(log.close)
-        prometheus = subprocess.Popen([programs / "prometheus", f"--config.file={config}", f"--storage.tsdb.path={self.folder / 'tsdb'}",
-                                       f"--web.listen-address={address}", "--web.console.templates=/", "--web.console.libraries=/"],
-                                      stdout=log, stderr=subprocess.STDOUT)
-        self.addCleanup(prometheus.wait)
-        self.addCleanup(prometheus.kill)
-
-        def ask(query):
-            try:
-                with urllib.request.urlopen(f"http://{address}/api/v1/query?query={urllib.parse.quote(query)}", timeout=20) as answer:
-                    return json.load(answer)["data"]["result"]
-            except (OSError, ValueError):
-                return []
-
-        wait_for(lambda: any(float(row["value"][1]) >= 3 for row in ask('count_over_time(nfold_guest_up{guest="spin"}[5m])')), 120)
-        self.assertEqual([row["value"][1] for row in ask("up")], ["1"])
+        prometheus = Prometheus(self, url)
+        wait_for(lambda: any(float(row["value"][1]) >= 3 for row in prometheus.ask('count_over_time(nfold_guest_up{guest="spin"}[5m])')), 120)
+        self.assertEqual([row["value"][1] for row in prometheus.ask("up")], ["1"])
         # All states together are the guest's age; a scrape may take its time on a busy machine.
-        self.assertEqual(ask('count(nfold_vcpu_state_seconds_total{guest="spin"})')[0]["value"][1], "12")
-        late = ask('sum by (guest) (nfold_vcpu_state_seconds_total{guest="spin"}) + on (guest) nfold_guest_start_time_seconds'
+        self.assertEqual(prometheus.ask('count(nfold_vcpu_state_seconds_total{guest="spin"})')[0]["value"][1], "12")
+        late = prometheus.ask('sum by (guest) (nfold_vcpu_state_seconds_total{guest="spin"}) + on (guest) nfold_guest_start_time_seconds'
                    ' - on (guest) timestamp(nfold_guest_up)')
         self.assertAlmostEqual(float(late[0]["value"][1]), 0, delta=20)
-        self.assertTrue(ask('histogram_quantile(0.5, nfold_delay_seconds_bucket)'))
+        self.assertTrue(prometheus.ask('histogram_quantile(0.5, nfold_delay_seconds_bucket)'))
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(20), 0)
 
+    def test_unix_socket(self):
+        self.start_guest("halt")
+        path = self.folder / "metrics.sock"
+        process, url = self.serve(f"unix:{path}")
+        self.assertEqual(url, f"unix:{path}")
+        status, text = scrape_unix(path)
+        self.assertEqual(status, 200)
+        self.assertEqual(parse(self, text)["nfold_guests", ()], 1)
+        self.assertIn("in use", self.refuse(STATUS_HOST, "metrics", "--listen", url))
+        # The file of one that was killed is replaced, and removed by the one that ends; anything else stays.
+        process.kill()
+        process.wait(20)
+        self.assertTrue(path.is_socket())
+        process, _ = self.serve(url)
+        self.assertEqual(scrape_unix(path)[0], 200)
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(20), 0)
+        self.assertFalse(path.exists())
+        path.write_text("mine", encoding="ascii")
+        self.refuse(STATUS_HOST, "metrics", "--listen", url)
+        self.assertEqual(path.read_text(encoding="ascii"), "mine")
+
+    def test_addresses(self):
+        for where, begin in (("127.0.0.1:0", "http://127.0.0.1:"), ("127.0.0.2:0", "http://127.0.0.2:")):
+            process, url = self.serve(where)
+            self.assertTrue(url.startswith(begin) and url.endswith("/metrics"), url)
+            with urllib.request.urlopen(url, timeout=20) as answer:
+                self.assertIn("nfold_guests 0", answer.read().decode())
+            process.send_signal(signal.SIGTERM)
+            self.assertEqual(process.wait(20), 0)
+
     def test_bad_input(self):
-        for words in (["--listen", "65536"], ["--listen", "x"], ["--format", "xml"], ["name"]):
+        for where in ("65536", "x", "", ":9100", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "localhost:0", "[::1]", "[::1:0", "::1:0", "1.2.3.4.5:0",
+                      "unix:", "unix:" + "x" * 108):
+            self.refuse(STATUS_INPUT, "metrics", "--listen", where)
+        self.refuse(STATUS_HOST, "metrics", "--listen", "unix:/nowhere/socket")
+        for words in ( ["--format", "xml"], ["name"]):
             self.refuse(STATUS_INPUT, "metrics", *words)
 
 
