@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/guest_times.h"
 #include "cpu/cpu.h"
 
 /* The least level that has a feature. Levels 1 to 3 are those of the x86-64 psABI. */
@@ -444,9 +445,9 @@ static void add_timing(struct cpu_model *model)
 	add(model, (struct cpu_cpuid_leaf){.leaf = 0x16, .eax = mhz, .ebx = mhz, .ecx = 100});
 	add(model, (struct cpu_cpuid_leaf){.leaf = HYPERVISOR_LEAF,
 					   .eax = HYPERVISOR_TIMING_LEAF,
-					   .ebx = text_word("nfoldnfoldnf", 0),
-					   .ecx = text_word("nfoldnfoldnf", 1),
-					   .edx = text_word("nfoldnfoldnf", 2)});
+					   .ebx = text_word(GUEST_TIMES_SIGNATURE, 0),
+					   .ecx = text_word(GUEST_TIMES_SIGNATURE, 1),
+					   .edx = text_word(GUEST_TIMES_SIGNATURE, 2)});
 	add(model, (struct cpu_cpuid_leaf){.leaf = HYPERVISOR_TIMING_LEAF,
 					   .eax = (uint32_t)(model->tsc_hz / 1000),
 					   .ebx = CPU_APIC_TIMER_HZ / 1000});
@@ -463,6 +464,11 @@ void cpu_model_offer_steal_time(struct cpu_model *model)
 					   .ecx = text_word(signature, 1),
 					   .edx = text_word(signature, 2)});
 	add(model, (struct cpu_cpuid_leaf){.leaf = KVM_LEAF + 1, .eax = BIT32(KVM_FEATURE_STEAL_TIME)});
+}
+
+void cpu_model_offer_times(struct cpu_model *model, uint32_t port, uint32_t bytes)
+{
+	add(model, (struct cpu_cpuid_leaf){.leaf = GUEST_TIMES_LEAF, .eax = port, .ebx = bytes});
 }
 
 static void add_brand(struct cpu_model *model)

@@ -111,6 +111,9 @@ bool cpu_model_init(struct cpu_model *model, const char *name, unsigned vcpu_cou
  */
 void cpu_model_offer_steal_time(struct cpu_model *model);
 
+/* Says where the port of processor times is (docs/guest-interface.md), and how many bytes. The same holds. */
+void cpu_model_offer_times(struct cpu_model *model, uint32_t port, uint32_t bytes);
+
 static inline bool cpu_model_has(const struct cpu_model *model, enum cpu_feature feature)
 {
 	return model->feature[feature];

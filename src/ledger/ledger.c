@@ -242,6 +242,20 @@ uint64_t ledger_bucket_end(const struct ledger *ledger, unsigned bucket)
 	return ledger_scale(UINT64_C(1) << bucket, NS_PER_SECOND, ledger->tsc_hz);
 }
 
+void ledger_read_settled(const struct ledger *ledger, unsigned vcpu, uint64_t state_ns[LEDGER_STATE_COUNT])
+{
+	const struct ledger_vcpu *line = &ledger->vcpu[vcpu];
+	struct ledger_settled settled;
+	struct ledger_line_copy copy;
+	settled_copy(&line->settled, &settled);
+	if (settled.at == ledger->opened_tsc) {
+		ledger_line_copy(line, &copy);
+		memcpy(settled.clock, copy.clock, sizeof copy.clock);
+	}
+	for (unsigned i = 0; i < LEDGER_STATE_COUNT; i++)
+		state_ns[i] = ledger_scale(settled.clock[i], NS_PER_SECOND, ledger->tsc_hz);
+}
+
 void ledger_read(const struct ledger *ledger, unsigned vcpu, struct ledger_reading *reading)
 {
 	const struct ledger_vcpu *line = &ledger->vcpu[vcpu];

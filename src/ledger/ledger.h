@@ -313,6 +313,12 @@ void ledger_unmap(const struct ledger *ledger);
  */
 void ledger_read(const struct ledger *ledger, unsigned vcpu, struct ledger_reading *reading);
 
+/*
+ * Only what was settled: clocks that sum to the time until the last settlement, and of which none ever goes back. Where
+ * Linux keeps no figures of threads, so that nothing is settled: as they were booked.
+ */
+void ledger_read_settled(const struct ledger *ledger, unsigned vcpu, uint64_t state_ns[LEDGER_STATE_COUNT]);
+
 /* What the delays of a bucket are below, in nanoseconds; UINT64_MAX for the last. */
 uint64_t ledger_bucket_end(const struct ledger *ledger, unsigned bucket);
 

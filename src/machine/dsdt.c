@@ -8,6 +8,7 @@
  * choose another. _PIC tells which controllers are in use.
  */
 #include "base/bits.h"
+#include "base/guest_times.h"
 #include "machine/acpi.h"
 #include "machine/boot.h"
 #include "machine/layout.h"
@@ -214,7 +215,7 @@ struct isa_device {
 };
 
 /* The ports that only motherboard resources name are those of fixed hardware that the FADT describes, of the SMBus
- * controller, which systems probe, and of fw_cfg. */
+ * controller, which systems probe, of fw_cfg, and of the processor times. */
 static const struct isa_device isa_devices[] = {
     {"PIC_", "PNP0000", 0, 2, NONE, {{0x20, 2}, {0xa0, 2}, {0x4d0, 2}}},
     {"DMA_", "PNP0200", 0, NONE, 4, {{0x00, 16}, {0x81, 15}, {0xc0, 32}}},
@@ -232,7 +233,13 @@ static const struct isa_device isa_devices[] = {
      0,
      NONE,
      NONE,
-     {{0x80, 1}, {0x92, 1}, {LAYOUT_SMI_PORT, 2}, {0x510, 12}, {LAYOUT_PM_PORT, 0x40}, {LAYOUT_PM_PORT + 0x100, 0x10}}},
+     {{0x80, 1},
+      {0x92, 1},
+      {LAYOUT_SMI_PORT, 2},
+      {0x510, 12},
+      {LAYOUT_PM_PORT, 0x40},
+      {LAYOUT_PM_PORT + 0x100, 0x10},
+      {LAYOUT_TIMES_PORT, GUEST_TIMES_BYTES}}},
 };
 
 static void build_isa_device(struct aml *aml, const struct isa_device *device)

@@ -36,6 +36,7 @@
 #define LAYOUT_BOCHS_DEBUG_PORT 0xe9u
 #define LAYOUT_SEABIOS_DEBUG_PORT 0x402u
 #define LAYOUT_RESET_PORT 0xcf9u
+#define LAYOUT_TIMES_PORT 0x780u
 #define LAYOUT_PM_PORT 0x600u /* SeaBIOS moves it there when it gets ACPI tables; the FADT says so */
 
 /* Interrupts: ISA numbers are also the IOAPIC's inputs, but that the timer sits at input 2. */

@@ -14,6 +14,7 @@
 #include "machine/machine-impl.h"
 #include "machine/mptable.h"
 #include "machine/smbios.h"
+#include "machine/times.h"
 #include "machine/vga-text-mode.h"
 
 #define VIDEO_MEMORY (UINT64_C(16) << 20)
@@ -395,6 +396,7 @@ static bool create_board(struct machine *machine, struct error *error)
 				   .reset = machine_guest_reset,
 				   .a20 = machine_guest_a20,
 				   .debug_exit = machine_guest_debug_exit,
+				   .processor_times = machine->config.deterministic ? NULL : machine_processor_times,
 				   .opaque = machine};
 	describe(machine, &config);
 	memcpy(config.ide, machine->media.drive, sizeof config.ide);
@@ -435,8 +437,10 @@ static bool create_model(struct machine *machine, struct error *error)
 	if (!cpu_model_build(&machine->model, config->cpu_model, config->cpus, machine->clock.tsc_hz, &host, error))
 		return false;
 	/* What others took is not the same in each run. */
-	if (!config->deterministic)
-		cpu_model_offer_steal_time(&machine->model);
+	if (config->deterministic)
+		return true;
+	cpu_model_offer_steal_time(&machine->model);
+	cpu_model_offer_times(&machine->model, LAYOUT_TIMES_PORT, GUEST_TIMES_BYTES);
 	return true;
 }
 

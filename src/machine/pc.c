@@ -9,6 +9,7 @@
 #include "devices/ata.h"
 #include "devices/atapi.h"
 #include "devices/coprocessor.h"
+#include "devices/cputimes.h"
 #include "devices/debugexit.h"
 #include "devices/fwcfg.h"
 #include "devices/hpet.h"
@@ -76,6 +77,7 @@ struct pc {
 	struct fwcfg *fwcfg;
 	struct port92 port92;
 	struct coprocessor coprocessor;
+	struct cputimes cputimes;
 	struct pci_bus *pci;
 	struct i440fx *host_bridge;
 	struct piix4isa *isa_bridge;
@@ -334,6 +336,13 @@ static bool wire_coprocessor(struct pc *pc, struct error *error)
 	return coprocessor_map(&pc->coprocessor, pc->config.ports, error);
 }
 
+static bool wire_processor_times(struct pc *pc, struct error *error)
+{
+	cputimes_init(&pc->cputimes, pc->config.processor_times, pc->config.opaque);
+	return pc->config.processor_times == NULL ||
+	       cputimes_map(&pc->cputimes, pc->config.ports, LAYOUT_TIMES_PORT, error);
+}
+
 static bool wire_floppy(struct pc *pc, struct error *error)
 {
 	const struct pc_config *config = &pc->config;
@@ -512,10 +521,10 @@ struct pc *pc_create(const struct pc_config *config, struct error *error)
 	pc->config = *config;
 	if (wire_lapics(pc, error) && wire_interrupt_controllers(pc, error) && wire_hpet(pc, error) &&
 	    wire_timers(pc, error) && wire_pci(pc, error) && wire_vga(pc, error) && wire_serial(pc, error) &&
-	    wire_keyboard(pc, error) && wire_coprocessor(pc, error) && wire_floppy(pc, error) && wire_ide(pc, error) &&
-	    wire_virtio_disks(pc, error) && wire_networks(pc, error) && wire_entropy(pc, error) &&
-	    wire_console(pc, error) && wire_firmware(pc, error) && wire_debug_console(pc, error) &&
-	    wire_debug_exit(pc, error))
+	    wire_keyboard(pc, error) && wire_coprocessor(pc, error) && wire_processor_times(pc, error) &&
+	    wire_floppy(pc, error) && wire_ide(pc, error) && wire_virtio_disks(pc, error) && wire_networks(pc, error) &&
+	    wire_entropy(pc, error) && wire_console(pc, error) && wire_firmware(pc, error) &&
+	    wire_debug_console(pc, error) && wire_debug_exit(pc, error))
 		return pc;
 	pc_destroy(pc);
 	return NULL;
@@ -615,6 +624,7 @@ static void reset_chips(struct pc *pc)
 	fwcfg_reset(pc->fwcfg);
 	port92_reset(&pc->port92);
 	coprocessor_reset(&pc->coprocessor);
+	cputimes_reset(&pc->cputimes);
 }
 
 /* All of memory is RAM: nothing has to be copied out of a ROM. */

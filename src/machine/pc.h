@@ -16,6 +16,7 @@
 #include "backend/floppy.h"
 #include "backend/network.h"
 #include "base/error.h"
+#include "devices/cputimes.h"
 #include "io/bus.h"
 #include "io/clock.h"
 #include "io/irq.h"
@@ -90,6 +91,7 @@ struct pc_config {
 	void (*reset)(void *opaque);
 	void (*a20)(void *opaque, bool on);
 	void (*debug_exit)(void *opaque, uint32_t value);
+	cputimes_function *processor_times; /* NULL: it cannot ask */
 	void *opaque;
 };
 

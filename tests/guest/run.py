@@ -25,6 +25,7 @@ import servers
 import systems
 import torture
 import steal
+import times
 import waiting
 from debian_image import ImageError
 from group import BOOT_SECONDS, Group, boot, check_dmesg, without_kernel_lines
@@ -356,6 +357,22 @@ def group_steal(group):
         group.power_off(guest)
 
 
+def group_times(group):
+    """What the guest is told of its processors' time, when it asks."""
+    if runner_name() != "nfold":
+        group.skip("only nfold tells")
+        return
+    name = f"test-times-{os.getpid()}"
+    with tempfile.TemporaryDirectory(prefix="nfold-times-") as folder:
+        initrd = times.make_initrd(folder)
+        words = command_line("nfold", GUEST / "vmlinuz", initrd, "console=ttyS0", 256, name=name, cpus=2)
+        with Guest(words) as guest:
+            boot(group, guest)
+            times.check(group, guest, name)
+            check_dmesg(group, guest)
+            group.power_off(guest)
+
+
 def check_all_stop(group):
     """Pause, reset and a reboot of the guest's own with several processors."""
     name = f"test-smp-{os.getpid()}"
@@ -385,6 +402,7 @@ GROUPS = {
     "repeat": group_repeat,
     "waiting": group_waiting,
     "steal": group_steal,
+    "times": group_times,
     "cpu": group_cpu,
     "patching": group_patching,
     "compression": group_compression,

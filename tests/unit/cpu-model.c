@@ -480,6 +480,22 @@ static void test_steal_time(void **state)
 	assert_int_equal(cpu->steal, 0);
 }
 
+static void test_processor_times(void **state)
+{
+	struct fixture *fixture = with_model(*state, "max", "AuthenticAMD");
+	struct cpu *cpu = fixture->cpu;
+
+	cpuid(fixture, 0x40000001, 0);
+	assert_int_equal(cpu->gpr[CPU_RBX], 0); /* until it is offered */
+	cpu_model_offer_times(&fixture->model, 0x780, 48);
+	cpuid(fixture, 0x40000001, 0);
+	assert_int_equal(cpu->gpr[CPU_RAX], 0x780);
+	assert_int_equal(cpu->gpr[CPU_RBX], 48);
+	assert_int_equal(cpu->gpr[CPU_RCX] | cpu->gpr[CPU_RDX], 0);
+	cpuid(fixture, 0x40000000, 0);
+	assert_int_equal(cpu->gpr[CPU_RAX], 0x40000010);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -494,6 +510,7 @@ int main(void)
 	    TEST(test_cpuid_follows_state),
 	    TEST(test_cpuid_out_of_range),
 	    TEST(test_steal_time),
+	    TEST(test_processor_times),
 	    TEST(test_msr_round_trips),
 	    TEST(test_msr_gp),
 	    TEST(test_msr_features),

@@ -431,9 +431,17 @@ static void time_of_others_is_preempted(void **state)
 		ledger_enter(line, LEDGER_EXIT);
 		ledger_settle_if_due(ledger, 0, &thread);
 	}
+	uint64_t before[LEDGER_STATE_COUNT], settled[LEDGER_STATE_COUNT], until = 0;
+	ledger_read_settled(ledger, 0, before);
 	ledger_settle(ledger, 0, &thread);
 	cpu = thread_cpu_ns() - cpu;
 	ledger_read(ledger, 0, &end);
+	ledger_read_settled(ledger, 0, settled);
+	for (unsigned i = 0; i < LEDGER_STATE_COUNT; i++) {
+		assert_true(settled[i] >= before[i]);
+		until += settled[i];
+	}
+	assert_true(within_permille(until, end.wall_ns - end.unsettled_ns));
 	assert_int_equal(kill(hog, SIGKILL), 0);
 	assert_int_equal(waitpid(hog, NULL, 0), hog);
 

@@ -58,6 +58,40 @@ static enum engine_exit guest_exits(struct guest *guest, struct cpu *cpu)
 	return guest_spin(guest, cpu);
 }
 
+#define TIMES 0x780u
+#define TIMES_ALL 0xffffffffu
+
+static uint64_t times_in(struct cpu *cpu, unsigned offset)
+{
+	return guest_in(cpu, (uint16_t)(TIMES + offset), 4) | guest_in(cpu, (uint16_t)(TIMES + offset + 4), 4) << 32;
+}
+
+/* Asks for all processors' times for so long that some have passed. `spins`: how often something was wrong. */
+static enum engine_exit guest_asks_for_times(struct guest *guest, struct cpu *cpu)
+{
+	uint64_t used = 0, before = 0;
+	while (used < 20000000 && !guest_must_stop(cpu)) {
+		uint64_t sum = 0;
+		guest_out(cpu, TIMES, 4, TIMES_ALL);
+		guest->entries = (uint32_t)guest_in(cpu, TIMES + 4, 4);
+		used = times_in(cpu, 8);
+		for (unsigned offset = 8; offset < 40; offset += 8)
+			sum += times_in(cpu, offset);
+		guest->spins += used < before || sum != times_in(cpu, 40);
+		before = used;
+	}
+	guest->tsc = used;
+	guest_power_off(cpu);
+	return guest_spin(guest, cpu);
+}
+
+static enum engine_exit guest_looks_for_times(struct guest *guest, struct cpu *cpu)
+{
+	guest->tsc = guest_in(cpu, TIMES + 4, 4);
+	guest_power_off(cpu);
+	return guest_spin(guest, cpu);
+}
+
 static enum engine_exit guest_halts_for_ticks(struct guest *guest, struct cpu *cpu)
 {
 	if (guest->entries == 1)
@@ -207,6 +241,24 @@ static void debug_exit_has_a_code(void **state)
 	f->config.debug_exit_port = DEBUG_EXIT;
 	assert_int_equal(run(f, guest_exits), MACHINE_DEBUG_EXIT);
 	assert_int_equal(machine_debug_exit_code(f->machine), 0x43);
+}
+
+static void guest_is_told_its_times(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(run(f, guest_asks_for_times), MACHINE_POWERED_OFF);
+	assert_int_equal(f->guest.entries, 1);
+	assert_true(f->guest.tsc >= 20000000);
+	assert_int_equal(f->guest.spins, 0);
+}
+
+/* They are not the same in each run. */
+static void deterministic_guest_is_told_no_times(void **state)
+{
+	struct fixture *f = *state;
+	f->config.deterministic = true;
+	assert_int_equal(run(f, guest_looks_for_times), MACHINE_POWERED_OFF);
+	assert_int_equal(f->guest.tsc, 0xffffffff);
 }
 
 static void kernel_is_read_again_at_reset(void **state)
@@ -492,6 +544,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_written_tsc_meets_its_deadline, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(signals_do_not_outlive_a_reset, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(debug_exit_has_a_code, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(guest_is_told_its_times, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(deterministic_guest_is_told_no_times, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(kernel_is_read_again_at_reset, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(failing_to_attach_ends_the_machine, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(interrupts_end_halts, set_up, tear_down),
