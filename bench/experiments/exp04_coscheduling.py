@@ -23,7 +23,7 @@ def measure(context):
         loops = guests[0].calibrate() * SHELDEN_MS
         guests[0].work(2, loops, SHELDEN_SLEEP_US, "uniform")
         stretch = Stretch(guests[:1], seconds)
-        one = alone(stretch, "a", 2)
+        one = alone(stretch, "a")
         busy_alone = 50 * stretch.clock("a", *RUNNING)
         guests[1].work(2, loops, SHELDEN_SLEEP_US, "uniform")
         for variant in ORDER:
