@@ -155,24 +155,12 @@ static bool want_set(struct turn *turn, enum token_want want)
 	return true;
 }
 
-void turn_idle(struct turn *turn)
-{
-	uint32_t ran = load(&turn->shared->running);
-	bool changed = want_set(turn, TOKEN_IDLE);
-	__atomic_store_n(&turn->shared->running, 0, __ATOMIC_SEQ_CST);
-	if (changed || ran != 0)
-		tell_host(turn->turns);
-}
-
-bool turn_keeps(const struct turn *turn)
-{
-	uint32_t running = load(&turn->shared->running);
-	return running == 0 || load(&turn->shared->token) == running;
-}
-
 /* syscall base: sched_setaffinity[0=0] -- a vCPU's thread, to the processor that the host lends it, and back */
 
-/* Where Linux refuses, the thread runs where it may. */
+/*
+ * Only while it has the token: a thread that slept bound to the processor of its last turn would have to run there once
+ * more, behind whoever has it now, only to move to the one it was given. Where Linux refuses, it runs where it may.
+ */
 static void bind(struct turn *turn, uint32_t processor)
 {
 	cpu_set_t set;
@@ -189,6 +177,22 @@ static void unbind(struct turn *turn)
 	if (turn->bound != 0)
 		(void)sched_setaffinity(0, sizeof turn->allowed, &turn->allowed);
 	turn->bound = 0;
+}
+
+void turn_idle(struct turn *turn)
+{
+	unbind(turn);
+	uint32_t ran = load(&turn->shared->running);
+	bool changed = want_set(turn, TOKEN_IDLE);
+	__atomic_store_n(&turn->shared->running, 0, __ATOMIC_SEQ_CST);
+	if (changed || ran != 0)
+		tell_host(turn->turns);
+}
+
+bool turn_keeps(const struct turn *turn)
+{
+	uint32_t running = load(&turn->shared->running);
+	return running == 0 || load(&turn->shared->token) == running;
 }
 
 /* No host, or none in time: the engine runs until a host changes the token. */
@@ -259,6 +263,7 @@ bool turn_begin(struct turn *turn)
 	if (try_to_begin(turn))
 		return true;
 	bool begun = false, stop = false;
+	unbind(turn);
 	turn_sleep_begins(turn);
 	for (;;) {
 		uint32_t bell = turn_bell(turn);
