@@ -12,16 +12,21 @@ static bool stays_ignored(int number)
 	       action.sa_handler == SIG_IGN;
 }
 
-int signals_open(const int *number, size_t count, sigset_t *before)
+void signals_block(const int *number, size_t count, sigset_t *set, sigset_t *before)
 {
-	sigset_t set;
-	(void)sigemptyset(&set);
+	(void)sigemptyset(set);
 	for (size_t i = 0; i < count; i++) {
 		if (stays_ignored(number[i]))
 			continue;
 		(void)signal(number[i], SIG_DFL);
-		(void)sigaddset(&set, number[i]);
+		(void)sigaddset(set, number[i]);
 	}
-	(void)sigprocmask(SIG_BLOCK, &set, before);
+	(void)sigprocmask(SIG_BLOCK, set, before);
+}
+
+int signals_open(const int *number, size_t count, sigset_t *before)
+{
+	sigset_t set;
+	signals_block(number, count, &set, before);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }

@@ -7,10 +7,12 @@
 #include <stddef.h>
 
 /*
- * Blocks the signals for this thread and returns a signalfd that has them, or -1 with errno. *before, if not NULL, is
- * the mask as it was. Signals that our parent had us ignore, as nohup and shells with background jobs do, stay ignored:
- * blocked, they would arrive all the same. Only SIGTERM and SIGCHLD get back their default action.
+ * Blocks the signals for this thread. *set is those that may arrive; *before, if not NULL, the mask as it was. Signals
+ * that our parent had us ignore, as nohup and shells with background jobs do, stay ignored: blocked, they would arrive
+ * all the same. Only SIGTERM and SIGCHLD get back their default action.
  */
+void signals_block(const int *number, size_t count, sigset_t *set, sigset_t *before);
+/* The same, and returns a signalfd that has them, or -1 with errno. */
 int signals_open(const int *number, size_t count, sigset_t *before);
 
 #endif

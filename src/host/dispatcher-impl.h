@@ -27,6 +27,7 @@ struct lent {
 	unsigned place; /* that it is for */
 	uint64_t asked_at;
 	unsigned waits_for; /* the place that it gets next; NO_PLACE: none */
+	uint32_t bound;	    /* the processor to which its thread was bound here, plus 1; 0: to none */
 };
 
 /* A processor. */
@@ -41,7 +42,7 @@ struct dispatched {
 	char name[NAME_SIZE];
 	unsigned slot;
 	struct token_page *page;
-	int token_fd, doorbell;
+	int token_fd, doorbell, tasks_fd;
 	struct sched_guest_policy policy;
 	struct sched_guest *sched;
 	uint64_t window_begin; /* of counting rings */

@@ -3,6 +3,13 @@
  * Giving and taking tokens. A place (a processor) has a holder, whose token is out, and a next, whom sched chose. The
  * next gets its token when the holder's is back, and when its own from another place is.
  */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "host/dispatcher-impl.h"
 
 static uint32_t load(const uint32_t *word)
@@ -67,6 +74,32 @@ static void take_back(struct lent *vcpu)
 	vcpu->asked_at = token_now();
 }
 
+/*
+ * The guest says which thread is its vCPU's, so it is looked for among those of its process. Where that cannot be, or
+ * Linux does not let us, the guest's threads bind themselves.
+ */
+static void bind_thread(struct lent *vcpu, uint32_t processor)
+{
+	char name[16];
+	struct stat status;
+	cpu_set_t set;
+	struct token_page *page = vcpu->guest->page;
+	uint32_t thread = load(&vcpu->shared->thread);
+	if (vcpu->guest->tasks_fd < 0 || vcpu->bound == processor + 1 || thread == 0)
+		return;
+	CPU_ZERO(&set);
+	CPU_SET(processor, &set);
+	(void)snprintf(name, sizeof name, "%" PRIu32, thread);
+	if (fstatat(vcpu->guest->tasks_fd, name, &status, 0) == 0 &&
+	    sched_setaffinity((pid_t)thread, sizeof set, &set) == 0) {
+		vcpu->bound = processor + 1;
+		return;
+	}
+	close(vcpu->guest->tasks_fd);
+	vcpu->guest->tasks_fd = -1;
+	__atomic_store_n(&page->bind, 1, __ATOMIC_RELAXED);
+}
+
 static void grant(struct dispatcher *dispatcher, struct place *place, struct lent *vcpu)
 {
 	place->holder = vcpu;
@@ -75,6 +108,7 @@ static void grant(struct dispatcher *dispatcher, struct place *place, struct len
 	vcpu->place = (unsigned)(place - dispatcher->place);
 	vcpu->waits_for = NO_PLACE;
 	dispatcher->report.grants++;
+	bind_thread(vcpu, place->number);
 	__atomic_store_n(&vcpu->shared->processor, place->number, __ATOMIC_RELAXED);
 	publish(vcpu, TOKEN_RUN);
 }
@@ -201,26 +235,19 @@ static void forget(struct dispatched *guest)
 	}
 }
 
-/* Others run wherever Linux finds room, which costs less. */
-static uint32_t has_own_places(const struct dispatched *guest)
-{
-	struct sched_set places = guest->policy.affinity;
-	unsigned first;
-	return guest->policy.dedicated || sched_set_take(&places, &first);
-}
-
 /* The lease before the tokens: who finds another token finds that it is scheduled. */
 void tokens_attach(struct dispatched *guest)
 {
 	struct token_page *page = guest->page;
 	uint64_t epoch = __atomic_load_n(&page->epoch, __ATOMIC_SEQ_CST);
 	forget(guest);
-	__atomic_store_n(&page->bind, has_own_places(guest), __ATOMIC_RELAXED);
+	__atomic_store_n(&page->bind, guest->tasks_fd < 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&page->lease_until, guest->dispatcher->lease_until, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&page->epoch, (epoch | 1) + 2, __ATOMIC_SEQ_CST);
 	for (unsigned i = 0; i < guest->policy.vcpus; i++) {
 		struct lent *vcpu = &guest->vcpu[i];
 		vcpu->token = load(&vcpu->shared->token);
+		vcpu->bound = 0; /* without a host it went where it liked */
 		publish(vcpu, TOKEN_READY);
 	}
 }

@@ -363,6 +363,8 @@ static void close_guest(struct dispatched *guest)
 	token_page_unmap(guest->page);
 	close(guest->token_fd);
 	close(guest->doorbell);
+	if (guest->tasks_fd >= 0)
+		close(guest->tasks_fd);
 	free(guest);
 }
 
@@ -379,16 +381,19 @@ static bool open_guest(struct dispatched *guest, const struct sched_guest_policy
 }
 
 struct dispatched *dispatcher_add(struct dispatcher *dispatcher, const char *name, int token_fd, int event_fd,
-				  const struct sched_guest_policy *policy, struct error *error)
+				  int tasks_fd, const struct sched_guest_policy *policy, struct error *error)
 {
 	struct dispatched *guest = calloc(1, sizeof *guest);
 	if (guest == NULL) {
 		close(token_fd);
 		close(event_fd);
+		if (tasks_fd >= 0)
+			close(tasks_fd);
 		error_set(error, ERROR_HOST, "out of memory");
 		return NULL;
 	}
-	*guest = (struct dispatched){.dispatcher = dispatcher, .token_fd = token_fd, .doorbell = event_fd};
+	*guest = (struct dispatched){
+	    .dispatcher = dispatcher, .token_fd = token_fd, .doorbell = event_fd, .tasks_fd = tasks_fd};
 	(void)snprintf(guest->name, sizeof guest->name, "%s", name);
 	bool good = open_guest(guest, policy, error);
 	lock(dispatcher);

@@ -39,10 +39,12 @@ void dispatcher_destroy(struct dispatcher *dispatcher);
  * In policies, affinity has Linux's numbers of processors.
  *
  * Takes over the descriptors, whatever comes of it: the page of tokens and the doorbell (an eventfd), as the guest's
- * method guest.schedule passes them. Refused: what sched_guest_add() refuses; descriptors that are something else.
+ * method guest.schedule passes them, and the folder of the process's threads (/proc/PID/task), by which the dispatcher
+ * knows that a thread which it binds to a processor is the guest's; -1: the threads bind themselves. Refused: what
+ * sched_guest_add() refuses; descriptors that are something else.
  */
 struct dispatched *dispatcher_add(struct dispatcher *dispatcher, const char *name, int token_fd, int event_fd,
-				  const struct sched_guest_policy *policy, struct error *error);
+				  int tasks_fd, const struct sched_guest_policy *policy, struct error *error);
 /* Other amounts, affinity or co-scheduling; the number of vCPUs stays. Refused like the guest itself; then nothing has
  * changed. */
 bool dispatcher_change(struct dispatched *guest, const struct sched_guest_policy *policy, struct error *error);

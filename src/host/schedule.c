@@ -4,6 +4,8 @@
  * the dispatcher lends it processors from then on. A guest that does not answer, or whose definition does not fit
  * beside the others any more, runs unscheduled, and says so.
  */
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -70,6 +72,14 @@ static int answer_fd(struct guest *guest, enum client_state state, const struct 
 	return -1;
 }
 
+/* The process is the guest's: its pidfd is open, and it has just answered. */
+static int open_tasks(const struct guest *guest)
+{
+	char path[64];
+	(void)snprintf(path, sizeof path, "/proc/%ld/task", (long)guest->pid);
+	return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
 static void doorbell_came(struct guest *guest, enum client_state state, json_t *result, const struct error *error)
 {
 	struct sched_guest_policy policy;
@@ -85,7 +95,8 @@ static void doorbell_came(struct guest *guest, enum client_state state, json_t *
 	guest->token_fd = -1;
 	guest->scheduled_cpus = (unsigned)cpus;
 	to_policy(&guest->policy, guest->scheduled_cpus, &policy);
-	guest->dispatched = dispatcher_add(guest->host->dispatcher, guest->name, tokens, doorbell, &policy, &refused);
+	guest->dispatched = dispatcher_add(guest->host->dispatcher, guest->name, tokens, doorbell, open_tasks(guest),
+					   &policy, &refused);
 	if (guest->dispatched == NULL)
 		runs_unscheduled(guest, refused.text);
 }

@@ -34,6 +34,11 @@
  * notice. A host that comes (again) makes `epoch` the next odd number and all tokens others: the vCPUs then leave guest
  * code at their next poll and ask it.
  *
+ * Binding. A thread runs on the processor that its token names, not where Linux finds room: two that Linux puts on one
+ * processor, while another idles, would lose a tick or more each. The host binds the thread before it grants the token,
+ * so that it wakes in the right place. Where Linux does not let it, the thread binds itself as soon as it has the
+ * token. Without a host each thread goes where it may.
+ *
  * Trust. Neither side believes the other. The host keeps what it granted to itself, reads `want` and `running` once per
  * look, and waits for no guest longer than it likes. The guest indexes nothing with what the host wrote.
  */
@@ -47,7 +52,7 @@
 #include "ledger/ledger.h"
 
 #define TOKEN_MAGIC UINT64_C(0x6e656b6f74666e) /* "nftoken" */
-#define TOKEN_VERSION 1u
+#define TOKEN_VERSION 2u
 #define TOKEN_PAGE_SIZE 4096u
 #define TOKEN_LEASE_NS UINT64_C(1000000000)
 #define TOKEN_RENEW_NS UINT64_C(250000000)
@@ -70,6 +75,7 @@ struct token_vcpu {
 	uint32_t want __attribute__((aligned(64)));
 	uint32_t running;  /* the token under which guest code runs; 0: none */
 	uint32_t sleeping; /* the thread waits on `bell` or is about to */
+	uint32_t thread;   /* its number in Linux; 0: it has not begun */
 	/* Either's. */
 	uint32_t bell __attribute__((aligned(64))); /* futex, shared */
 } __attribute__((aligned(TOKEN_PAGE_SIZE)));
@@ -80,7 +86,7 @@ struct token_page {
 	uint64_t epoch __attribute__((aligned(64))); /* odd: a host schedules */
 	uint64_t lease_until;			     /* CLOCK_MONOTONIC, ns */
 	uint64_t heartbeat;			     /* times that it was moved on */
-	uint32_t bind;				     /* 1: threads bind themselves to their tokens' processors */
+	uint32_t bind; /* 1: threads bind themselves to their tokens' processors; 0: the host does it */
 	struct token_vcpu vcpu[LEDGER_MAX_VCPUS];
 };
 

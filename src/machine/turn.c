@@ -117,6 +117,7 @@ void turn_attach(struct turn *turn)
 {
 	if (sched_getaffinity(0, sizeof turn->allowed, &turn->allowed) != 0)
 		memset(&turn->allowed, 0xff, sizeof turn->allowed);
+	__atomic_store_n(&turn->shared->thread, (uint32_t)gettid(), __ATOMIC_SEQ_CST);
 }
 
 static uint32_t load(const uint32_t *word)
@@ -158,17 +159,19 @@ static bool want_set(struct turn *turn, enum token_want want)
 /* syscall base: sched_setaffinity[0=0] -- a vCPU's thread, to the processor that the host lends it, and back */
 
 /*
- * Only while it has the token: a thread that slept bound to the processor of its last turn would have to run there once
- * more, behind whoever has it now, only to move to the one it was given. Where Linux refuses, it runs where it may.
+ * By itself only while it has the token: a thread that slept bound to the processor of its last turn would have to run
+ * there once more, behind whoever has it now, only to move to the one it was given. Where Linux refuses, it runs where
+ * it may.
  */
 static void bind(struct turn *turn, uint32_t processor)
 {
 	cpu_set_t set;
+	turn->bound_by_host = __atomic_load_n(&turn->turns->page->bind, __ATOMIC_RELAXED) == 0;
 	if (turn->bound == processor + 1 || processor >= CPU_SETSIZE)
 		return;
 	CPU_ZERO(&set);
 	CPU_SET(processor, &set);
-	if (sched_setaffinity(0, sizeof set, &set) == 0)
+	if (turn->bound_by_host || sched_setaffinity(0, sizeof set, &set) == 0)
 		turn->bound = processor + 1;
 }
 
@@ -179,9 +182,16 @@ static void unbind(struct turn *turn)
 	turn->bound = 0;
 }
 
+/* What the host has bound it binds anew before it wakes the thread. */
+static void unbind_own(struct turn *turn)
+{
+	if (!turn->bound_by_host)
+		unbind(turn);
+}
+
 void turn_idle(struct turn *turn)
 {
-	unbind(turn);
+	unbind_own(turn);
 	uint32_t ran = load(&turn->shared->running);
 	bool changed = want_set(turn, TOKEN_IDLE);
 	__atomic_store_n(&turn->shared->running, 0, __ATOMIC_SEQ_CST);
@@ -215,10 +225,7 @@ static bool take(struct turn *turn, uint32_t token)
 		return false;
 	}
 	turn->cpu->token_held = token;
-	if (__atomic_load_n(&turn->turns->page->bind, __ATOMIC_RELAXED) != 0)
-		bind(turn, processor);
-	else
-		unbind(turn);
+	bind(turn, processor);
 	return true;
 }
 
@@ -263,7 +270,7 @@ bool turn_begin(struct turn *turn)
 	if (try_to_begin(turn))
 		return true;
 	bool begun = false, stop = false;
-	unbind(turn);
+	unbind_own(turn);
 	turn_sleep_begins(turn);
 	for (;;) {
 		uint32_t bell = turn_bell(turn);

@@ -34,7 +34,8 @@ struct turn {
 	struct turns *turns;
 	struct token_vcpu *shared;
 	struct cpu *cpu;
-	uint32_t bound; /* the processor to which the thread has bound itself, plus 1; 0: to none */
+	uint32_t bound; /* the processor to which the thread is bound, plus 1; 0: to none */
+	bool bound_by_host;
 	cpu_set_t allowed;
 };
 

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <termios.h>
 #include <time.h>
@@ -23,7 +22,6 @@
 #include "control/report.h"
 #include "control/runtime.h"
 #include "control/server.h"
-#include "control/signals.h"
 #include "kvm/probe.h"
 #include "vm/agent.h"
 #include "vm/confined.h"
@@ -31,6 +29,7 @@
 #include "vm/gdb.h"
 #include "vm/methods.h"
 #include "vm/network.h"
+#include "vm/signals.h"
 #include "vm/trace.h"
 #include "vm/typist.h"
 
@@ -51,7 +50,7 @@ struct vm {
 	struct method_context context;
 	struct gdb *gdb; /* or NULL */
 	struct vm_confinement confinement;
-	int signals; /* a signalfd */
+	struct vm_signals signals;
 	struct termios terminal;
 	bool terminal_saved;
 };
@@ -234,9 +233,9 @@ static bool make_config(struct vm *vm, struct error *error)
 static void signals_arrived(void *opaque, int fd, uint32_t events)
 {
 	struct vm *vm = opaque;
-	struct signalfd_siginfo info;
+	uint64_t signals;
 	(void)events;
-	if (read(fd, &info, sizeof info) == (ssize_t)sizeof info)
+	if (read(fd, &signals, sizeof signals) == (ssize_t)sizeof signals)
 		machine_kill(vm->machine);
 }
 
@@ -247,19 +246,6 @@ static void stop_timer_expired(void *opaque, int fd, uint32_t events)
 	(void)events;
 	if (read(fd, &expirations, sizeof expirations) == (ssize_t)sizeof expirations)
 		machine_kill(vm->machine);
-}
-
-/* Before a name is claimed, so that it is always given back, and before there are threads that could take a signal. */
-static bool block_signals(struct vm *vm, struct error *error)
-{
-	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
-	(void)signal(SIGPIPE, SIG_IGN);
-	(void)signal(SIGXFSZ, SIG_IGN); /* a file as large as allowed is the writer's error, EFBIG */
-	(void)signal(SIGTTOU, SIG_IGN); /* terminal_restore may come after the shell took the terminal back */
-	vm->signals = signals_open(numbers, sizeof numbers / sizeof numbers[0], NULL);
-	if (vm->signals < 0)
-		return error_set_errno(error, "cannot create a signalfd");
-	return true;
 }
 
 static void terminal_save(struct vm *vm)
@@ -350,7 +336,7 @@ static bool join_loop(struct vm *vm, struct error *error)
 		return false;
 	if (vm->context.stop_timer < 0)
 		return error_set_errno(error, "cannot create a timer");
-	return machine_watch(vm->machine, vm->signals, EPOLLIN, signals_arrived, vm, error) &&
+	return machine_watch(vm->machine, vm->signals.fd, EPOLLIN, signals_arrived, vm, error) &&
 	       machine_watch(vm->machine, vm->context.stop_timer, EPOLLIN, stop_timer_expired, vm, error) &&
 	       start_server(vm, error);
 }
@@ -409,7 +395,8 @@ static bool confine(struct vm *vm, struct error *error)
 static bool before_guest(void *opaque, struct error *error)
 {
 	struct vm *vm = opaque;
-	return vm_confinement_filter(&vm->confinement, error);
+	/* A thread that is there before would keep its rights. */
+	return vm_confinement_filter(&vm->confinement, error) && vm_signals_wait(&vm->signals, error);
 }
 
 static int run_machine(struct vm *vm)
@@ -478,9 +465,12 @@ static int run_vm(struct vm *vm)
 	pid_t parent = getppid();
 	vm_confinement_begin(&vm->confinement, &vm->options);
 	explain_engine(&vm->options);
-	if (!block_signals(vm, &error) || !runtime_open(&vm->runtime, true, &error) || !claim_name(vm, &error))
+	/* Before a name is claimed, so that it is always given back. */
+	if (!vm_signals_block(&vm->signals, &error) || !runtime_open(&vm->runtime, true, &error) ||
+	    !claim_name(vm, &error))
 		return (int)report_error(&error);
 	int status = run_claimed(vm);
+	vm_signals_end(&vm->signals);
 	terminal_restore(vm, parent);
 	tell_end(vm, status);
 	runtime_release(&vm->runtime, &vm->claim);

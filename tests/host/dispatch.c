@@ -72,7 +72,7 @@ static struct dispatched *join(struct dispatcher *dispatcher, const struct runti
 	}
 	int tokens = passed(runtime, name, "tokens", &policy.vcpus);
 	int doorbell = passed(runtime, name, "doorbell", &policy.vcpus);
-	struct dispatched *guest = dispatcher_add(dispatcher, name, tokens, doorbell, &policy, &error);
+	struct dispatched *guest = dispatcher_add(dispatcher, name, tokens, doorbell, -1, &policy, &error);
 	if (guest == NULL)
 		fail(name, &error);
 	return guest;

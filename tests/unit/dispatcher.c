@@ -9,6 +9,7 @@
 #include <stdint.h>
 /* cmocka.h needs what stands above. */
 #include <cmocka.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,7 +152,8 @@ static struct dispatched *add(struct dispatcher *dispatcher, struct rig *rig, co
 {
 	struct error error = {0};
 	struct dispatched *guest =
-	    dispatcher_add(dispatcher, "stress", dup(rig->turns.page_fd), dup(rig->turns.doorbell), policy, &error);
+	    dispatcher_add(dispatcher, "stress", dup(rig->turns.page_fd), dup(rig->turns.doorbell),
+			   open("/proc/self/task", O_PATH | O_CLOEXEC), policy, &error);
 	if (guest == NULL)
 		fail_msg("%s", error.text);
 	return guest;
@@ -269,10 +271,10 @@ static void a_hostile_guest_is_outlived(void **state)
 	struct token_page *page = bad->turns.page;
 	for (unsigned round = 0; round < 20000; round++) {
 		struct token_vcpu *vcpu = &page->vcpu[(unsigned)rand_r(&seed) % VCPUS];
-		uint32_t *words[] = {&vcpu->want, &vcpu->running,   &vcpu->token,
+		uint32_t *words[] = {&vcpu->want, &vcpu->running,   &vcpu->token, &vcpu->thread,
 				     &vcpu->bell, &vcpu->processor, &page->bind};
 		const uint64_t many = 1 + (uint64_t)rand_r(&seed) % 1000;
-		__atomic_store_n(words[(unsigned)rand_r(&seed) % 6], (uint32_t)rand_r(&seed), __ATOMIC_SEQ_CST);
+		__atomic_store_n(words[(unsigned)rand_r(&seed) % 7], (uint32_t)rand_r(&seed), __ATOMIC_SEQ_CST);
 		ssize_t ignored = write(bad->turns.doorbell, &many, sizeof many);
 		(void)ignored;
 		if (round % 16 == 0)
@@ -301,21 +303,21 @@ static void descriptors_are_checked(void **state)
 	assert_non_null(dispatcher);
 	assert_non_null(page);
 	assert_int_equal(pipe(pipes), 0);
-	assert_null(dispatcher_add(dispatcher, "pipe", dup(tokens), dup(pipes[0]), &policy, &error));
-	assert_null(dispatcher_add(dispatcher, "no page", dup(pipes[0]), eventfd(0, 0), &policy, &error));
-	assert_null(dispatcher_add(dispatcher, "closed", -1, -1, &policy, &error));
+	assert_null(dispatcher_add(dispatcher, "pipe", dup(tokens), dup(pipes[0]), -1, &policy, &error));
+	assert_null(dispatcher_add(dispatcher, "no page", dup(pipes[0]), eventfd(0, 0), -1, &policy, &error));
+	assert_null(dispatcher_add(dispatcher, "closed", -1, -1, -1, &policy, &error));
 	int unsealed = memfd_create("unsealed", MFD_CLOEXEC);
 	assert_int_equal(ftruncate(unsealed, sizeof *page), 0);
-	assert_null(dispatcher_add(dispatcher, "unsealed", unsealed, eventfd(0, 0), &policy, &error));
+	assert_null(dispatcher_add(dispatcher, "unsealed", unsealed, eventfd(0, 0), -1, &policy, &error));
 	policy.vcpus = 2; /* it has one */
-	assert_null(dispatcher_add(dispatcher, "two", dup(tokens), eventfd(0, 0), &policy, &error));
+	assert_null(dispatcher_add(dispatcher, "two", dup(tokens), eventfd(0, 0), -1, &policy, &error));
 	policy.vcpus = 1000;
-	assert_null(dispatcher_add(dispatcher, "many", dup(tokens), eventfd(0, 0), &policy, &error));
+	assert_null(dispatcher_add(dispatcher, "many", dup(tokens), eventfd(0, 0), -1, &policy, &error));
 	policy = (struct sched_guest_policy){.vcpus = 1, .reservation = 900000};
-	struct dispatched *guest = dispatcher_add(dispatcher, "good", dup(tokens), eventfd(0, 0), &policy, &error);
+	struct dispatched *guest = dispatcher_add(dispatcher, "good", dup(tokens), eventfd(0, 0), -1, &policy, &error);
 	assert_non_null(guest);
 	assert_false(dispatcher_admits(dispatcher, &policy, &error)); /* only a tenth is left */
-	assert_null(dispatcher_add(dispatcher, "too much", dup(tokens), eventfd(0, 0), &policy, &error));
+	assert_null(dispatcher_add(dispatcher, "too much", dup(tokens), eventfd(0, 0), -1, &policy, &error));
 	policy.reservation = 100000;
 	assert_true(dispatcher_admits(dispatcher, &policy, &error));
 	assert_true(dispatcher_change(guest, &policy, &error));
