@@ -53,6 +53,9 @@ void ledger_divide(struct ledger_settled *settled, const uint64_t *booked, const
 
 	uint64_t cpu = least(ledger_gain(usage->cpu, settled->cpu), running + waiting);
 	uint64_t delay = least(ledger_gain(usage->run_delay, settled->run_delay), running + waiting - cpu);
+	uint64_t asleep = usage->gone ? least(delay, waiting) : 0;
+	settled->run_delay += asleep;
+	delay -= asleep;
 	uint64_t rest = running + waiting - cpu - delay;
 	uint64_t waited = least(rest, waiting);
 	uint64_t blocked = rest - waited;
@@ -181,7 +184,7 @@ static void settled_unlock(struct ledger_settled *settled)
 	__atomic_store_n(&settled->sequence, settled->sequence + 1, __ATOMIC_RELEASE);
 }
 
-void ledger_settle(struct ledger *ledger, unsigned vcpu, const struct ledger_thread *thread)
+static void settle(struct ledger *ledger, unsigned vcpu, const struct ledger_thread *thread, bool gone)
 {
 	struct ledger_settled *settled = &ledger->vcpu[vcpu].settled;
 	struct ledger_line_copy copy;
@@ -190,10 +193,16 @@ void ledger_settle(struct ledger *ledger, unsigned vcpu, const struct ledger_thr
 	if (thread->schedstat < 0 || !settled_lock(settled, thread->own ? 1 : LOCK_TRIES))
 		return;
 	if (moment_read(ledger, vcpu, thread, &copy, &usage)) {
+		usage.gone = gone;
 		ledger_divide(settled, copy.clock, &usage);
 		settled->at = copy.now;
 	}
 	settled_unlock(settled);
+}
+
+void ledger_settle(struct ledger *ledger, unsigned vcpu, const struct ledger_thread *thread)
+{
+	settle(ledger, vcpu, thread, false);
 }
 
 void ledger_settle_begin(struct ledger *ledger, unsigned vcpu, const struct ledger_thread *thread)
@@ -209,17 +218,28 @@ void ledger_settle_begin(struct ledger *ledger, unsigned vcpu, const struct ledg
 	settled_unlock(settled);
 }
 
-void ledger_settle_if_due(struct ledger *ledger, unsigned vcpu, const struct ledger_thread *thread)
+static void settle_if_due(struct ledger *ledger, unsigned vcpu, const struct ledger_thread *thread, bool gone)
 {
 #ifdef NFOLD_NO_LEDGER
 	(void)ledger;
 	(void)vcpu;
 	(void)thread;
+	(void)gone;
 #else
 	uint64_t last = __atomic_load_n(&ledger->vcpu[vcpu].settled.at, __ATOMIC_RELAXED);
 	if (ledger_gain(ledger_tsc(), last) >= ledger->tsc_hz / SETTLES_PER_SECOND)
-		ledger_settle(ledger, vcpu, thread);
+		settle(ledger, vcpu, thread, gone);
 #endif
+}
+
+void ledger_settle_if_due(struct ledger *ledger, unsigned vcpu, const struct ledger_thread *thread)
+{
+	settle_if_due(ledger, vcpu, thread, false);
+}
+
+void ledger_settle_gone(struct ledger *ledger, unsigned vcpu, const struct ledger_thread *thread)
+{
+	settle_if_due(ledger, vcpu, thread, true);
 }
 
 void ledger_settle_thread(struct ledger *ledger, unsigned vcpu)

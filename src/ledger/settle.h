@@ -19,6 +19,10 @@
  * that is runnable takes what would be BLOCKED for a delay that goes on, and Linux's later figure is taken as accounted
  * for.
  *
+ * A vCPU that gives its processor back wakes the host's dispatcher, which takes the processor at once and gives it to
+ * the next: the thread may wait for a tick only to go to sleep. It settles before and after: what it was delayed
+ * between the two is time without a token, or idle, and not taken by others.
+ *
  * The vCPU's thread settles around its sleeps, but not more than once a millisecond, since it costs 1 to 2 us: so
  * intervals are short where a guest sleeps at all, and where none does, they last from one reading to the next.
  */
@@ -34,6 +38,7 @@ struct ledger_usage {
 	uint64_t cpu;
 	uint64_t run_delay;
 	bool delayed; /* it may be waiting for a processor now, which run_delay does not have yet */
+	bool gone;    /* it needed none, but only to go to sleep: run_delay is part of what was booked as waiting */
 };
 
 /* Divides the time since the last settlement. Only arithmetic. `booked` has LEDGER_BOOKED_COUNT clocks. */
@@ -60,6 +65,9 @@ void ledger_settle(struct ledger *ledger, unsigned vcpu, const struct ledger_thr
 
 /* For the vCPU's own thread, around its sleeps. */
 void ledger_settle_if_due(struct ledger *ledger, unsigned vcpu, const struct ledger_thread *thread);
+
+/* For it, after it has told the host that it gives its processor back. */
+void ledger_settle_gone(struct ledger *ledger, unsigned vcpu, const struct ledger_thread *thread);
 
 /* For readers in the guest's process: settles if the vCPU has a thread. */
 void ledger_settle_thread(struct ledger *ledger, unsigned vcpu);

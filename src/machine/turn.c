@@ -113,11 +113,17 @@ bool turn_init(struct turn *turn, struct turns *turns, struct cpu *cpu, unsigned
 	return true;
 }
 
-void turn_attach(struct turn *turn)
+void turn_attach(struct turn *turn, const struct ledger_thread *thread)
 {
+	turn->thread = thread;
 	if (sched_getaffinity(0, sizeof turn->allowed, &turn->allowed) != 0)
 		memset(&turn->allowed, 0xff, sizeof turn->allowed);
 	__atomic_store_n(&turn->shared->thread, (uint32_t)gettid(), __ATOMIC_SEQ_CST);
+}
+
+static unsigned index_of(const struct turn *turn)
+{
+	return (unsigned)(turn->shared - turn->turns->page->vcpu);
 }
 
 static uint32_t load(const uint32_t *word)
@@ -195,8 +201,11 @@ void turn_idle(struct turn *turn)
 	uint32_t ran = load(&turn->shared->running);
 	bool changed = want_set(turn, TOKEN_IDLE);
 	__atomic_store_n(&turn->shared->running, 0, __ATOMIC_SEQ_CST);
-	if (changed || ran != 0)
-		tell_host(turn->turns);
+	if (!changed && ran == 0)
+		return;
+	tell_host(turn->turns);
+	if (turn->thread != NULL)
+		ledger_settle_gone(turn->turns->ledger, index_of(turn), turn->thread);
 }
 
 bool turn_keeps(const struct turn *turn)
@@ -229,6 +238,28 @@ static bool take(struct turn *turn, uint32_t token)
 	return true;
 }
 
+static void book_wait(const struct turn *turn)
+{
+	static const enum ledger_state states[] = {[TOKEN_READY] = LEDGER_READY,
+						   [TOKEN_COSTOP] = LEDGER_COSTOP,
+						   [TOKEN_LIMITED] = LEDGER_LIMITED,
+						   [TOKEN_RUN] = LEDGER_READY};
+	ledger_resume(turn->cpu->ledger, states[token_kind(load(&turn->shared->token))]);
+}
+
+/* What Linux delays the thread from here on, the next having its processor, is waiting for a token. */
+static void give_back(struct turn *turn)
+{
+	struct ledger *ledger = turn->turns->ledger;
+	unsigned index = index_of(turn);
+	if (turn->thread != NULL)
+		ledger_settle_if_due(ledger, index, turn->thread);
+	book_wait(turn);
+	ring_doorbell(turn->turns);
+	if (turn->thread != NULL)
+		ledger_settle_gone(ledger, index, turn->thread);
+}
+
 /* True: the turn has begun. */
 static bool try_to_begin(struct turn *turn)
 {
@@ -244,18 +275,11 @@ static bool try_to_begin(struct turn *turn)
 		run_unscheduled(turn, token);
 		return true;
 	}
-	if (ran || changed)
+	if (ran)
+		give_back(turn);
+	else if (changed)
 		ring_doorbell(turn->turns);
 	return token_kind(token) == TOKEN_RUN && take(turn, token);
-}
-
-static void book_wait(const struct turn *turn)
-{
-	static const enum ledger_state states[] = {[TOKEN_READY] = LEDGER_READY,
-						   [TOKEN_COSTOP] = LEDGER_COSTOP,
-						   [TOKEN_LIMITED] = LEDGER_LIMITED,
-						   [TOKEN_RUN] = LEDGER_READY};
-	ledger_resume(turn->cpu->ledger, states[token_kind(load(&turn->shared->token))]);
 }
 
 static bool must_stop(const struct turn *turn)
@@ -267,8 +291,10 @@ bool turn_begin(struct turn *turn)
 {
 	if (must_stop(turn))
 		return false;
-	if (try_to_begin(turn))
+	if (try_to_begin(turn)) {
+		ledger_resume(turn->cpu->ledger, LEDGER_EXIT);
 		return true;
+	}
 	bool begun = false, stop = false;
 	unbind_own(turn);
 	turn_sleep_begins(turn);

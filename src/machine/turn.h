@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "cpu/cpu.h"
 #include "ledger/ledger.h"
+#include "ledger/settle.h"
 #include "ledger/token.h"
 #include "machine/loop.h"
 
@@ -34,7 +35,8 @@ struct turn {
 	struct turns *turns;
 	struct token_vcpu *shared;
 	struct cpu *cpu;
-	uint32_t bound; /* the processor to which the thread is bound, plus 1; 0: to none */
+	const struct ledger_thread *thread; /* NULL: nothing is settled */
+	uint32_t bound;			    /* the processor to which the thread is bound, plus 1; 0: to none */
 	bool bound_by_host;
 	cpu_set_t allowed;
 };
@@ -46,8 +48,8 @@ bool turns_watch(struct turns *turns, struct error *error);
 
 /* Maps the vCPU's page over the end of its struct cpu, which nobody uses yet. */
 bool turn_init(struct turn *turn, struct turns *turns, struct cpu *cpu, unsigned index, struct error *error);
-/* On the vCPU's thread, before its first turn. */
-void turn_attach(struct turn *turn);
+/* On the vCPU's thread, before its first turn. `thread`: where Linux keeps its figures. */
+void turn_attach(struct turn *turn, const struct ledger_thread *thread);
 
 /* After something was asked of the vCPU in cpu->requests. `stop`: that the thread cannot wait for a token. True: it was
  * idle, and is no longer. */

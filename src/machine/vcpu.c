@@ -286,7 +286,7 @@ static void *thread_main(void *opaque)
 		ledger_settle_begin(vcpu->ledger, vcpu->index, &vcpu->ledger_thread);
 	(void)ledger_thread_open(&vcpu->ledger_reader, vcpu->tasks, (uint64_t)gettid(), false);
 	__atomic_store_n(&vcpu->cpu->ledger->thread_id, (uint64_t)gettid(), __ATOMIC_RELAXED);
-	turn_attach(&vcpu->turn);
+	turn_attach(&vcpu->turn, &vcpu->ledger_thread);
 
 	if (engine_vcpu_attach(vcpu->engine, &error)) {
 		run_guest(vcpu);

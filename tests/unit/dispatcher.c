@@ -90,7 +90,7 @@ static void *runner_main(void *opaque)
 {
 	struct runner *runner = opaque;
 	unsigned seed = (unsigned)(uintptr_t)runner;
-	turn_attach(&runner->turn);
+	turn_attach(&runner->turn, NULL);
 	while (turn_begin(&runner->turn)) {
 		runner->turns++;
 		run_some(runner, (unsigned)rand_r(&seed) % 20000);

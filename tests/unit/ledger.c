@@ -339,6 +339,25 @@ static void wait_that_goes_on_is_booked_once(void **state)
 	assert_int_equal(of.settled.clock[LEDGER_BLOCKED], 0);
 }
 
+/* Its processor given back, the thread waits for one only to go to sleep. */
+static void delay_on_the_way_to_sleep_is_waiting(void **state)
+{
+	(void)state;
+	struct division of = {.booked = {[LEDGER_GUEST] = 1000}, .usage = {.cpu = 1000}};
+	divide(&of);
+	of.booked[LEDGER_READY] = 400;
+	of.usage = (struct ledger_usage){.cpu = 1010, .run_delay = 390, .gone = true};
+	divide(&of);
+	assert_int_equal(of.settled.clock[LEDGER_READY], 390);
+	assert_int_equal(of.settled.clock[LEDGER_EXIT], 10);
+	assert_int_equal(of.settled.clock[LEDGER_PREEMPTED], 0);
+	of.booked[LEDGER_READY] = 900; /* then it sleeps, and waits when it was woken */
+	of.usage = (struct ledger_usage){.cpu = 1020, .run_delay = 490};
+	divide(&of);
+	assert_int_equal(of.settled.clock[LEDGER_READY], 780);
+	assert_int_equal(of.settled.clock[LEDGER_PREEMPTED], 100);
+}
+
 static void figures_that_do_not_fit_are_carried_over(void **state)
 {
 	(void)state;
@@ -538,6 +557,7 @@ int main(void)
 	    cmocka_unit_test(run_delay_after_a_wake_up_comes_off_the_sleep),
 	    cmocka_unit_test(sleep_in_a_running_state_is_blocked),
 	    cmocka_unit_test(wait_that_goes_on_is_booked_once),
+	    cmocka_unit_test(delay_on_the_way_to_sleep_is_waiting),
 	    cmocka_unit_test(figures_that_do_not_fit_are_carried_over),
 	    cmocka_unit_test(no_clock_goes_back_and_none_is_lost_whatever_linux_says),
 	    cmocka_unit_test(time_of_others_is_preempted),
