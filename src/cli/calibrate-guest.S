@@ -20,6 +20,8 @@
 #define BATCH 8		    /* frames */
 #define PATIENCE 6000	    /* ticks: a minute */
 #define FRAME 1514
+#define MORE 0xc00000	    /* memory that nothing else uses begins here */
+#define HOLD 30000	    /* ticks: five minutes, should nobody end it before */
 #define SEND (0x8300f000 | (4096 - FRAME))  /* a descriptor: the chip's, a frame's start and end */
 #define RECEIVE (0x8000f000 | (4096 - 2048)) /* the chip's, 2048 bytes */
 
@@ -370,7 +372,11 @@ network:
 	jnz	1b
 	jmp	end
 
-/* Halted but for a clock of 100 Hz. */
+/* Halted but for a clock of 100 Hz, or of 1000. */
+ticking:
+	mov	$PIT_HZ / 1000, %eax
+	mov	%al, pic_words_end - 3
+	mov	%ah, pic_words_end - 1
 idle:
 	call	clock_start
 	sti
@@ -378,6 +384,53 @@ idle:
 	dec	%ecx
 	jnz	2b
 	jmp	end
+
+/* Runs so many KiB of code, each piece once, and then stays, for its memory to be looked at. */
+holding_code:
+	shl	$10, %ecx
+	mov	$MORE, %edi
+1:	mov	$piece, %esi
+	mov	$piece_end - piece, %edx
+2:	movsb
+	dec	%edx
+	jnz	2b
+	sub	$piece_end - piece, %ecx
+	ja	1b
+	movb	$0xc3, (%edi) /* RET */
+	mov	$1, %eax
+	mov	$area, %esi
+	mov	$MORE, %edi
+	call	*%edi
+hold:
+	mov	$HOLD, %ecx
+	jmp	idle
+
+/* The kinds of instructions of compilers' code, in their usual numbers: a branch after five. */
+piece:
+	mov	(%esi), %edx
+	add	%eax, %edx
+	mov	%edx, 8(%esi)
+	test	$3, %al
+	jz	1f
+	lea	1(%eax, %edx), %eax
+	push	%eax
+	mov	4(%esi), %edx
+	pop	%eax
+1:	cmp	%edx, %eax
+	jb	2f
+	xor	%edx, %eax
+2:	add	$1, %eax
+piece_end:
+
+/* Writes to each page of so many MiB, and stays. */
+holding_memory:
+	shl	$8, %ecx
+	mov	$MORE, %edi
+1:	mov	%edi, (%edi)
+	add	$4096, %edi
+	dec	%ecx
+	jnz	1b
+	jmp	hold
 
 	.section .data
 	.balign	8
@@ -387,8 +440,9 @@ pic_words: /* both 8259: vectors from 0x20, all masked but the clock; the 8254: 
 	.byte	0x43, 0x34, 0x40, (PIT_HZ / 100) & 0xff, 0x40, (PIT_HZ / 100) >> 8
 pic_words_end:
 	.balign	8
-table: /* a to k */
-	.long	compute, privileged, space, fault, software, port, mmio, self, disk, network, idle
+table: /* a to n */
+	.long	compute, privileged, space, fault, software, port, mmio, self, disk, network, idle, ticking
+	.long	holding_code, holding_memory
 sender_block: /* mode: no receiver; one descriptor */
 	.long	1, 0x00005452, 0x0100, 0, 0, 0, send_ring
 receiver_block: /* mode: any address, no transmitter; 8 descriptors */

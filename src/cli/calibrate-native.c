@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/calibrate-native.h"
 
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -67,9 +69,63 @@ static double measure_cycle(uint64_t count)
 	return (now_ns() - start) / (double)count;
 }
 
+static double clock_ns(void)
+{
+	struct timespec time;
+	(void)clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
+}
+
+#define ALARM_NS 60000	/* from arming the timer to its interrupt */
+#define WINDOW_NS 90000 /* that are watched */
+
+/* The longest time between two looks at the clock, while a timer of Linux's goes off on this processor. */
+static double interrupted_ns(int timer)
+{
+	const struct itimerspec alarm = {.it_value.tv_nsec = ALARM_NS};
+	if (timerfd_settime(timer, 0, &alarm, NULL) != 0)
+		return -1;
+	double longest = 0, least = WINDOW_NS, last = clock_ns();
+	for (double end = last + WINDOW_NS; last < end;) {
+		double at = clock_ns(), gap = at - last;
+		longest = gap > longest ? gap : longest;
+		least = gap < least ? gap : least;
+		last = at;
+	}
+	return longest - least;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double one = *(const double *)a, other = *(const double *)b;
+	return (one > other) - (one < other);
+}
+
+/* The median: what else interrupts, or takes the processor away, is in a few of them. */
+static double measure_interrupt(uint64_t count)
+{
+	double *value = malloc(count * sizeof *value), median = -1;
+	int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	bool good = value != NULL && timer >= 0;
+	for (uint64_t i = 0; good && i < count; i++) {
+		value[i] = interrupted_ns(timer);
+		good = value[i] >= 0;
+	}
+	if (good) {
+		qsort(value, count, sizeof *value, by_value);
+		median = value[count / 2];
+	}
+	free(value);
+	if (timer >= 0)
+		(void)close(timer);
+	return median;
+}
+
 const struct calibrate_native calibrate_native[CALIBRATE_NATIVE_COUNT] = {
     {"native_compute", "a round of arithmetic, memory and branches, natively", measure_compute, 5000000},
     {"native_syscall", "a system call (getppid), natively", measure_syscall, 100000},
     {"native_fault", "the first touch of a page, natively", measure_fault, 8192},
     {"native_cycle", "a cycle of the processor's clock", measure_cycle, 64000000},
+    {"native_interrupt", "a timer's interrupt, natively: the time that it takes from a program", measure_interrupt,
+     501},
 };

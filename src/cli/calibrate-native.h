@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CALIBRATE_NATIVE_COUNT 4
+#define CALIBRATE_NATIVE_COUNT 5
 
 struct calibrate_native {
 	const char *key, *what;
@@ -15,7 +15,8 @@ struct calibrate_native {
 	uint64_t count;			   /* that takes some milliseconds */
 };
 
-/* compute: a round of the guest's loop; syscall; fault; cycle: of the processor's clock. In this order. */
+/* compute: a round of the guest's loop; syscall; fault; cycle: of the processor's clock; interrupt.
+ * In this order. */
 extern const struct calibrate_native calibrate_native[CALIBRATE_NATIVE_COUNT];
 
 #endif

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "cli/calibrate-image.h"
+#include "cli/calibrate-memory.h"
 #include "cli/calibrate-native.h"
 #include "cli/command.h"
 #include "control/report.h"
@@ -37,6 +38,9 @@
 #define ENDED_WELL 1 /* of run --debug-exit, where the guest wrote 0 */
 #define NOISY 0.1    /* spread, by the median */
 #define IDLE_HZ 100
+#define TICK_HZ 1000
+#define CODE_MIB 4		  /* of different code, that an operating system with its programs runs: assumption */
+#define INTERRUPT_LEAST_NS 200.0  /* natively: less is none that was seen */
 #define WORDS_WITHOUT_NETWORKS 17 /* of nfold run, before its --net */
 
 /* In the order of calibrate-guest.S: the letters a, b, c... */
@@ -57,10 +61,11 @@ static const struct work {
     {"disk_sector", "a sector read from an IDE disk by PIO, polled", 500, 1, false, false},
     {"network_frame", "a frame of 1514 bytes from a PCnet over a switch to another, by eights", 100, 8, false, true},
     {"idle", "a tick of an idle guest with a clock of 100 Hz", 100, 1, true, false},
+    {"tick", "a tick of an idle guest with a clock of 1000 Hz", 1000, 1, true, false},
 };
 #define WORKS (sizeof works / sizeof works[0])
-enum { WORK_COMPUTE, WORK_FAULT = 3, WORK_SOFTWARE = 4, WORK_MMIO = 6, WORK_INTERRUPT = 7, WORK_IDLE = 10 };
-enum { NATIVE_COMPUTE = WORKS, NATIVE_SYSCALL, NATIVE_FAULT, NATIVE_CYCLE, COSTS };
+enum { WORK_COMPUTE, WORK_FAULT = 3, WORK_SOFTWARE = 4, WORK_MMIO = 6, WORK_IDLE = 10, WORK_TICK = 11 };
+enum { NATIVE_COMPUTE = WORKS, NATIVE_SYSCALL, NATIVE_FAULT, NATIVE_CYCLE, NATIVE_INTERRUPT, COSTS };
 
 struct calibrate_options {
 	const char *output;
@@ -85,7 +90,7 @@ struct calibration {
 	const struct calibrate_options *options;
 	int kernel, disk; /* memfds */
 	struct cost cost[COSTS];
-	long resident_kib; /* the most any guest's process had */
+	struct calibrate_memory memory;
 };
 
 /* The file ends with the section headers, as the linker writes it. */
@@ -151,7 +156,7 @@ static double seconds_of(const struct timeval *time)
 }
 
 /* Processor time of nfold and the guest's process together, in ns; negative with *error. */
-static double guest_time(struct calibration *calibration, unsigned work, unsigned count, struct error *error)
+static double guest_time(const struct calibration *calibration, unsigned work, unsigned count, struct error *error)
 {
 	struct rusage usage;
 	int status;
@@ -172,8 +177,6 @@ static double guest_time(struct calibration *calibration, unsigned work, unsigne
 				WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
 		return -1;
 	}
-	if (usage.ru_maxrss > calibration->resident_kib)
-		calibration->resident_kib = usage.ru_maxrss;
 	return (seconds_of(&usage.ru_utime) + seconds_of(&usage.ru_stime)) * 1e9;
 }
 
@@ -191,7 +194,7 @@ static struct cost cost_of(double *value, unsigned count)
 }
 
 /* How many take long enough. 0 with *error. */
-static unsigned count_find(struct calibration *calibration, unsigned work, struct error *error)
+static unsigned count_find(const struct calibration *calibration, unsigned work, struct error *error)
 {
 	double enough = (double)calibration->options->milliseconds * 1e6;
 	unsigned count = works[work].count;
@@ -254,14 +257,14 @@ static bool measure_all(struct calibration *calibration, struct error *error)
 			return false;
 		print_cost(works[i].key, works[i].what, &calibration->cost[i]);
 	}
-	return true;
+	return calibrate_memory_measure(&calibration->memory, calibrate_image, image_size(), error);
 }
 
 static unsigned noisy_count(const struct calibration *calibration)
 {
 	unsigned noisy = 0;
 	for (unsigned i = 0; i < COSTS; i++)
-		noisy += i != WORK_IDLE && calibration->cost[i].spread > NOISY;
+		noisy += (i >= WORKS || !works[i].fixed) && calibration->cost[i].spread > NOISY;
 	return noisy;
 }
 
@@ -272,18 +275,52 @@ static json_t *figure_json(double value, const char *how, const char *date)
 	return json_pack("{s:f, s:s}", "value", value > 0 ? round(value * 1e4) / 1e4 : 0, "source", source);
 }
 
+/*
+ * What an interrupt takes an idle guest's process: of two rates of its clock, so that what comes with time and not with
+ * ticks is in neither.
+ */
+static double interrupt_ns(const struct calibration *calibration)
+{
+	double seldom = calibration->cost[WORK_IDLE].ns * IDLE_HZ, often = calibration->cost[WORK_TICK].ns * TICK_HZ;
+	return fmax(often - seldom, 0) / (TICK_HZ - IDLE_HZ);
+}
+
 /* What the costs come to in the planner's terms; docs/planner.md has the formulas. */
 static json_t *figures_json(const struct calibration *calibration, const char *date)
 {
 	const struct cost *cost = calibration->cost;
+	const struct calibrate_memory *memory = &calibration->memory;
 	double kernel =
 	    (cost[WORK_SOFTWARE].ns / cost[NATIVE_SYSCALL].ns + cost[WORK_FAULT].ns / cost[NATIVE_FAULT].ns) / 2;
-	double io = (cost[WORK_MMIO].ns + cost[WORK_INTERRUPT].ns) / cost[NATIVE_CYCLE].ns;
-	return json_pack(
-	    "{s:o, s:o, s:o}", "user",
-	    figure_json(cost[WORK_COMPUTE].ns / cost[NATIVE_COMPUTE].ns - 1, "a loop in the guest and natively", date),
-	    "kernel", figure_json(kernel, "INT/IRET by a system call, fault by fault, half each", date),
-	    "cycles_per_io", figure_json(round(io), "doorbell and interrupt", date));
+	double io = cost[WORK_MMIO].ns / cost[NATIVE_CYCLE].ns, interrupt = cost[NATIVE_INTERRUPT].ns;
+	const struct {
+		const char *key, *how;
+		double value;
+		bool known;
+	} figures[] = {
+	    {"user", "a loop in the guest and natively", cost[WORK_COMPUTE].ns / cost[NATIVE_COMPUTE].ns - 1, true},
+	    {"kernel", "INT/IRET by a system call, fault by fault, half each", kernel, true},
+	    {"interrupt", "the host's driver, and a tick by a native interrupt",
+	     1 + interrupt_ns(calibration) / fmax(interrupt, INTERRUPT_LEAST_NS), interrupt >= INTERRUPT_LEAST_NS},
+	    {"cycles_per_io", "a device register", round(io), true},
+	    {"guest_memory", "one more guest, the engine keeping all the code that it does",
+	     memory->guest_mib + memory->code_mib, true},
+	    {"memory_share", "a guest that uses much memory and one that does not", memory->ram_share, true},
+	    {"host_memory", "what was in use on the machine, and nfoldd", memory->in_use_mib + memory->host_mib, true},
+	};
+	json_t *list = json_object();
+	for (unsigned i = 0; i < sizeof figures / sizeof figures[0]; i++)
+		if (figures[i].known)
+			(void)json_object_set_new(list, figures[i].key,
+						  figure_json(figures[i].value, figures[i].how, date));
+	return list;
+}
+
+static json_t *memory_json(const struct calibrate_memory *memory)
+{
+	return json_pack("{s:f, s:f, s:f, s:f, s:f}", "in_use_mib", round(memory->in_use_mib * 10) / 10, "host_mib",
+			 round(memory->host_mib * 10) / 10, "guest_mib", round(memory->guest_mib * 10) / 10, "code_mib",
+			 round(memory->code_mib * 10) / 10, "ram_share", round(memory->ram_share * 1e5) / 1e5);
 }
 
 static json_t *costs_json(const struct calibration *calibration)
@@ -324,12 +361,12 @@ static json_t *calibration_json(const struct calibration *calibration)
 	machine_name(machine, sizeof machine);
 	if (gmtime_r(&now, &tm) != NULL)
 		(void)strftime(date, sizeof date, "%Y-%m-%d", &tm);
-	return json_pack("{s:s, s:i, s:s, s:s, s:i, s:b, s:f, s:f, s:o, s:{s:o}}", "format", "nfold-calibration",
+	return json_pack("{s:s, s:i, s:s, s:s, s:i, s:b, s:f, s:o, s:o, s:{s:o}}", "format", "nfold-calibration",
 			 "version", 1, "machine", machine, "date", date, "runs", (int)calibration->options->runs,
 			 "noisy", noisy_count(calibration) != 0, "idle_share",
-			 round(calibration->cost[WORK_IDLE].ns * IDLE_HZ / 1e9 * 1e5) / 1e5, "process_mib",
-			 round((double)calibration->resident_kib / 1024 * 10) / 10, "costs", costs_json(calibration),
-			 "engines", "translate", figures_json(calibration, date));
+			 round(calibration->cost[WORK_IDLE].ns * IDLE_HZ / 1e9 * 1e5) / 1e5, "memory",
+			 memory_json(&calibration->memory), "costs", costs_json(calibration), "engines", "translate",
+			 figures_json(calibration, date));
 }
 
 static bool calibration_write(const struct calibration *calibration, struct error *error)
@@ -351,6 +388,16 @@ static bool file_can_be_written(const char *path, struct error *error)
 	return (file != NULL && fclose(file) == 0) || error_set_errno(error, "cannot write %.200s", path);
 }
 
+static void print_memory(const struct calibrate_memory *memory)
+{
+	printf("A guest takes %.1f MiB besides its memory, up to %.1f more for its code, and %.2f %% of what it uses "
+	       "of its "
+	       "memory.\n",
+	       memory->guest_mib, memory->code_mib, 100 * memory->ram_share);
+	printf("nfoldd takes %.1f MiB; %.0f MiB were in use on this machine before it ran.\n", memory->host_mib,
+	       memory->in_use_mib);
+}
+
 static int calibrate_run(const struct command_call *call)
 {
 	struct calibration calibration = {.options = call->options, .kernel = -1, .disk = -1};
@@ -369,9 +416,8 @@ static int calibrate_run(const struct command_call *call)
 		(void)close(calibration.disk);
 	if (!good)
 		return (int)report_error(&error);
-	printf(
-	    "An idle guest takes %.2f %% of a processor, its process at most %.0f MiB with the 16 MiB of the guest.\n",
-	    calibration.cost[WORK_IDLE].ns * IDLE_HZ / 1e7, (double)calibration.resident_kib / 1024);
+	printf("An idle guest takes %.2f %% of a processor.\n", calibration.cost[WORK_IDLE].ns * IDLE_HZ / 1e7);
+	print_memory(&calibration.memory);
 	if (noisy_count(&calibration) != 0)
 		printf(
 		    "The machine was too noisy for %u of %d figures: measure again when it has nothing else to do.\n",
@@ -382,8 +428,9 @@ static int calibrate_run(const struct command_call *call)
 const struct command command_calibrate = {
     .name = "calibrate",
     .summary = "measure what the engine costs on this machine, for the planner",
-    .description = "Runs small guests that do one thing many times, and writes what each costs in processor time, for\n"
-		   "nfold plan fit --calibration. It takes about a minute. Nothing else should run meanwhile.",
+    .description = "Runs small guests that do one thing many times, and writes what each costs in processor time, and\n"
+		   "what memory guests and host take besides, for nfold plan fit --calibration. It takes about a\n"
+		   "minute. Nothing else should run meanwhile.",
     .options = calibrate_options,
     .run = calibrate_run,
 };

@@ -37,15 +37,11 @@ struct row {
 #define ASSUMED "assumption"
 
 static const struct row native[OVERHEAD_FIGURE_COUNT] = {
-    [OVERHEAD_user] = {0, NOT_VIRTUAL},
-    [OVERHEAD_kernel] = {0, NOT_VIRTUAL},
-    [OVERHEAD_interrupt] = {0, NOT_VIRTUAL},
-    [OVERHEAD_cycles_per_io] = {0, NOT_VIRTUAL},
-    [OVERHEAD_guest_memory] = {0, NOT_VIRTUAL},
-    [OVERHEAD_host_memory] = {0, NOT_VIRTUAL},
-    [OVERHEAD_host_cpu] = {0, NOT_VIRTUAL},
-    [OVERHEAD_kernel_assumed] = {0.2, ASSUMED},
-    [OVERHEAD_interrupt_assumed] = {0.02, ASSUMED},
+    [OVERHEAD_user] = {0, NOT_VIRTUAL},		[OVERHEAD_kernel] = {0, NOT_VIRTUAL},
+    [OVERHEAD_interrupt] = {0, NOT_VIRTUAL},	[OVERHEAD_cycles_per_io] = {0, NOT_VIRTUAL},
+    [OVERHEAD_guest_memory] = {0, NOT_VIRTUAL}, [OVERHEAD_memory_share] = {0, NOT_VIRTUAL},
+    [OVERHEAD_host_memory] = {0, NOT_VIRTUAL},	[OVERHEAD_host_cpu] = {0, NOT_VIRTUAL},
+    [OVERHEAD_kernel_assumed] = {0.2, ASSUMED}, [OVERHEAD_interrupt_assumed] = {0.02, ASSUMED},
 };
 
 static const struct row kvm[OVERHEAD_FIGURE_COUNT] = {
@@ -54,6 +50,7 @@ static const struct row kvm[OVERHEAD_FIGURE_COUNT] = {
     [OVERHEAD_interrupt] = {1, "two driver paths, about the native interrupt time once more: " FRIEDMAN},
     [OVERHEAD_cycles_per_io] = {0, "in the interrupt share"},
     [OVERHEAD_guest_memory] = {32, "32 MB a guest: " FRIEDMAN},
+    [OVERHEAD_memory_share] = {0.004, "8 bytes of page table for a page of 4 KiB, the process's and the nested"},
     [OVERHEAD_host_memory] = {400, "400 MB a host: " FRIEDMAN},
     [OVERHEAD_host_cpu] = {0.01, ASSUMED},
     [OVERHEAD_kernel_assumed] = {0.2, ASSUMED},
@@ -68,6 +65,7 @@ static const struct row translate[OVERHEAD_FIGURE_COUNT] = {
     [OVERHEAD_interrupt] = {1, "two driver paths, about the native interrupt time once more: " FRIEDMAN},
     [OVERHEAD_cycles_per_io] = {0, "in the interrupt share"},
     [OVERHEAD_guest_memory] = {39, "nfold's README: resident beyond 512 MiB of guest RAM"},
+    [OVERHEAD_memory_share] = {0.002, "8 bytes of page table for a page of 4 KiB"},
     [OVERHEAD_host_memory] = {400, "400 MB a host: " FRIEDMAN},
     [OVERHEAD_host_cpu] = {0.01, ASSUMED},
     [OVERHEAD_kernel_assumed] = {0.2, ASSUMED},

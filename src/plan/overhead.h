@@ -16,6 +16,7 @@
 	X(interrupt, "interrupt", "of interrupt time", "processor time added to time in interrupts: drivers run twice") \
 	X(cycles_per_io, "cycles_per_io", "cycles", "processor cycles added to a disk operation") \
 	X(guest_memory, "guest_memory", "MiB", "memory added to a guest's") \
+	X(memory_share, "memory_share", "of a guest's memory", "memory added to a guest's by its size: page tables") \
 	X(host_memory, "host_memory", "MiB", "memory of a host's own") \
 	X(host_cpu, "host_cpu", "of a host", "processor time of a host's own") \
 	X(kernel_assumed, "kernel_assumed", "of processor time", "kernel share where it was not measured") \

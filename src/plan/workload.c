@@ -133,8 +133,11 @@ static bool workload_read(const struct demand *demand, unsigned guest, enum reso
 				  error))
 		return false;
 	(void)gaps_fill(to, workload->grid.count);
-	double factor = sources[resource].factor * (1 + workload->growth[resource]);
-	double added = resource == RESOURCE_MEMORY ? workload->overhead->figure[OVERHEAD_guest_memory] : 0;
+	const double *figure = workload->overhead->figure;
+	bool memory = resource == RESOURCE_MEMORY;
+	double factor = sources[resource].factor * (1 + workload->growth[resource]) *
+			(1 + (memory ? figure[OVERHEAD_memory_share] : 0));
+	double added = memory ? figure[OVERHEAD_guest_memory] : 0;
 	for (size_t t = 0; t < workload->grid.count; t++)
 		to[t] = (float)((double)to[t] * factor + added);
 	return true;

@@ -4,7 +4,9 @@
 
 import json
 import os
+import shutil
 import subprocess
+from pathlib import Path
 
 from support import STATUS_HOST, STATUS_INPUT, CliTest, main
 
@@ -12,24 +14,36 @@ HOST = "cpus=16,ghz=2.6,memory=128G,disk=1000MB/s,iops=20000,net=10Gb/s"
 
 
 class Calibrate(CliTest):
+    def setUp(self):
+        super().setUp()
+        shutil.copy(os.environ["NFOLDD"], self.nfold.parent / "nfoldd")
+
     def test_a_calibration_is_measured_and_planned_with(self):
-        output = self.succeed("calibrate", "-o", "cal.json", "--runs", "2", "--milliseconds", "10", seconds=150)
+        folders = set(Path("/tmp").glob("nfold-calibrate-*"))
+        output = self.succeed("calibrate", "-o", "cal.json", "--runs", "2", "--milliseconds", "10", seconds=210)
+        for folder in set(Path("/tmp").glob("nfold-calibrate-*")) - folders:
+            self.assertNotEqual(folder.stat().st_uid, os.geteuid(), f"{folder} is left")
         made = json.loads((self.folder / "cal.json").read_text(encoding="utf-8"))
         self.assertEqual((made["format"], made["version"], made["runs"]), ("nfold-calibration", 1, 2))
         (self.runtime / "switches").rmdir()  # the guests' own is gone
-        self.assertEqual(len(made["costs"]), 15)
+        self.assertEqual(len(made["costs"]), 17)
         for key, cost in made["costs"].items():
             self.assertIn(key, output)
             self.assertGreaterEqual(cost["ns"], 0, key)
             self.assertGreaterEqual(cost["spread"], 0, key)
         for key in ("page_fault", "interrupt", "mmio", "software_interrupt", "port", "disk_sector", "network_frame",
-                    "native_syscall", "native_fault", "native_cycle"):
+                    "native_syscall", "native_fault", "native_cycle", "native_interrupt", "tick"):
             self.assertGreater(made["costs"][key]["ns"], 0, key)
-        self.assertGreater(made["process_mib"], 1)
-        noisy = any(cost["spread"] > 0.1 for key, cost in made["costs"].items() if key != "idle")
+        noisy = any(cost["spread"] > 0.1 for key, cost in made["costs"].items() if key not in ("idle", "tick"))
         self.assertEqual((made["noisy"], "too noisy" in output), (noisy, noisy))
-        figures = made["engines"]["translate"]
-        self.assertEqual(set(figures), {"user", "kernel", "cycles_per_io"})
+        memory, figures = made["memory"], made["engines"]["translate"]
+        for key in ("in_use_mib", "host_mib", "guest_mib", "code_mib"):
+            self.assertGreater(memory[key], 0.5, key)
+        self.assertLess(memory["ram_share"], 0.05)
+        self.assertEqual(set(figures) | {"interrupt"}, {"user", "kernel", "interrupt", "cycles_per_io", "guest_memory", "memory_share", "host_memory"})
+        self.assertGreaterEqual(figures.get("interrupt", {"value": 1})["value"], 1)
+        self.assertAlmostEqual(figures["guest_memory"]["value"], memory["guest_mib"] + memory["code_mib"], delta=0.2)
+        self.assertAlmostEqual(figures["host_memory"]["value"], memory["in_use_mib"] + memory["host_mib"], delta=0.2)
         subprocess.run([os.environ["ESTATE_MAKE"], self.folder / "estate", "5", "1"], check=True)
         self.succeed("plan", "fit", "estate", "--host", HOST, "--engine", "translate", "--calibration", "cal.json", "-o", "plan.json")
         used = {row["key"]: row for row in json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))["overhead"]}
