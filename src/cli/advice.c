@@ -8,6 +8,7 @@
 #define NEARLY_ALL 95.0
 #define LOOP 90.0
 #define SAMPLES_LEAST 50u
+#define TICKS_LEAST 100u /* due, and this part of them lost */
 
 #define SHARE(name, state_, least)                                                                                     \
 	static bool name(const struct advice_facts *facts)                                                             \
@@ -36,6 +37,11 @@ static bool is_cache_full(const struct advice_facts *facts)
 	return facts->cache_evictions > 0 && facts->state[LEDGER_TRANSLATE] >= HELD_BACK;
 }
 
+static bool is_losing_ticks(const struct advice_facts *facts)
+{
+	return facts->ticks_due >= TICKS_LEAST && facts->ticks_lost >= facts->ticks_due / TICKS_LEAST;
+}
+
 static bool is_translating(const struct advice_facts *facts)
 {
 	return facts->state[LEDGER_TRANSLATE] >= HEAVY && !is_cache_full(facts);
@@ -62,6 +68,8 @@ const struct advice_rule advice_rules[] = {
      "See in top what else runs on this host, and stop or move it."},
     {"blocked", is_blocked, "It was held up inside Linux: a lock, or a page that the host had to find.",
      "See in vmstat 1 whether the host swaps, or waits for its disks."},
+    {"ticks", is_losing_ticks, "Clock ticks were lost, since it did not run when they came.",
+     "Mend what held it back. A guest that keeps time by counting ticks is slow now: let it use the TSC, or NTP."},
     {"device", is_device_heavy, "Much of its time went into device models.",
      "Use virtio for disks and networks: --disk FILE,device=virtio; the devices are named below."},
     {"cache", is_cache_full, "Its translated code did not fit into the code cache, and was translated again.",

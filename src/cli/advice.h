@@ -16,6 +16,7 @@ struct advice_facts {
 	double wanted;			  /* percent of its time that the busiest vCPU ran or wanted to run */
 	double hottest; /* of the samples that this vCPU would have, percent in the three hottest functions or blocks */
 	uint64_t samples, cache_evictions;
+	uint64_t ticks_due, ticks_lost;
 };
 
 struct advice_rule {

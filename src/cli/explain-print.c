@@ -62,6 +62,10 @@ static struct advice_facts facts_of(const struct explanation *explanation)
 				     .cache_evictions = gain->count[LEDGER_COUNT_CACHE_EVICTION]};
 	for (unsigned i = 0; i < LEDGER_STATE_COUNT; i++)
 		facts.state[i] = percent(gain->state_ns[i], gain->wall_ns);
+	for (unsigned i = 0; i < LEDGER_TIMER_COUNT; i++) {
+		facts.ticks_due += gain->ticks[i][LEDGER_TICK_DUE];
+		facts.ticks_lost += gain->ticks[i][LEDGER_TICK_LOST];
+	}
 	return facts;
 }
 
@@ -277,6 +281,22 @@ static void print_delays(const struct explanation *explanation)
 	}
 }
 
+static void print_ticks(const struct explanation *explanation)
+{
+	bool titled = false;
+	for (unsigned i = 0; i < LEDGER_TIMER_COUNT; i++) {
+		const uint64_t *count = explanation->gain.ticks[i];
+		if (count[LEDGER_TICK_DUE] == 0)
+			continue;
+		if (!titled)
+			printf("\n%-20s %12s %12s %12s %12s\n", "clock ticks", "due", "delivered", "lost", "bunched");
+		titled = true;
+		printf("%-20s %12" PRIu64 " %12" PRIu64 " %12" PRIu64 " %12" PRIu64 " %s\n", ledger_timer_key[i],
+		       count[LEDGER_TICK_DUE], count[LEDGER_TICK_DELIVERED], count[LEDGER_TICK_LOST],
+		       count[LEDGER_TICK_BUNCHED], ledger_timer_text[i]);
+	}
+}
+
 void explain_print(const struct explanation *explanation)
 {
 	const struct profile *profile = &explanation->profile;
@@ -293,6 +313,7 @@ void explain_print(const struct explanation *explanation)
 	for (unsigned group = 0; group < GROUP_COUNT; group++)
 		print_group(explanation, (enum group)group);
 	print_delays(explanation);
+	print_ticks(explanation);
 }
 
 /* ---- JSON ---- */
@@ -371,19 +392,28 @@ static json_t *delays_json(const struct profile_gain *gain)
 	return object;
 }
 
+static json_t *ticks_json(const struct profile_gain *gain)
+{
+	json_t *object = json_object();
+	for (unsigned i = 0; i < LEDGER_TIMER_COUNT; i++)
+		(void)json_object_set_new(object, ledger_timer_key[i],
+					  numbers_json(ledger_tick_key, gain->ticks[i], LEDGER_TICK_COUNTER_COUNT));
+	return object;
+}
+
 bool explain_print_json(const struct explanation *explanation)
 {
 	const struct profile *profile = &explanation->profile;
 	const struct profile_gain *gain = &explanation->gain;
-	json_t *object =
-	    json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
-		      explanation->name, "state", explanation->state, "cpus", (int)gain->vcpus, "wall_ns",
-		      (json_int_t)gain->wall_ns, "samples", (json_int_t)profile->samples, "lost",
-		      (json_int_t)profile->lost, "kernel_distance", address_json(explanation->kernel_distance),
-		      "clocks_ns", numbers_json(ledger_state_key, gain->state_ns, LEDGER_STATE_COUNT), "time",
-		      times_json(explanation), "device_samples", devices_json(profile), "counts",
-		      numbers_json(ledger_counter_key, gain->count, LEDGER_COUNTER_COUNT), "delays", delays_json(gain),
-		      "hottest", hottest_json(explanation), "advice", advice_json(explanation));
+	json_t *object = json_pack(
+	    "{s:s, s:s, s:i, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", explanation->name,
+	    "state", explanation->state, "cpus", (int)gain->vcpus, "wall_ns", (json_int_t)gain->wall_ns, "samples",
+	    (json_int_t)profile->samples, "lost", (json_int_t)profile->lost, "kernel_distance",
+	    address_json(explanation->kernel_distance), "clocks_ns",
+	    numbers_json(ledger_state_key, gain->state_ns, LEDGER_STATE_COUNT), "time", times_json(explanation),
+	    "device_samples", devices_json(profile), "counts",
+	    numbers_json(ledger_counter_key, gain->count, LEDGER_COUNTER_COUNT), "delays", delays_json(gain), "ticks",
+	    ticks_json(gain), "hottest", hottest_json(explanation), "advice", advice_json(explanation));
 	if (object == NULL)
 		return false;
 	bool good = json_dumpf(object, stdout, JSON_INDENT(2)) == 0;

@@ -217,12 +217,21 @@ static void gain_vcpu(const json_t *before, const json_t *after, struct profile_
 			   json_object_get(delays[1], ledger_delay_key[i]), &gain->delay[i]);
 }
 
+static void gain_ticks(const json_t *before, const json_t *after, struct profile_gain *gain)
+{
+	for (unsigned i = 0; i < LEDGER_TIMER_COUNT; i++)
+		for (unsigned k = 0; k < LEDGER_TICK_COUNTER_COUNT; k++)
+			gain->ticks[i][k] = gain_of(json_object_get(before, ledger_timer_key[i]),
+						    json_object_get(after, ledger_timer_key[i]), ledger_tick_key[k]);
+}
+
 void profile_gain(const json_t *before, const json_t *after, struct profile_gain *gain)
 {
 	const json_t *old = json_object_get(before, "vcpus");
 	size_t index;
 	json_t *vcpu;
 	*gain = (struct profile_gain){0};
+	gain_ticks(json_object_get(before, "ticks"), json_object_get(after, "ticks"), gain);
 	json_array_foreach(json_object_get(after, "vcpus"), index, vcpu)
 	{
 		gain_vcpu(json_array_get(old, index), vcpu, gain);

@@ -55,6 +55,7 @@ struct profile_gain {
 		uint64_t count, ns;
 		uint64_t half_below_ns, most_below_ns; /* 50 and 99 of 100 delays are below; UINT64_MAX: no bound */
 	} delay[LEDGER_DELAY_COUNT];
+	uint64_t ticks[LEDGER_TIMER_COUNT][LEDGER_TICK_COUNTER_COUNT];
 	unsigned vcpus;
 	/* Of the vCPU that wanted a processor most: how much of its time, and how much it got. */
 	uint64_t busiest_wall_ns, busiest_wanted_ns, busiest_ran_ns;

@@ -104,6 +104,18 @@ static void print_disk(const json_t *disk)
 	}
 }
 
+static void print_ticks(const json_t *ticks)
+{
+	for (unsigned i = 0; i < LEDGER_TIMER_COUNT; i++) {
+		const json_t *counts = json_object_get(ticks, ledger_timer_key[i]);
+		if (number(counts, ledger_tick_key[LEDGER_TICK_DUE]) == 0)
+			continue;
+		printf("\nTicks of %s: %s\n", ledger_timer_key[i], ledger_timer_text[i]);
+		for (unsigned k = 0; k < LEDGER_TICK_COUNTER_COUNT; k++)
+			print_count(ledger_tick_key[k], number(counts, ledger_tick_key[k]), ledger_tick_text[k]);
+	}
+}
+
 static void print_stats(const json_t *stats)
 {
 	const char *name = json_string_value(json_object_get(stats, "name"));
@@ -121,6 +133,7 @@ static void print_stats(const json_t *stats)
 		print_clocks(vcpu);
 		print_counts(vcpu);
 	}
+	print_ticks(json_object_get(stats, "ticks"));
 	print_networks(json_object_get(stats, "networks"));
 	json_t *disk;
 	json_array_foreach(json_object_get(stats, "disks"), index, disk)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "io/ticks.h"
 
 /* Registers (2.3.2); a timer's are from 100h on, 20h bytes each. */
 enum hpet_register {
@@ -42,6 +43,13 @@ struct timer {
 	struct hpet *hpet;
 	struct clock_timer clock;
 	uint64_t configuration, comparator, period;
+	struct ticks ticks;
+};
+
+/* What is told that a processor took an interrupt. */
+struct output {
+	struct hpet *hpet;
+	unsigned number;
 };
 
 struct hpet {
@@ -52,7 +60,9 @@ struct hpet {
 	uint64_t origin;  /* ns */
 	bool input[HPET_LEGACY];
 	uint32_t driven; /* outputs that are high */
+	uint32_t held;	 /* of them: since an edge-triggered timer fired */
 	struct timer timer[HPET_TIMERS];
+	struct output output[OUTPUTS];
 };
 
 /* ---- the counter ---- */
@@ -98,6 +108,7 @@ static uint32_t wanted_outputs(const struct hpet *hpet)
 	for (unsigned i = 0; i < HPET_LEGACY; i++)
 		if ((hpet->configuration & CONF_LEGACY) == 0 && hpet->input[i])
 			wanted |= 1u << (HPET_ROUTES + i);
+	wanted |= hpet->held;
 	return wanted & ((1u << OUTPUTS) - 1);
 }
 
@@ -114,6 +125,17 @@ static void drive(struct hpet *hpet, uint32_t wanted)
 static void settle(struct hpet *hpet)
 {
 	drive(hpet, wanted_outputs(hpet));
+}
+
+/* An edge. An 8259 forgets a request whose line falls before it was acknowledged: a legacy output falls before the next
+ * edge, not after this one. */
+static void pulse(struct hpet *hpet, unsigned output)
+{
+	uint32_t bit = 1u << output;
+	drive(hpet, hpet->driven & ~bit);
+	drive(hpet, hpet->driven | bit);
+	if (output >= HPET_ROUTES)
+		hpet->held |= bit;
 }
 
 /* ---- timers ---- */
@@ -140,13 +162,54 @@ static void timer_arm(struct timer *timer, uint64_t earliest)
 	clock_timer_set(&timer->clock, at < earliest ? earliest : at);
 }
 
-/* 2.3.9.2.2: the comparator moves on by the period, over those that nobody saw too. */
-static void timer_move_on(struct timer *timer, uint64_t counter)
+/* 2.3.9.2.2: the comparator moves on by the period, over those that nobody saw too. How many have ended; 0: the timer
+ * is not periodic. */
+static uint64_t timer_move_on(struct timer *timer, uint64_t counter)
 {
 	uint64_t mask = timer_mask(timer), behind = (counter - timer->comparator) & mask;
 	if ((timer->configuration & TIMER_PERIODIC) == 0 || timer->period == 0)
+		return 0;
+	uint64_t ended = behind / timer->period + 1;
+	timer->comparator = (timer->comparator + ended * timer->period) & mask;
+	return ended;
+}
+
+static void count_ticks(struct timer *timer, uint64_t ended)
+{
+	unsigned number = (unsigned)(timer - timer->hpet->timer);
+	if (ended == 0 || !may_interrupt(timer->hpet, number) || output_of(timer->hpet, number) == OUTPUTS)
 		return;
-	timer->comparator = (timer->comparator + (behind / timer->period + 1) * timer->period) & mask;
+	ticks_due(&timer->ticks, ended, timer->period * HPET_TICK_NS);
+	ticks_lost(&timer->ticks, ended - 1);
+	ticks_raise(&timer->ticks);
+}
+
+static void output_taken(void *opaque)
+{
+	const struct output *output = opaque;
+	struct hpet *hpet = output->hpet;
+	for (unsigned i = 0; i < HPET_TIMERS; i++)
+		if (output_of(hpet, i) == output->number && (hpet->timer[i].configuration & TIMER_LEVEL) == 0)
+			ticks_taken(&hpet->timer[i].ticks, clock_now(hpet->config.clock));
+}
+
+struct irq_watcher hpet_watcher(struct hpet *hpet, unsigned output)
+{
+	return (struct irq_watcher){.taken = output_taken, .opaque = &hpet->output[output]};
+}
+
+bool hpet_is_legacy(const struct hpet *hpet)
+{
+	return (hpet->configuration & CONF_LEGACY) != 0;
+}
+
+/* The guest has seen these level-triggered timers. */
+static void clear_status(struct hpet *hpet, uint32_t bits)
+{
+	for (unsigned i = 0; i < HPET_TIMERS; i++)
+		if ((hpet->status & bits & 1u << i) != 0)
+			ticks_taken(&hpet->timer[i].ticks, clock_now(hpet->config.clock));
+	hpet->status &= ~bits;
 }
 
 static void timer_fired(void *opaque)
@@ -155,11 +218,11 @@ static void timer_fired(void *opaque)
 	struct hpet *hpet = timer->hpet;
 	unsigned number = (unsigned)(timer - hpet->timer);
 	uint64_t now = clock_now(hpet->config.clock);
-	timer_move_on(timer, counter_at(hpet, now));
+	count_ticks(timer, timer_move_on(timer, counter_at(hpet, now)));
 	if ((timer->configuration & TIMER_LEVEL) != 0) {
 		hpet->status |= 1u << number;
 	} else if (may_interrupt(hpet, number) && output_of(hpet, number) < OUTPUTS) {
-		drive(hpet, hpet->driven | 1u << output_of(hpet, number));
+		pulse(hpet, output_of(hpet, number));
 	}
 	settle(hpet);
 	timer_arm(timer, now + HPET_MINIMUM_NS);
@@ -206,6 +269,7 @@ static void set_configuration(struct hpet *hpet, uint32_t value)
 	hpet->counter = counter_at(hpet, now);
 	hpet->origin = now;
 	hpet->configuration = value & (CONF_ENABLE | CONF_LEGACY);
+	hpet->held = 0;
 	arm_all(hpet);
 }
 
@@ -248,7 +312,7 @@ static void register_write(struct hpet *hpet, uint64_t offset, uint64_t keep, ui
 		set_configuration(hpet, (uint32_t)((hpet->configuration & keep) | value));
 		break;
 	case REGISTER_STATUS:
-		hpet->status &= (uint32_t)~value;
+		clear_status(hpet, (uint32_t)value);
 		break;
 	case REGISTER_COUNTER:
 		set_counter(hpet, (counter_now(hpet) & keep) | value);
@@ -301,13 +365,14 @@ struct irq_line hpet_input(struct hpet *hpet, enum hpet_legacy which)
 
 void hpet_reset(struct hpet *hpet)
 {
-	hpet->configuration = hpet->status = 0;
+	hpet->configuration = hpet->status = hpet->held = 0;
 	hpet->counter = hpet->origin = 0;
 	for (unsigned i = 0; i < HPET_TIMERS; i++) {
 		struct timer *timer = &hpet->timer[i];
 		timer->configuration = timer->period = 0;
 		timer->comparator = UINT64_MAX;
 		clock_timer_cancel(&timer->clock);
+		ticks_drop(&timer->ticks);
 	}
 	settle(hpet);
 }
@@ -322,8 +387,11 @@ struct hpet *hpet_create(const struct hpet_config *config, struct error *error)
 	hpet->config = *config;
 	for (unsigned i = 0; i < HPET_TIMERS; i++) {
 		hpet->timer[i].hpet = hpet;
+		hpet->timer[i].ticks.line = config->ticks;
 		clock_timer_init(&hpet->timer[i].clock, config->clock, timer_fired, &hpet->timer[i]);
 	}
+	for (unsigned i = 0; i < OUTPUTS; i++)
+		hpet->output[i] = (struct output){hpet, i};
 	hpet_reset(hpet);
 	return hpet;
 }

@@ -37,17 +37,25 @@
 enum hpet_legacy { HPET_TIMER_IRQ, HPET_RTC_IRQ, HPET_LEGACY };
 
 struct hpet;
+struct ledger_ticks;
 
 struct hpet_config {
 	struct clock *clock;
 	struct irq_line route[HPET_ROUTES];
 	struct irq_line legacy[HPET_LEGACY];
+	struct ledger_ticks *ticks; /* where periodic timers are counted; NULL: nowhere */
 };
 
 struct hpet *hpet_create(const struct hpet_config *config, struct error *error);
 void hpet_destroy(struct hpet *hpet);
 void hpet_reset(struct hpet *hpet);
 bool hpet_map(struct hpet *hpet, struct io_map *mmio, uint64_t base, struct error *error);
+
+/* For the interrupt controller behind an output: a route, or HPET_ROUTES and a legacy one. */
+struct irq_watcher hpet_watcher(struct hpet *hpet, unsigned output);
+
+/* Whether the guest has the HPET in the place of the 8254 and the RTC. */
+bool hpet_is_legacy(const struct hpet *hpet);
 
 /* What the 8254 and the RTC are wired to. */
 struct irq_line hpet_input(struct hpet *hpet, enum hpet_legacy which);

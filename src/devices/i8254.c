@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "io/ticks.h"
 
 #define PIT_CHANNELS 3u
 #define REFRESH_HALF_PERIOD_NS 15085u
@@ -63,6 +64,9 @@ struct i8254 {
 	uint64_t owed;
 	uint64_t shown; /* ns: the last edge on the line */
 	bool taken;	/* and the guest has taken it */
+	struct ticks ticks;
+	enum i8254_path (*path)(void *opaque); /* or NULL */
+	void *path_opaque;
 };
 
 /* Ticks start late enough that a period that began before the machine can be named. */
@@ -250,6 +254,7 @@ static void pit_owe(struct i8254 *pit, uint64_t ticks)
 	uint64_t limit = count >= OWING_MINIMUM ? OWED_LIMIT / count : 0;
 	uint64_t owed = pit->owed + ticks;
 	pit->owed = owed < limit ? owed : limit;
+	ticks_lost(&pit->ticks, owed - pit->owed);
 }
 
 /*
@@ -264,17 +269,32 @@ static void pit_pulse(struct i8254 *pit)
 	irq_set(&pit->irq, true);
 }
 
-/* An edge that meets one not yet taken is lost to the controller, as are those that the host was too late for. */
+/* `more` periods have ended since the one whose edge is shown. An edge that meets one not yet taken is lost to the
+ * controller, as are those that the host was too late for. */
+static void pit_count_edge(struct i8254 *pit, uint64_t more)
+{
+	enum i8254_path path = pit->path != NULL ? pit->path(pit->path_opaque) : I8254_WATCHED;
+	bool waits = path == I8254_WATCHED && pit->ticks.waits && !pit->taken;
+	if (path == I8254_MASKED)
+		return;
+	ticks_due(&pit->ticks, 1 + more, clock_scale(pit->channel[0].count, CLOCK_SECOND, I8254_HZ));
+	if (path == I8254_WATCHED)
+		pit_owe(pit, (waits ? 1 : 0) + more);
+	else
+		ticks_lost(&pit->ticks, more);
+	if (!waits)
+		ticks_raise(&pit->ticks);
+}
+
 static void pit_show_edge(struct i8254 *pit, uint64_t tick)
 {
 	const struct pit_channel *channel = &pit->channel[0];
-	uint64_t lost = pit->taken ? 0 : 1;
 	if (tick < pit->rise)
 		return;
 	if (channel_periodic(channel) && !channel->pending) {
 		uint64_t more = (tick - pit->rise) / channel->count;
 		pit->rise += (more + 1) * channel->count;
-		pit_owe(pit, lost + more);
+		pit_count_edge(pit, more);
 	} else {
 		pit->rise = CLOCK_NEVER;
 	}
@@ -287,6 +307,7 @@ static void pit_catch_up_fire(void *opaque)
 	if (pit->owed == 0 || !pit->taken)
 		return;
 	pit->owed--;
+	ticks_raise(&pit->ticks);
 	pit_pulse(pit);
 }
 
@@ -295,6 +316,7 @@ static void pit_taken(void *opaque)
 {
 	struct i8254 *pit = opaque;
 	pit->taken = true;
+	ticks_taken(&pit->ticks, clock_now(pit->clock));
 	if (pit->owed > 0)
 		clock_timer_set(&pit->catch_up,
 				pit->shown + clock_scale(pit->channel[0].count, CLOCK_SECOND / 2, I8254_HZ));
@@ -303,6 +325,7 @@ static void pit_taken(void *opaque)
 static void pit_forget_owed(void *opaque)
 {
 	struct i8254 *pit = opaque;
+	ticks_lost(&pit->ticks, pit->owed);
 	pit->owed = 0;
 	pit->taken = true;
 	clock_timer_cancel(&pit->catch_up);
@@ -311,6 +334,19 @@ static void pit_forget_owed(void *opaque)
 struct irq_watcher i8254_watcher(struct i8254 *pit)
 {
 	return (struct irq_watcher){.taken = pit_taken, .unmasked = pit_forget_owed, .opaque = pit};
+}
+
+void i8254_count_ticks(struct i8254 *pit, struct ledger_ticks *line, enum i8254_path (*path)(void *opaque),
+		       void *opaque)
+{
+	pit->ticks.line = line;
+	pit->path = path;
+	pit->path_opaque = opaque;
+}
+
+void i8254_tick_taken(struct i8254 *pit)
+{
+	ticks_taken(&pit->ticks, clock_now(pit->clock));
 }
 
 /* Brings line and channels up to date. Everything that looks at a channel comes through here first. */

@@ -360,6 +360,12 @@ void i8259_watch(struct i8259 *pic, int irq, const struct irq_watcher *watcher)
 	pic->chip[irq / 8].watcher[irq % 8] = *watcher;
 }
 
+bool i8259_is_masked(const struct i8259 *pic, int irq)
+{
+	assert(irq >= 0 && irq < 16);
+	return (pic->chip[irq / 8].mask & BIT32(irq % 8)) != 0;
+}
+
 void i8259_set_level_triggered(struct i8259 *pic, uint16_t irqs)
 {
 	elcr_write(pic, 0, 1, irqs & 0xff);

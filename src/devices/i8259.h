@@ -51,6 +51,9 @@ uint8_t i8259_acknowledge(struct i8259 *pic);
 /* Tells of an input's fate. `watcher` is copied; the functions may be NULL. */
 void i8259_watch(struct i8259 *pic, int irq, const struct irq_watcher *watcher);
 
+/* Whether the guest keeps an input from reaching the processor. */
+bool i8259_is_masked(const struct i8259 *pic, int irq);
+
 /* What firmware programs into the ELCR: one bit for each level-triggered IRQ. IRQ 0, 1, 2, 8 and 13 stay edge. */
 void i8259_set_level_triggered(struct i8259 *pic, uint16_t irqs);
 

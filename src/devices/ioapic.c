@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "devices/ioapic.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bits.h"
+#include "ledger/ledger.h"
 
 #define MMIO_SELECT 0x00u
 #define MMIO_WINDOW 0x10u
@@ -32,7 +34,20 @@ struct ioapic {
 	uint32_t id;
 	uint8_t initial_id;
 	uint8_t select;
+	uint32_t timers;		/* inputs that are watched */
+	uint64_t raised[IOAPIC_INPUTS]; /* host TSC of the rise that has not been sent; 0: none */
+	struct irq_watcher watcher[IOAPIC_INPUTS];
 };
+
+/* Since when a device waits. One that holds its line high over the end of an interrupt waits from then on. */
+static uint64_t take_raised(struct ioapic *ioapic, unsigned input)
+{
+	uint64_t raised = ioapic->raised[input];
+	ioapic->raised[input] = 0;
+	if (ioapic->timers & BIT32(input))
+		return 0;
+	return raised != 0 ? raised : ledger_tsc();
+}
 
 /* Returns whether a local APIC took it. */
 static bool ioapic_send(struct ioapic *ioapic, unsigned input)
@@ -45,6 +60,8 @@ static bool ioapic_send(struct ioapic *ioapic, unsigned input)
 	    .level = (entry & ENTRY_LEVEL) != 0,
 	    .vector = (uint8_t)entry,
 	    .delivery = (enum apic_delivery)(entry >> 8 & 7),
+	    .since = take_raised(ioapic, input),
+	    .watcher = (ioapic->timers & BIT32(input)) ? &ioapic->watcher[input] : NULL,
 	};
 	return ioapic->sink.send(ioapic->sink.opaque, &message);
 }
@@ -67,6 +84,8 @@ void ioapic_input(void *opaque, int input, bool level)
 	uint32_t bit = BIT32(input);
 	bool rising = level && !(ioapic->lines & bit);
 	ioapic->lines = level ? ioapic->lines | bit : ioapic->lines & ~bit;
+	if (rising || !level)
+		ioapic->raised[input] = rising ? ledger_tsc() : 0;
 	uint64_t entry = ioapic->entry[input];
 	if (entry & ENTRY_LEVEL)
 		ioapic_service_level(ioapic, (unsigned)input);
@@ -177,6 +196,19 @@ void ioapic_reset(struct ioapic *ioapic)
 	ioapic->select = 0;
 	for (unsigned i = 0; i < IOAPIC_INPUTS; i++)
 		ioapic->entry[i] = ENTRY_MASKED;
+}
+
+void ioapic_watch(struct ioapic *ioapic, unsigned input, const struct irq_watcher *watcher)
+{
+	assert(input < IOAPIC_INPUTS);
+	ioapic->watcher[input] = *watcher;
+	ioapic->timers |= BIT32(input);
+}
+
+bool ioapic_is_masked(const struct ioapic *ioapic, unsigned input)
+{
+	assert(input < IOAPIC_INPUTS);
+	return (ioapic->entry[input] & ENTRY_MASKED) != 0;
 }
 
 bool ioapic_map(struct ioapic *ioapic, struct io_map *mmio, uint64_t base, struct error *error)

@@ -42,6 +42,15 @@ bool ioapic_map(struct ioapic *ioapic, struct io_map *mmio, uint64_t base, struc
 /* An irq_line's `set`: opaque is the struct ioapic. */
 void ioapic_input(void *opaque, int input, bool level);
 
+/*
+ * Tells when a processor takes a timer's interrupt. `watcher` is copied; only `taken` is called, and may be NULL.
+ * Interrupts of all other inputs are devices', and say in their messages since when they wait.
+ */
+void ioapic_watch(struct ioapic *ioapic, unsigned input, const struct irq_watcher *watcher);
+
+/* Whether the guest keeps an input from reaching any processor. */
+bool ioapic_is_masked(const struct ioapic *ioapic, unsigned input);
+
 /* A local APIC ended a level-triggered vector. Opaque is the struct ioapic. */
 void ioapic_eoi(void *opaque, uint8_t vector);
 

@@ -144,6 +144,7 @@ bool lapic_bus_msi(struct lapic_bus *bus, uint64_t address, uint32_t data)
 	    .level = (data & 0x8000) != 0,
 	    .vector = (uint8_t)data,
 	    .delivery = (enum apic_delivery)(data >> 8 & 7),
+	    .since = ledger_tsc(),
 	};
 	return bus_send(bus, &message, NULL);
 }

@@ -5,6 +5,7 @@
 #define NFOLD_DEVICES_LAPIC_IMPL_H
 
 #include "devices/lapic.h"
+#include "io/ticks.h"
 
 /* Registers by their MMIO offset / 16, which is also their MSR - 800h. */
 enum lapic_register {
@@ -55,6 +56,7 @@ enum lapic_register {
 #define ESR_ILLEGAL_REGISTER 0x80u
 
 #define FIRST_LEGAL_VECTOR 16u
+#define LAPIC_VECTORS 256u
 
 #define BASE_BSP 0x100u
 #define BASE_EXTD 0x400u /* x2APIC */
@@ -72,6 +74,11 @@ struct lapic {
 	struct clock_timer timer;
 	uint64_t timer_start;  /* ns: when the initial count was written */
 	uint64_t tsc_deadline; /* 0: not armed */
+	/* Of each vector that is requested: what its message said of where it came from. */
+	uint64_t since[LAPIC_VECTORS];
+	const struct irq_watcher *watcher[LAPIC_VECTORS];
+	struct ticks ticks;
+	uint8_t tick_vector; /* of the tick that waits */
 };
 
 struct lapic_bus {

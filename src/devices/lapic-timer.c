@@ -80,9 +80,24 @@ void lapic_timer_arm(struct lapic *lapic)
 	clock_timer_set(&lapic->timer, deadline ? timer_deadline_ns(lapic) : timer_count_ns(lapic));
 }
 
+/* The timer was due at `deadline`. Periods that have ended since then are merged with this one. */
+static void count_ticks(struct lapic *lapic, uint64_t deadline)
+{
+	if (timer_mode(lapic) != LVT_TIMER_PERIODIC || !lapic_software_enabled(lapic) ||
+	    (lapic->reg[LAPIC_LVT_TIMER] & LVT_MASKED))
+		return;
+	uint64_t period = timer_period(lapic);
+	uint64_t more = (clock_now(lapic->config.clock) - deadline) / period;
+	ticks_due(&lapic->ticks, 1 + more, period);
+	ticks_lost(&lapic->ticks, more);
+	ticks_raise(&lapic->ticks);
+	lapic->tick_vector = lapic->reg[LAPIC_LVT_TIMER] & LVT_VECTOR;
+}
+
 void lapic_timer_fire(void *opaque)
 {
 	struct lapic *lapic = opaque;
+	count_ticks(lapic, lapic->timer.deadline);
 	lapic->tsc_deadline = 0;
 	lapic_timer_arm(lapic);
 	lapic_lvt_fire(lapic, LAPIC_LVT_TIMER);

@@ -73,16 +73,28 @@ void lapic_update(struct lapic *lapic)
 
 /* ---- accepting ---- */
 
-static bool lapic_accept_vector(struct lapic *lapic, uint8_t vector, bool level)
+/* A vector that is requested already keeps the older request's time. */
+static void note_origin(struct lapic *lapic, const struct apic_message *message)
+{
+	unsigned vector = message->vector;
+	bool requested = vectors_test(&lapic->reg[LAPIC_IRR], vector);
+	if (!requested || lapic->since[vector] == 0)
+		lapic->since[vector] = message->since;
+	if (!requested || message->watcher != NULL)
+		lapic->watcher[vector] = message->watcher;
+}
+
+static bool lapic_accept_vector(struct lapic *lapic, const struct apic_message *message)
 {
 	if (!lapic_software_enabled(lapic))
 		return false;
-	if (vector < FIRST_LEGAL_VECTOR) {
+	if (message->vector < FIRST_LEGAL_VECTOR) {
 		lapic_error(lapic, ESR_RECEIVE_ILLEGAL_VECTOR);
 		return true;
 	}
-	vectors_put(&lapic->reg[LAPIC_IRR], vector, true);
-	vectors_put(&lapic->reg[LAPIC_TMR], vector, level);
+	note_origin(lapic, message);
+	vectors_put(&lapic->reg[LAPIC_IRR], message->vector, true);
+	vectors_put(&lapic->reg[LAPIC_TMR], message->vector, message->level);
 	lapic_update(lapic);
 	return true;
 }
@@ -111,7 +123,7 @@ bool lapic_deliver(struct lapic *lapic, const struct apic_message *message)
 	switch (message->delivery) {
 	case APIC_FIXED:
 	case APIC_LOWEST_PRIORITY:
-		return lapic_accept_vector(lapic, message->vector, message->level);
+		return lapic_accept_vector(lapic, message);
 	case APIC_SMI:
 		pin->request(pin->opaque, CPU_REQUEST_SMI);
 		return true;
@@ -167,7 +179,8 @@ void lapic_lint_evaluate(struct lapic *lapic, int input, bool rising)
 	if (lint_is_level(lapic, input)) {
 		if (!lapic->lint[input] || (*lvt & (LVT_MASKED | LVT_REMOTE_IRR)))
 			return;
-		if (lapic_accept_vector(lapic, *lvt & LVT_VECTOR, true))
+		const struct apic_message message = {.vector = *lvt & LVT_VECTOR, .level = true};
+		if (lapic_accept_vector(lapic, &message))
 			*lvt |= LVT_REMOTE_IRR;
 	} else if (rising) {
 		lapic_lvt_fire(lapic, (enum lapic_register)(LAPIC_LVT_LINT0 + input));
@@ -205,12 +218,27 @@ void lapic_end_of_interrupt(struct lapic *lapic)
 
 /* ---- what the vCPU calls ---- */
 
+/* Those who want to know that the vector is on its way into the guest. */
+static void tell_taken(struct lapic *lapic, unsigned vector)
+{
+	const struct irq_watcher *watcher = lapic->watcher[vector];
+	if (lapic->since[vector] != 0 && lapic->config.ledger != NULL)
+		ledger_delay_add(lapic->config.ledger, LEDGER_DELAY_DEVICE, lapic->since[vector]);
+	lapic->since[vector] = 0;
+	lapic->watcher[vector] = NULL;
+	if (watcher != NULL && watcher->taken != NULL)
+		watcher->taken(watcher->opaque);
+	if (vector == lapic->tick_vector)
+		ticks_taken(&lapic->ticks, clock_now(lapic->config.clock));
+}
+
 static int lapic_take_interrupt(struct lapic *lapic)
 {
 	int vector = lapic_pending_vector(lapic);
 	if (vector >= 0) {
 		vectors_put(&lapic->reg[LAPIC_IRR], (unsigned)vector, false);
 		vectors_put(&lapic->reg[LAPIC_ISR], (unsigned)vector, true);
+		tell_taken(lapic, (unsigned)vector);
 		return vector;
 	}
 	if (!lapic_pending_extint(lapic))
@@ -272,6 +300,9 @@ void lapic_reset_registers(struct lapic *lapic)
 	lapic->reg[LAPIC_SVR] = 0xff;
 	for (unsigned entry = LAPIC_LVT_TIMER; entry <= LAPIC_LVT_ERROR; entry++)
 		lapic->reg[entry] = LVT_MASKED;
+	memset(lapic->since, 0, sizeof lapic->since);
+	memset(lapic->watcher, 0, sizeof lapic->watcher);
+	ticks_drop(&lapic->ticks);
 	lapic->esr_pending = 0;
 	lapic->extint = false;
 	lapic->tsc_deadline = 0;
@@ -289,6 +320,7 @@ struct lapic *lapic_create(const struct lapic_config *config, struct error *erro
 		return NULL;
 	}
 	lapic->config = *config;
+	lapic->ticks.line = config->ticks;
 	clock_timer_init(&lapic->timer, config->clock, lapic_timer_fire, lapic);
 	lapic_bus_join(config->bus, lapic);
 	lapic_reset(lapic);

@@ -40,6 +40,8 @@
 
 struct lapic;
 struct lapic_bus;
+struct ledger_ticks;
+struct ledger_vcpu;
 
 /* `eoi` is told of each EOI of a level-triggered vector; eoi may be NULL. */
 struct lapic_bus *lapic_bus_create(void (*eoi)(void *opaque, uint8_t vector), void *eoi_opaque, struct error *error);
@@ -66,6 +68,9 @@ struct lapic_config {
 	/* The vCPU's TSC, for TSC-deadline. NULL: clock_tsc(). */
 	uint64_t (*tsc)(void *opaque);
 	void *tsc_opaque;
+	/* Where the delays of devices' interrupts and the ticks of the periodic timer are counted. NULL: nowhere. */
+	struct ledger_vcpu *ledger;
+	struct ledger_ticks *ticks;
 };
 
 struct lapic *lapic_create(const struct lapic_config *config, struct error *error);

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/ticks.h"
+
 enum rtc_register {
 	RTC_SECONDS = 0x00,
 	RTC_SECONDS_ALARM = 0x01,
@@ -70,6 +72,7 @@ struct rtc {
 	uint64_t periods_seen;
 	struct clock_timer catch_up;
 	uint32_t owed; /* periodic interrupts that the guest has not got */
+	struct ticks ticks;
 };
 
 /* A moment of the Gregorian calendar. */
@@ -282,15 +285,21 @@ static void rtc_count_periods(struct rtc *rtc, uint64_t periods)
 	if (ended == 0 || ticks == 0)
 		return;
 	if (rtc->ram[RTC_B] & B_PERIODIC) {
-		uint64_t owed = rtc->owed + ended - ((rtc->ram[RTC_C] & B_PERIODIC) ? 0 : 1);
+		bool shown = (rtc->ram[RTC_C] & B_PERIODIC) == 0;
+		uint64_t owed = rtc->owed + ended - (shown ? 1 : 0);
 		uint32_t limit = OWED_LIMIT / ticks;
 		rtc->owed = owed < limit ? (uint32_t)owed : limit;
+		ticks_due(&rtc->ticks, ended, clock_scale(ticks, CLOCK_SECOND, RTC_HZ));
+		ticks_lost(&rtc->ticks, owed - rtc->owed);
+		if (shown)
+			ticks_raise(&rtc->ticks);
 	}
 	rtc->ram[RTC_C] |= B_PERIODIC;
 }
 
 static void rtc_forget_owed(struct rtc *rtc)
 {
+	ticks_lost(&rtc->ticks, rtc->owed);
 	rtc->owed = 0;
 	clock_timer_cancel(&rtc->catch_up);
 }
@@ -302,6 +311,7 @@ static void rtc_catch_up_fire(void *opaque)
 		return;
 	rtc->owed--;
 	rtc->ram[RTC_C] |= B_PERIODIC;
+	ticks_raise(&rtc->ticks);
 	rtc_update_irq(rtc);
 }
 
@@ -386,6 +396,7 @@ static uint8_t rtc_read(struct rtc *rtc, unsigned index)
 		value |= A_UIP;
 	if (index == RTC_C) {
 		rtc->ram[RTC_C] = 0;
+		ticks_taken(&rtc->ticks, clock_now(rtc->clock));
 		rtc_arm_catch_up(rtc);
 	}
 	return value;
@@ -430,6 +441,7 @@ struct rtc *rtc_create(const struct rtc_config *config, struct error *error)
 	}
 	rtc->clock = config->clock;
 	rtc->irq = config->irq;
+	rtc->ticks.line = config->ticks;
 	rtc->ram[RTC_A] = A_DIVIDER_RUN | 6; /* 1,024 Hz */
 	rtc->ram[RTC_B] = B_24_HOURS;
 	rtc->ram[RTC_D] = D_VALID;
@@ -458,6 +470,7 @@ void rtc_reset(struct rtc *rtc)
 {
 	rtc_sync(rtc);
 	rtc_forget_owed(rtc);
+	ticks_drop(&rtc->ticks);
 	rtc->ram[RTC_B] &= (uint8_t) ~(B_PERIODIC | B_ALARM | B_UPDATE);
 	rtc->ram[RTC_C] = 0;
 	rtc_update_irq(rtc);

@@ -33,6 +33,7 @@
 #include "io/clock.h"
 #include "io/irq.h"
 
+struct ledger_ticks;
 struct rtc;
 
 struct rtc_config {
@@ -40,6 +41,9 @@ struct rtc_config {
 	struct irq_line irq;
 	int64_t unix_seconds; /* the time in UTC at the clock's present */
 	uint32_t nanoseconds; /* of the second in progress */
+	/* Where periodic interrupts are counted, while they are enabled; taken is one when the guest reads register C.
+	 * NULL: nowhere. */
+	struct ledger_ticks *ticks;
 };
 
 struct rtc *rtc_create(const struct rtc_config *config, struct error *error);

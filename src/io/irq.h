@@ -26,8 +26,8 @@ static inline void irq_set(const struct irq_line *line, bool level)
 }
 
 /*
- * A timer's ear at its interrupt controller, for ticks that came faster than the guest could take them. Both are called
- * from within the controller: they change no line.
+ * A timer's ear at its interrupt controller, for ticks that came faster than the guest could take them. All are called
+ * from within the controller: they change no line. Either may be NULL.
  */
 struct irq_watcher {
 	void (*taken)(void *opaque);	/* the processor acknowledged the interrupt */
@@ -101,6 +101,9 @@ struct apic_message {
 	bool level; /* trigger mode; the EOI is broadcast */
 	uint8_t vector;
 	enum apic_delivery delivery;
+	uint64_t since; /* host TSC when a device raised it; 0: not a device's */
+	const struct irq_watcher
+	    *watcher; /* told when a processor takes it; lives as long as the APICs. NULL: nobody */
 };
 
 /* Where such messages go. Returns whether any local APIC took it. */

@@ -18,11 +18,15 @@ const char *const ledger_kind_key[LEDGER_KIND_COUNT] = {LEDGER_KINDS(X)};
 const char *const ledger_delay_key[LEDGER_DELAY_COUNT] = {LEDGER_DELAYS(X)};
 const char *const ledger_counter_key[LEDGER_COUNTER_COUNT] = {LEDGER_COUNTERS(X)};
 const char *const ledger_network_counter_key[LEDGER_NETWORK_COUNTER_COUNT] = {LEDGER_NETWORK_COUNTERS(X)};
+const char *const ledger_timer_key[LEDGER_TIMER_COUNT] = {LEDGER_TIMERS(X)};
+const char *const ledger_tick_key[LEDGER_TICK_COUNTER_COUNT] = {LEDGER_TICK_COUNTERS(X)};
 const char *const ledger_disk_key[LEDGER_DISK_OPERATION_COUNT] = {LEDGER_DISK_OPERATIONS(X)};
 #undef X
 #define X(name, key, text) text,
 const char *const ledger_state_text[LEDGER_STATE_COUNT] = {LEDGER_STATES(X)};
 const char *const ledger_kind_text[LEDGER_KIND_COUNT] = {LEDGER_KINDS(X)};
+const char *const ledger_timer_text[LEDGER_TIMER_COUNT] = {LEDGER_TIMERS(X)};
+const char *const ledger_tick_text[LEDGER_TICK_COUNTER_COUNT] = {LEDGER_TICK_COUNTERS(X)};
 const char *const ledger_disk_text[LEDGER_DISK_OPERATION_COUNT] = {LEDGER_DISK_OPERATIONS(X)};
 const char *const ledger_delay_text[LEDGER_DELAY_COUNT] = {LEDGER_DELAYS(X)};
 const char *const ledger_counter_text[LEDGER_COUNTER_COUNT] = {LEDGER_COUNTERS(X)};

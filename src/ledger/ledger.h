@@ -31,7 +31,7 @@
 #include "base/error.h"
 
 #define LEDGER_MAGIC UINT64_C(0x726567646c66646e) /* "ndfldger" */
-#define LEDGER_VERSION 6u
+#define LEDGER_VERSION 7u
 #define LEDGER_MAX_VCPUS 8
 #define LEDGER_MAX_NETWORKS 8
 #define LEDGER_MAX_DISKS 17
@@ -166,13 +166,48 @@ enum ledger_network_counter {
 /* X(name, key, text): delays of which histograms are kept. */
 #define LEDGER_DELAYS(X)                                                                                               \
 	X(WAKE, "wake", "from a request to a halted processor to its thread running")                                  \
-	X(INTERRUPT, "interrupt", "from an interrupt's request to its delivery, the guest's own masking included")
+	X(INTERRUPT, "interrupt", "from an interrupt's request to its delivery, the guest's own masking included")     \
+	X(DEVICE, "device", "from a device's interrupt (disk, network, serial port; no timer) to its delivery")
 
 enum ledger_delay {
 #define X(name, key, text) LEDGER_DELAY_##name,
 	LEDGER_DELAYS(X)
 #undef X
 	    LEDGER_DELAY_COUNT
+};
+
+/* X(name, key, text): timers whose periodic ticks are counted. All local APICs are one. */
+#define LEDGER_TIMERS(X)                                                                                               \
+	X(I8254, "i8254", "interval timer, channel 0")                                                                 \
+	X(RTC, "rtc", "real-time clock")                                                                               \
+	X(LAPIC, "lapic", "local APIC timers")                                                                         \
+	X(HPET, "hpet", "high precision event timer")
+
+enum ledger_timer {
+#define X(name, key, text) LEDGER_TIMER_##name,
+	LEDGER_TIMERS(X)
+#undef X
+	    LEDGER_TIMER_COUNT
+};
+
+/* X(name, key, text): what became of a periodic timer's ticks. Those due are the sum of those delivered, those lost,
+ * and those on their way. */
+#define LEDGER_TICK_COUNTERS(X)                                                                                        \
+	X(DUE, "due", "periods that ended and were to interrupt")                                                      \
+	X(DELIVERED, "delivered", "ticks that the guest took")                                                         \
+	X(LOST, "lost", "ticks that it never got: the one before was not taken yet")                                   \
+	X(BUNCHED, "bunched", "of those delivered: half a period or less after the one before")
+
+enum ledger_tick_counter {
+#define X(name, key, text) LEDGER_TICK_##name,
+	LEDGER_TICK_COUNTERS(X)
+#undef X
+	    LEDGER_TICK_COUNTER_COUNT
+};
+
+/* Written with the machine's device lock held. */
+struct ledger_ticks {
+	uint64_t count[LEDGER_TICK_COUNTER_COUNT];
 };
 
 /* X(name, key, text): what a disk image is asked for. */
@@ -265,6 +300,7 @@ struct ledger {
 	struct ledger_vcpu vcpu[LEDGER_MAX_VCPUS];
 	struct ledger_network network[LEDGER_MAX_NETWORKS];
 	struct ledger_disk disk[LEDGER_MAX_DISKS];
+	struct ledger_ticks ticks[LEDGER_TIMER_COUNT] __attribute__((aligned(64)));
 };
 
 struct ledger_estimate {
@@ -332,6 +368,10 @@ extern const char *const ledger_delay_key[LEDGER_DELAY_COUNT];
 extern const char *const ledger_delay_text[LEDGER_DELAY_COUNT];
 extern const char *const ledger_counter_key[LEDGER_COUNTER_COUNT];
 extern const char *const ledger_counter_text[LEDGER_COUNTER_COUNT];
+extern const char *const ledger_timer_key[LEDGER_TIMER_COUNT];
+extern const char *const ledger_timer_text[LEDGER_TIMER_COUNT];
+extern const char *const ledger_tick_key[LEDGER_TICK_COUNTER_COUNT];
+extern const char *const ledger_tick_text[LEDGER_TICK_COUNTER_COUNT];
 extern const char *const ledger_network_counter_key[LEDGER_NETWORK_COUNTER_COUNT];
 extern const char *const ledger_network_counter_text[LEDGER_NETWORK_COUNTER_COUNT];
 
@@ -391,7 +431,8 @@ static inline unsigned ledger_delay_bucket(uint64_t cycles)
 	return bucket < LEDGER_DELAY_BUCKETS ? bucket : LEDGER_DELAY_BUCKETS - 1;
 }
 
-/* Adds a delay that began at `since` (host TSC) and ends now. Only the vCPU's thread calls it. */
+/* Adds a delay that began at `since` (host TSC) and ends now. Only the vCPU's thread calls it; of LEDGER_DELAY_DEVICE
+ * only who holds the machine's device lock. */
 static inline void ledger_delay_add(struct ledger_vcpu *line, enum ledger_delay delay, uint64_t since)
 {
 #ifdef NFOLD_NO_LEDGER

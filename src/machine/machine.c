@@ -374,6 +374,7 @@ static void describe(const struct machine *machine, struct pc_config *pc)
 static bool create_board(struct machine *machine, struct error *error)
 {
 	struct pc_config config = {.clock = &machine->clock,
+				   .ledger = machine->ledger,
 				   .ports = &machine->ports,
 				   .mmio = &machine->mmio,
 				   .sockets = machine->vcpu_count,

@@ -36,8 +36,10 @@
 #include "devices/virtioconsole.h"
 #include "devices/virtionet.h"
 #include "devices/virtiorng.h"
+#include "machine/isa-irqs.h"
 #include "machine/layout.h"
 #include "machine/pci-assign.h"
+#include "machine/timer-ears.h"
 #include "machine/vga-text-mode.h"
 
 #define HOST_BRIDGE_DEVICE 0
@@ -65,8 +67,10 @@ struct pc {
 	struct lapic *lapic[LEDGER_MAX_VCPUS];
 	struct ioapic *ioapic;
 	struct i8259 *pic;
+	struct isa_irqs isa_irqs;
 	struct i8254 *pit;
 	struct hpet *hpet; /* or NULL */
+	struct timer_ears timer_ears;
 	struct rtc *rtc;
 	struct uart16550 *com[2];
 	struct i8042 *i8042;
@@ -96,14 +100,6 @@ struct pc {
 };
 
 /* ---- wires that are more than a line from one chip to one other ---- */
-
-/* ISA interrupts reach both kinds of controller; the guest uses one of them. */
-static void isa_irq(void *opaque, int irq, bool level)
-{
-	struct pc *pc = opaque;
-	i8259_input(pc->pic, irq, level);
-	ioapic_input(pc->ioapic, irq == TIMER_IRQ ? LAYOUT_TIMER_INPUT : irq, level);
-}
 
 /* PCI interrupts have IOAPIC inputs of their own and, through the PIIX4's router, 8259 inputs. */
 static void pci_irq(void *opaque, int pirq, bool level)
@@ -147,7 +143,18 @@ static void place_framebuffer(void *opaque, bool mapped, uint64_t base)
 
 static struct irq_line isa_line(struct pc *pc, int irq)
 {
-	return (struct irq_line){.set = isa_irq, .opaque = pc, .input = irq};
+	return isa_irqs_line(&pc->isa_irqs, irq);
+}
+
+/* Where the ledger counts a timer's ticks. */
+static struct ledger_ticks *ticks_of(const struct pc *pc, enum ledger_timer timer)
+{
+	return pc->config.ledger != NULL ? &pc->config.ledger->ticks[timer] : NULL;
+}
+
+static struct ledger_vcpu *ledger_of(const struct pc *pc, unsigned socket)
+{
+	return pc->config.ledger != NULL ? &pc->config.ledger->vcpu[socket] : NULL;
 }
 
 /* ---- the board, from the processors down ---- */
@@ -171,7 +178,9 @@ static bool wire_lapics(struct pc *pc, struct error *error)
 						   .extint_acknowledge = i == 0 ? acknowledge_8259 : NULL,
 						   .extint_opaque = pc,
 						   .tsc = socket->tsc,
-						   .tsc_opaque = socket->tsc_opaque};
+						   .tsc_opaque = socket->tsc_opaque,
+						   .ledger = ledger_of(pc, i),
+						   .ticks = ticks_of(pc, LEDGER_TIMER_LAPIC)};
 		pc->lapic[i] = lapic_create(&lapic, error);
 		if (pc->lapic[i] == NULL)
 			return false;
@@ -185,8 +194,10 @@ static bool wire_interrupt_controllers(struct pc *pc, struct error *error)
 	const struct irq_line lint0 = {.set = lapic_lint, .opaque = pc->lapic[0], .input = 0};
 	pc->ioapic = ioapic_create(&sink, (uint8_t)pc->config.sockets, error);
 	pc->pic = i8259_create(&lint0, error);
-	return pc->ioapic != NULL && pc->pic != NULL &&
-	       ioapic_map(pc->ioapic, pc->config.mmio, LAYOUT_IOAPIC_BASE, error) &&
+	if (pc->ioapic == NULL || pc->pic == NULL)
+		return false;
+	isa_irqs_init(&pc->isa_irqs, pc->pic, pc->ioapic, ledger_of(pc, 0));
+	return ioapic_map(pc->ioapic, pc->config.mmio, LAYOUT_IOAPIC_BASE, error) &&
 	       i8259_map(pc->pic, pc->config.ports, error);
 }
 
@@ -200,6 +211,7 @@ static bool wire_hpet(struct pc *pc, struct error *error)
 {
 	struct hpet_config hpet = {
 	    .clock = pc->config.clock,
+	    .ticks = ticks_of(pc, LEDGER_TIMER_HPET),
 	    .legacy = {[HPET_TIMER_IRQ] = isa_line(pc, TIMER_IRQ), [HPET_RTC_IRQ] = isa_line(pc, LAYOUT_RTC_IRQ)}};
 	for (unsigned i = 0; i < HPET_ROUTES; i++)
 		hpet.route[i] =
@@ -226,13 +238,14 @@ static bool wire_timers(struct pc *pc, struct error *error)
 	const struct rtc_config rtc = {.clock = pc->config.clock,
 				       .irq = timer_line(pc, LAYOUT_RTC_IRQ, HPET_RTC_IRQ),
 				       .unix_seconds = now.tv_sec,
-				       .nanoseconds = (uint32_t)now.tv_nsec};
+				       .nanoseconds = (uint32_t)now.tv_nsec,
+				       .ticks = ticks_of(pc, LEDGER_TIMER_RTC)};
 	pc->pit = i8254_create(pc->config.clock, &timer_irq, error);
 	pc->rtc = rtc_create(&rtc, error);
 	if (pc->pit == NULL || pc->rtc == NULL)
 		return false;
-	const struct irq_watcher ticks = i8254_watcher(pc->pit);
-	i8259_watch(pc->pic, TIMER_IRQ, &ticks);
+	pc->timer_ears = (struct timer_ears){.pit = pc->pit, .hpet = pc->hpet, .irqs = &pc->isa_irqs};
+	timer_ears_connect(&pc->timer_ears, ticks_of(pc, LEDGER_TIMER_I8254));
 	return i8254_map(pc->pit, pc->config.ports, error) && rtc_map(pc->rtc, pc->config.ports, error);
 }
 

@@ -61,6 +61,7 @@ typedef bool pc_entropy_function(void *opaque, uint8_t *bytes, size_t size);
 
 struct pc_config {
 	struct clock *clock;
+	struct ledger *ledger; /* NULL: none */
 	struct io_map *ports, *mmio;
 	struct pc_socket socket[LEDGER_MAX_VCPUS];
 	unsigned sockets;

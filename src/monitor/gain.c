@@ -59,6 +59,9 @@ void monitor_subtract(const struct monitor_totals *now, const struct monitor_tot
 		reading_grown(&gain->vcpu[i], &now->vcpu[i], &before->vcpu[i]);
 	words_grown(&gain->network[0][0], &now->network[0][0], &before->network[0][0],
 		    sizeof now->network / sizeof(uint64_t));
+	for (unsigned i = 0; i < LEDGER_TIMER_COUNT; i++)
+		words_grown(gain->ticks[i].count, now->ticks[i].count, before->ticks[i].count,
+			    LEDGER_TICK_COUNTER_COUNT);
 	for (unsigned i = 0; i < LEDGER_MAX_DISKS; i++)
 		words_grown((uint64_t *)&gain->disk[i], (const uint64_t *)&now->disk[i],
 			    (const uint64_t *)&before->disk[i], sizeof now->disk[i] / sizeof(uint64_t));

@@ -133,6 +133,17 @@ static void write_events(const struct writer *writer, const struct monitor_guest
 		}
 }
 
+static void write_ticks(const struct writer *writer, const struct monitor_guest *guest)
+{
+	for (unsigned i = 0; i < LEDGER_TIMER_COUNT; i++)
+		for (unsigned k = 0; k < LEDGER_TICK_COUNTER_COUNT; k++) {
+			put_guest(writer, guest, "_total");
+			put_label(writer, "timer", ledger_timer_key[i], false);
+			put_label(writer, "tick", ledger_tick_key[k], false);
+			put_value(writer, guest->now.ticks[i].count[k]);
+		}
+}
+
 /* ---- histograms ---- */
 
 static void put_bound(const struct writer *writer, uint64_t below_ns, uint64_t count)
@@ -277,6 +288,7 @@ static const struct family families[] = {
      "Time of a virtual processor in each state; all states sum to the time since the start", write_states},
     {"nfold_vcpu_events", "counter", NULL, "How often what happened on a virtual processor", write_events},
     {"nfold_delay_seconds", "histogram", "seconds", "How long what waited, over all virtual processors", write_delays},
+    {"nfold_clock_ticks", "counter", NULL, "What became of the ticks of a guest's periodic timers", write_ticks},
     {"nfold_disk_response_seconds", "histogram", "seconds", "Response times of a guest's disk image", write_responses},
     {"nfold_disk_bytes", "counter", "bytes", "Bytes moved from and to a guest's disk image", write_disk_bytes},
     {"nfold_disk_failures", "counter", NULL, "Requests of a guest's disk image that failed", write_disk_failures},

@@ -321,6 +321,8 @@ static void read_totals(const struct monitor_guest *guest, struct monitor_totals
 		ledger_read(ledger, i, &totals->vcpu[i]);
 	for (unsigned i = 0; i < guest->network_count; i++)
 		copy_words(totals->network[i], ledger->network[i].count, LEDGER_NETWORK_COUNTER_COUNT);
+	for (unsigned i = 0; i < LEDGER_TIMER_COUNT; i++)
+		copy_words(totals->ticks[i].count, ledger->ticks[i].count, LEDGER_TICK_COUNTER_COUNT);
 	for (unsigned i = 0; i < guest->disk_count; i++)
 		copy_words((uint64_t *)&totals->disk[i], (const uint64_t *)&ledger->disk[i],
 			   sizeof(struct ledger_disk) / sizeof(uint64_t));

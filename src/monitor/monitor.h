@@ -29,6 +29,7 @@ struct monitor_totals {
 	struct ledger_reading vcpu[LEDGER_MAX_VCPUS];
 	uint64_t network[LEDGER_MAX_NETWORKS][LEDGER_NETWORK_COUNTER_COUNT];
 	struct ledger_disk disk[LEDGER_MAX_DISKS];
+	struct ledger_ticks ticks[LEDGER_TIMER_COUNT];
 };
 
 struct monitor_network {

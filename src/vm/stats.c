@@ -153,6 +153,19 @@ static json_t *networks_json(const struct ledger *ledger, const struct machine_c
 	return list;
 }
 
+static json_t *ticks_json(const struct ledger *ledger)
+{
+	json_t *object = json_object();
+	for (unsigned i = 0; i < LEDGER_TIMER_COUNT; i++) {
+		uint64_t counts[LEDGER_TICK_COUNTER_COUNT];
+		for (unsigned k = 0; k < LEDGER_TICK_COUNTER_COUNT; k++)
+			counts[k] = __atomic_load_n(&ledger->ticks[i].count[k], __ATOMIC_RELAXED);
+		(void)json_object_set_new(object, ledger_timer_key[i],
+					  values_json(ledger_tick_key, counts, LEDGER_TICK_COUNTER_COUNT));
+	}
+	return object;
+}
+
 /* As buckets_json(), of response times. */
 static json_t *response_json(const struct ledger_disk_line *line)
 {
@@ -216,11 +229,11 @@ json_t *stats_json(struct machine *machine, const struct machine_config *config,
 	    json_pack("{s:b, s:I, s:I}", "scheduled", __atomic_load_n(&ledger->scheduled, __ATOMIC_RELAXED) != 0,
 		      "lapses", (json_int_t)__atomic_load_n(&ledger->lapse_count, __ATOMIC_RELAXED), "lapsed_ns",
 		      (json_int_t)ledger_lapse_ns(ledger));
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "name", config->name,
-			 "memory_bytes", (json_int_t)config->memory_size, "memory_resident_bytes",
-			 (json_int_t)resident.ram, "beyond_resident_bytes", (json_int_t)resident.beyond,
-			 "overhead_bytes", (json_int_t)machine_overhead_bytes(machine), "host_steal_ns",
-			 (json_int_t)host_steal_ns(files->stat), "tsc_hz", (json_int_t)ledger->tsc_hz,
-			 "opened_realtime_ns", (json_int_t)ledger->opened_realtime_ns, "schedule", schedule, "vcpus",
-			 vcpus, "networks", networks_json(ledger, config), "disks", disks_json(ledger, config));
+	return json_pack(
+	    "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "name", config->name, "memory_bytes",
+	    (json_int_t)config->memory_size, "memory_resident_bytes", (json_int_t)resident.ram, "beyond_resident_bytes",
+	    (json_int_t)resident.beyond, "overhead_bytes", (json_int_t)machine_overhead_bytes(machine), "host_steal_ns",
+	    (json_int_t)host_steal_ns(files->stat), "tsc_hz", (json_int_t)ledger->tsc_hz, "opened_realtime_ns",
+	    (json_int_t)ledger->opened_realtime_ns, "schedule", schedule, "vcpus", vcpus, "networks",
+	    networks_json(ledger, config), "disks", disks_json(ledger, config), "ticks", ticks_json(ledger));
 }

@@ -29,7 +29,7 @@ put:
 	out	%al, (%dx)
 	ret
 
-#if defined(GUEST_clock) || defined(GUEST_wakes)
+#if defined(GUEST_clock) || defined(GUEST_wakes) || defined(GUEST_ticks)
 /* Interrupts of the timer every 5 ms. Keeps nothing. */
 timer_on:
 	lidt	clock_idtr
@@ -65,6 +65,14 @@ clock_idt:
 	.skip	0x20 * 8
 clock_gate:
 	.long	0, 0x8e00
+#if defined(GUEST_ticks)
+	.skip	3 * 8
+serial_gate: /* 24h: IRQ 4 */
+	.long	0, 0x8e00
+	.skip	11 * 8
+apic_gate: /* 30h */
+	.long	0, 0x8e00
+#endif
 clock_idtr:
 	.word	. - clock_idt - 1
 	.long	clock_idt
@@ -122,6 +130,52 @@ kernel_loop:
 	mov	$20000, %ecx
 2:	loop	2b
 	jmp	1b
+
+#elif defined(GUEST_ticks) /* two periodic timers of 5 ms, and for each tick of one an interrupt of the serial port */
+	call	timer_on
+	movw	%cs, serial_gate + 2
+	mov	$on_serial, %eax
+	mov	%ax, serial_gate
+	shr	$16, %eax
+	mov	%ax, serial_gate + 6
+	movw	%cs, apic_gate + 2
+	mov	$on_apic, %eax
+	mov	%ax, apic_gate
+	shr	$16, %eax
+	mov	%ax, apic_gate + 6
+	mov	$0xee, %al /* IRQ 4 too */
+	out	%al, $0x21
+	mov	$COM1 + 4, %edx /* OUT2 lets the serial port interrupt */
+	mov	$0x08, %al
+	out	%al, (%dx)
+	movl	$0x0b, 0xfee003e0
+	movl	$0x20030, 0xfee00320
+	movl	$5000000, 0xfee00380
+	sti
+1:	incl	stack
+	jmp	1b
+on_apic: /* the holding register is empty: enabling its interrupt raises it */
+	push	%eax
+	push	%edx
+	mov	$COM1 + 1, %edx
+	xor	%eax, %eax
+	out	%al, (%dx)
+	mov	$0x02, %al
+	out	%al, (%dx)
+	movl	$0, 0xfee000b0
+	pop	%edx
+	pop	%eax
+	iret
+on_serial: /* reading its cause takes it back */
+	push	%eax
+	push	%edx
+	mov	$COM1 + 2, %edx
+	in	(%dx), %al
+	mov	$0x20, %al
+	out	%al, $0x20
+	pop	%edx
+	pop	%eax
+	iret
 
 #elif defined(GUEST_all) /* all processors are busy */
 	movl	$0x900006ff, 0x8000 /* incw 0x9000 */

@@ -12,7 +12,7 @@ from pathlib import Path
 from guests import assemble
 from support import SECONDS, CliTest, wait_for
 
-ASSEMBLED = ("spin", "poweroff", "tick", "echo", "halt", "triple")
+ASSEMBLED = ("spin", "poweroff", "tick", "echo", "halt", "triple", "ticks")
 
 
 class HostTest(CliTest):

@@ -50,6 +50,17 @@ static void test_states(void **state)
 	}
 }
 
+static void test_ticks(void **state)
+{
+	struct advice_facts facts = {.samples = 1000, .ticks_due = 1000, .ticks_lost = 10};
+	(void)state;
+	assert_true(tells(&facts, "ticks"));
+	facts.ticks_lost = 9;
+	assert_false(tells(&facts, "ticks"));
+	facts = (struct advice_facts){.ticks_due = 99, .ticks_lost = 99};
+	assert_false(tells(&facts, "ticks"));
+}
+
 static void test_runaway(void **state)
 {
 	const struct advice_facts good = {.wanted = 95, .hottest = 90, .samples = 50};
@@ -89,7 +100,8 @@ static void test_several(void **state)
 
 int main(void)
 {
-	static const struct CMUnitTest tests[] = {cmocka_unit_test(test_states), cmocka_unit_test(test_runaway),
-						  cmocka_unit_test(test_cache), cmocka_unit_test(test_several)};
+	static const struct CMUnitTest tests[] = {cmocka_unit_test(test_states), cmocka_unit_test(test_ticks),
+						  cmocka_unit_test(test_runaway), cmocka_unit_test(test_cache),
+						  cmocka_unit_test(test_several)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
