@@ -342,7 +342,7 @@ static void write_host(struct writer *writer)
 void metrics_write(const struct monitor *monitor, const struct metrics_more *more, enum metrics_format format, FILE *to)
 {
 	struct writer writer = {.monitor = monitor, .format = format, .to = to};
-	struct metrics_row rows[METRICS_MORE_MAX];
+	struct metrics_row rows[METRICS_MORE_MAX] = {0};
 	write_host(&writer);
 	if (more->read != NULL)
 		write_rows(&writer, rows, more->read(more->opaque, rows));
