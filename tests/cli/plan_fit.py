@@ -108,7 +108,8 @@ class PlanFit(unittest.TestCase):
         path.write_text('{"engines": {"kvm": {"memory_share": 0.5, "guest_memory": 10}}}', encoding="utf-8")
         more = self.plan("--host", HOST, "--calibration", str(path))["guests"]
         for guest, native in zip(more, self.plan("--host", HOST, "--engine", "native")["guests"]):
-            self.assertAlmostEqual(guest["peak"]["memory"], native["peak"]["memory"] * 1.5 + 10, delta=1)  # in whole MiB
+            wanted = native["peak"]["memory"] * 1.5 + 10
+            self.assertAlmostEqual(guest["peak"]["memory"], wanted, delta=1 + wanted / 1000)  # four digits
         for bad, says in (('{"engines": {"kvm": {"user": -1}}}', "user"), ('{"engines": {"kvm": {"x": 1}}}', "'x'"),
                           ("{}", "engines"), ('{"engines"', "calibration.json:1:"), ("\xff", "calibration.json:1:")):
             path.write_text(bad, encoding="latin-1")
