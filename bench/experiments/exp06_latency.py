@@ -95,11 +95,11 @@ def delay_of(before, after, name):
     return (new["total_ns"] - old["total_ns"]) / 1000 / count if count else 0
 
 
-def play(context, hogs, on_one):
-    count = 100 if context.short else 1200
+def play(context, hogs, on_one, *host_words, echoes=1200):
+    count = 100 if context.short else echoes
     where = ("--affinity", 0) if on_one else ()
     port = free_port()
-    with context.host() as host:
+    with context.host(*host_words) as host:
         workers = Workers(host)
         guest = Linux(context, host, "echo", *where, "--net", f"user,forward=127.0.0.1:{port}:7")
         guest.shell(SERVE)
