@@ -4,7 +4,7 @@
  * to any port, any MMIO address and its own memory, starts DMA of every kind, moves BARs and shadow RAM, resets, and
  * lets time pass, while somebody types and looks at the screen. What is not RAM to the guest, the ROM and the block of
  * ones behind empty segments, stays as it was; images are asked for their own sectors only; no access keeps the host
- * for long.
+ * for long; no more clock ticks are delivered and lost than were due.
  */
 #include "fuzz-rig.h"
 
@@ -44,6 +44,7 @@ struct board {
 	struct image_disk image[IMAGES];
 	struct floppy *floppy;
 	struct pc *pc;
+	struct ledger *ledger;
 	bool reset;
 	uint32_t requests[SOCKETS];
 };
@@ -125,6 +126,7 @@ static void fill_config(struct board *board, struct pc_config *config, const str
 	static const struct pc_drive drives[PC_IDE_DRIVES] = {
 	    {.kind = PC_DISK, .serial = "1"}, {.kind = PC_DISK, .serial = "2"}, {.kind = PC_CDROM, .serial = "3"}};
 	*config = (struct pc_config){.clock = &board->rig.clock,
+				     .ledger = board->ledger,
 				     .ports = &board->rig.ports,
 				     .mmio = &board->rig.mmio,
 				     .sockets = SOCKETS,
@@ -176,6 +178,9 @@ static struct board *board_create(const uint8_t *data, size_t size)
 	for (unsigned i = 0; i < 2; i++)
 		board->serial[i] = chardev_open_none(NULL);
 	board->floppy = open_floppy();
+	board->ledger = aligned_alloc(_Alignof(struct ledger), sizeof *board->ledger);
+	assert(board->ledger != NULL);
+	memset(board->ledger, 0, sizeof *board->ledger);
 	assert(memory_map_create(&board->map, &board->memory, &map, NULL));
 	fill_config(board, &config, &vga_rom);
 	config.firmware = fuzz_byte(&board->rig) & 1;
@@ -196,10 +201,21 @@ static void check_memory(const struct board *board)
 		assert(ones[i] == 0xff);
 }
 
+static void check_ticks(const struct board *board)
+{
+	for (unsigned i = 0; i < LEDGER_TIMER_COUNT; i++) {
+		const uint64_t *count = board->ledger->ticks[i].count;
+		assert(count[LEDGER_TICK_DELIVERED] + count[LEDGER_TICK_LOST] <= count[LEDGER_TICK_DUE]);
+		assert(count[LEDGER_TICK_BUNCHED] <= count[LEDGER_TICK_DELIVERED]);
+	}
+}
+
 static void board_destroy(struct board *board)
 {
 	pc_destroy(board->pc);
 	check_memory(board);
+	check_ticks(board);
+	free(board->ledger);
 	assert(board->rig.clock.timers == NULL);
 	for (unsigned i = 0; i < 2; i++)
 		chardev_close(board->serial[i]);

@@ -67,7 +67,12 @@ def every_format(group, folder):
         group.equal("discarded by the guest", guest.shell("blkdiscard /dev/vda && blkdiscard /dev/vdc", 60)[1], 0)
         group.equal("zeros are read then", guest.shell("dd if=/dev/vda bs=64k count=128 2>/dev/null | tr -d '\\0' | wc -c")[0].strip(), "0")
         group.equal("the serial number", guest.shell("cat /sys/block/vdb/serial")[0].strip(), "nfold-disk3")
-        stats = json.loads(guest.command("stats", guest.name, "--json"))["disks"]
+        everything = json.loads(guest.command("stats", guest.name, "--json"))
+        vcpu = everything["vcpus"][0]
+        delays = vcpu["delays"]["device"]
+        group.equal("the ledger has how long interrupts of disks waited", 100 < delays["count"] <= vcpu["counts"]["interrupt"], True)
+        group.equal("and each is in its histogram", sum(count for _, count in delays["buckets"]), delays["count"])
+        stats = everything["disks"]
         written = [disk["write"]["bytes"] >= 4 * MIB and sum(count for _, count in disk["write"]["buckets"]) == disk["write"]["count"] for disk in stats]
         group.equal("the ledger has the bytes written, and a time for each write", written, [True] * len(FORMATS))
         flushed = ["writethrough" not in words for _, words, _ in FORMATS]  # there the guest is told of no cache
