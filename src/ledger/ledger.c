@@ -157,22 +157,28 @@ static void line_load(const struct ledger_vcpu *line, struct ledger_line_copy *c
 	copy->now = ledger_tsc();
 }
 
-void ledger_read_pause(unsigned tries)
+/* Whether to try again, after a pause. */
+static bool may_try_again(unsigned try, unsigned *tries)
 {
 	struct timespec nap = {.tv_nsec = LEDGER_READ_NAP_NS};
-	if (tries >= LEDGER_READ_SPINS)
+	if (*tries == 0)
+		return false;
+	--*tries;
+	if (try >= LEDGER_READ_SPINS)
 		(void)nanosleep(&nap, NULL);
+	return true;
 }
 
-void ledger_line_copy(const struct ledger_vcpu *line, struct ledger_line_copy *copy)
+void ledger_line_copy(const struct ledger_vcpu *line, struct ledger_line_copy *copy, unsigned *tries)
 {
-	for (unsigned try = 0; try < LEDGER_READ_TRIES; try++) {
+	for (unsigned try = 0;; try++) {
 		uint64_t before = __atomic_load_n(&line->sequence, __ATOMIC_ACQUIRE);
 		line_load(line, copy);
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 		if ((before & 1) == 0 && __atomic_load_n(&line->sequence, __ATOMIC_RELAXED) == before)
 			break;
-		ledger_read_pause(try);
+		if (!may_try_again(try, tries))
+			break;
 	}
 	/* The object belongs to another process: never index with what it says. */
 	if (copy->state >= LEDGER_BOOKED_COUNT)
@@ -183,9 +189,9 @@ void ledger_line_copy(const struct ledger_vcpu *line, struct ledger_line_copy *c
 	copy->clock[copy->state] += copy->now - copy->since;
 }
 
-static void settled_copy(const struct ledger_settled *settled, struct ledger_settled *copy)
+static void settled_copy(const struct ledger_settled *settled, struct ledger_settled *copy, unsigned *tries)
 {
-	for (unsigned try = 0; try < LEDGER_READ_TRIES; try++) {
+	for (unsigned try = 0;; try++) {
 		uint64_t before = __atomic_load_n(&settled->sequence, __ATOMIC_ACQUIRE);
 		copy->at = __atomic_load_n(&settled->at, __ATOMIC_RELAXED);
 		for (unsigned i = 0; i < LEDGER_BOOKED_COUNT; i++)
@@ -195,7 +201,8 @@ static void settled_copy(const struct ledger_settled *settled, struct ledger_set
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 		if ((before & 1) == 0 && __atomic_load_n(&settled->sequence, __ATOMIC_RELAXED) == before)
 			break;
-		ledger_read_pause(try);
+		if (!may_try_again(try, tries))
+			break;
 	}
 }
 
@@ -251,23 +258,24 @@ void ledger_read_settled(const struct ledger *ledger, unsigned vcpu, uint64_t st
 	const struct ledger_vcpu *line = &ledger->vcpu[vcpu];
 	struct ledger_settled settled;
 	struct ledger_line_copy copy;
-	settled_copy(&line->settled, &settled);
+	unsigned tries = LEDGER_READ_TRIES;
+	settled_copy(&line->settled, &settled, &tries);
 	if (settled.at == ledger->opened_tsc) {
-		ledger_line_copy(line, &copy);
+		ledger_line_copy(line, &copy, &tries);
 		memcpy(settled.clock, copy.clock, sizeof copy.clock);
 	}
 	for (unsigned i = 0; i < LEDGER_STATE_COUNT; i++)
 		state_ns[i] = ledger_scale(settled.clock[i], NS_PER_SECOND, ledger->tsc_hz);
 }
 
-void ledger_read(const struct ledger *ledger, unsigned vcpu, struct ledger_reading *reading)
+static void read_vcpu(const struct ledger *ledger, unsigned vcpu, struct ledger_reading *reading, unsigned *tries)
 {
 	const struct ledger_vcpu *line = &ledger->vcpu[vcpu];
 	struct ledger_settled settled;
 	struct ledger_line_copy copy;
 	uint64_t hz = ledger->tsc_hz;
-	settled_copy(&line->settled, &settled); /* first: what it was made from is not newer than what follows */
-	ledger_line_copy(line, &copy);
+	settled_copy(&line->settled, &settled, tries); /* first: what it was made from is not newer than what follows */
+	ledger_line_copy(line, &copy, tries);
 	*reading = (struct ledger_reading){.state = (enum ledger_state)copy.state};
 	reading->wall_ns = ledger_scale(copy.now - ledger->opened_tsc, NS_PER_SECOND, hz);
 	reading->unsettled_ns = ledger_scale(ledger_gain(copy.now, settled.at), NS_PER_SECOND, hz);
@@ -279,4 +287,17 @@ void ledger_read(const struct ledger *ledger, unsigned vcpu, struct ledger_readi
 		reading->count[i] = __atomic_load_n(&line->count[i], __ATOMIC_RELAXED);
 	read_estimates(ledger, line, reading);
 	read_delays(ledger, line, reading);
+}
+
+void ledger_read(const struct ledger *ledger, unsigned vcpu, struct ledger_reading *reading)
+{
+	unsigned tries = LEDGER_READ_TRIES;
+	read_vcpu(ledger, vcpu, reading, &tries);
+}
+
+void ledger_read_all(const struct ledger *ledger, unsigned vcpus, struct ledger_reading *reading)
+{
+	unsigned tries = LEDGER_READ_TRIES;
+	for (unsigned i = 0; i < vcpus; i++)
+		read_vcpu(ledger, i, &reading[i], &tries);
 }

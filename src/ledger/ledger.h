@@ -348,6 +348,9 @@ void ledger_unmap(const struct ledger *ledger);
  * before this makes that moment short.
  */
 void ledger_read(const struct ledger *ledger, unsigned vcpu, struct ledger_reading *reading);
+/* The first `vcpus`, at most LEDGER_MAX_VCPUS. Waits for all their writers together no longer than for one: those of
+ * another process may never end. */
+void ledger_read_all(const struct ledger *ledger, unsigned vcpus, struct ledger_reading *reading);
 
 /*
  * Only what was settled: clocks that sum to the time until the last settlement, and of which none ever goes back. Where

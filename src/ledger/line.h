@@ -17,13 +17,13 @@ struct ledger_line_copy {
 	uint64_t clock[LEDGER_BOOKED_COUNT];
 };
 
-/* Between two tries of a reader. */
-void ledger_read_pause(unsigned tries);
-void ledger_line_copy(const struct ledger_vcpu *line, struct ledger_line_copy *copy);
+/* `*tries`: how often it may try again, of all that its caller reads; LEDGER_READ_TRIES at first. */
+void ledger_line_copy(const struct ledger_vcpu *line, struct ledger_line_copy *copy, unsigned *tries);
 
+/* 0 for a divisor of 0: it may be a word of another process, which may have changed since it was checked. */
 static inline uint64_t ledger_scale(uint64_t value, uint64_t multiplier, uint64_t divisor)
 {
-	return (uint64_t)((unsigned __int128)value * multiplier / divisor);
+	return divisor == 0 ? 0 : (uint64_t)((unsigned __int128)value * multiplier / divisor);
 }
 
 /* How far a clock advanced. 0 where it seems to have gone back: clocks of different sources are compared. */

@@ -153,7 +153,8 @@ static bool moment_read(const struct ledger *ledger, unsigned vcpu, const struct
 			struct ledger_line_copy *copy, struct ledger_usage *usage)
 {
 	for (unsigned try = 0; try < BRACKET_TRIES; try++) {
-		ledger_line_copy(&ledger->vcpu[vcpu], copy);
+		unsigned tries = LEDGER_READ_TRIES;
+		ledger_line_copy(&ledger->vcpu[vcpu], copy, &tries);
 		if (!usage_read(thread, ledger->tsc_hz, usage))
 			return false;
 		if (ledger_tsc() - copy->now < ledger->tsc_hz / BRACKETS_PER_SECOND)

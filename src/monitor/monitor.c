@@ -317,8 +317,7 @@ static void copy_words(uint64_t *to, const uint64_t *from, size_t count)
 static void read_totals(const struct monitor_guest *guest, struct monitor_totals *totals)
 {
 	const struct ledger *ledger = guest->ledger;
-	for (unsigned i = 0; i < guest->vcpu_count; i++)
-		ledger_read(ledger, i, &totals->vcpu[i]);
+	ledger_read_all(ledger, guest->vcpu_count, totals->vcpu);
 	for (unsigned i = 0; i < guest->network_count; i++)
 		copy_words(totals->network[i], ledger->network[i].count, LEDGER_NETWORK_COUNTER_COUNT);
 	for (unsigned i = 0; i < LEDGER_TIMER_COUNT; i++)

@@ -545,6 +545,36 @@ static void long_samples_are_dropped(void **state)
 	ledger_close(ledger, fd);
 }
 
+/* A process that was taken over writes what it likes into its ledger, after it was checked too: its readers go on. They
+ * wait for changes that never end no longer than for one. */
+static void hostile_writers_are_outlived(void **state)
+{
+	(void)state;
+	int fd;
+	struct ledger *ledger = ledger_create(LEDGER_MAX_VCPUS, &fd, NULL);
+	const struct ledger *seen = ledger_map(fd, NULL);
+	struct ledger_reading reading[LEDGER_MAX_VCPUS];
+	uint64_t settled[LEDGER_STATE_COUNT];
+	assert_non_null(seen);
+	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++) {
+		ledger->vcpu[i].sequence = ledger->vcpu[i].settled.sequence = 2 * i + 1;
+		ledger->vcpu[i].state = UINT64_MAX - i;
+		ledger->vcpu[i].since = UINT64_MAX;
+	}
+	ledger_read_all(seen, LEDGER_MAX_VCPUS, reading);
+	for (unsigned i = 0; i < LEDGER_MAX_VCPUS; i++)
+		assert_true((unsigned)reading[i].state < LEDGER_BOOKED_COUNT);
+	ledger->tsc_hz = 0;
+	ledger_read(seen, 0, &reading[0]);
+	ledger_read_settled(seen, 0, settled);
+	assert_int_equal(reading[0].wall_ns, 0);
+	assert_int_equal(settled[0], 0);
+	assert_int_equal(ledger_bucket_end(seen, 1), 0);
+	assert_int_equal(ledger_lapse_ns(seen), 0);
+	ledger_unmap(seen);
+	ledger_close(ledger, fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -558,6 +588,7 @@ int main(void)
 	    cmocka_unit_test(sleep_in_a_running_state_is_blocked),
 	    cmocka_unit_test(wait_that_goes_on_is_booked_once),
 	    cmocka_unit_test(delay_on_the_way_to_sleep_is_waiting),
+	    cmocka_unit_test(hostile_writers_are_outlived),
 	    cmocka_unit_test(figures_that_do_not_fit_are_carried_over),
 	    cmocka_unit_test(no_clock_goes_back_and_none_is_lost_whatever_linux_says),
 	    cmocka_unit_test(time_of_others_is_preempted),
