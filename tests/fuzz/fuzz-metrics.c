@@ -80,17 +80,20 @@ static int connect_to(const struct service *service)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert(fd >= 0);
-	assert(connect(fd, (const struct sockaddr *)&service->address, sizeof service->address) == 0);
+	while (connect(fd, (const struct sockaddr *)&service->address, sizeof service->address) != 0)
+		assert(errno == EINTR);
 	return fd;
 }
 
-/* Until the server ends it. The first bytes are kept. */
+/* Until the server ends it. The first bytes are kept. libFuzzer's timer interrupts now and then. */
 static size_t read_all(int fd, char *start, size_t size)
 {
 	char more[4096];
 	size_t used = 0;
 	for (;;) {
 		ssize_t got = used < size ? recv(fd, start + used, size - used, 0) : recv(fd, more, sizeof more, 0);
+		if (got < 0 && errno == EINTR)
+			continue;
 		if (got <= 0)
 			return used;
 		used += used < size ? (size_t)got : 0;
@@ -153,9 +156,9 @@ static void send_in_pieces(int fd, const char *text, size_t size, unsigned piece
 	while (sent < size) {
 		size_t now = size - sent < piece ? size - sent : piece;
 		ssize_t put = send(fd, text + sent, now, MSG_NOSIGNAL);
-		if (put <= 0)
+		if (put <= 0 && errno != EINTR)
 			return; /* it has enough */
-		sent += (size_t)put;
+		sent += put > 0 ? (size_t)put : 0;
 	}
 }
 
