@@ -78,23 +78,6 @@ static bool covers(struct violation *violation, size_t count, const uint16_t *on
 	return true;
 }
 
-static bool apart_without(const struct fit_state *state, const struct fit_bin *bin, unsigned item, unsigned a,
-			  unsigned b)
-{
-	const struct fit_item *it = &state->space->item[item];
-	for (unsigned i = 0; i < it->aparts; i++) {
-		unsigned count = bin->groups[it->apart[i]];
-		for (unsigned k = 0; k < 2; k++) {
-			const struct fit_item *out = &state->space->item[k == 0 ? a : b];
-			for (unsigned j = 0; (k == 0 || a != b) && j < out->aparts; j++)
-				count -= out->apart[j] == it->apart[i];
-		}
-		if (count != 0)
-			return false;
-	}
-	return true;
-}
-
 static bool is_movable(const struct fit_state *state, unsigned item)
 {
 	return state->space->item[item].pin == FIT_NONE;
@@ -106,23 +89,25 @@ static void way_offer(struct way *way, uint64_t cost, unsigned a, unsigned b)
 		*way = (struct way){.cost = cost, .out = {a, b}, .outs = a == b ? 1 : 2};
 }
 
-static void ways_of_one(const struct search *search, const struct fit_bin *bin, struct violation *violation,
-			size_t count, struct way *way)
+static void ways_of_one(const struct search *search, unsigned number, struct violation *violation, size_t count,
+			struct way *way)
 {
 	const struct fit_state *state = search->state;
+	const struct fit_bin *bin = &state->bin[number];
 	for (unsigned i = 0; i < bin->items; i++) {
 		unsigned out = bin->item[i];
 		if (is_movable(state, out) && search->penalty[out] < way->cost &&
 		    covers(violation, count, item_series(state->space, out, 0), NULL) &&
-		    apart_without(state, bin, search->item, out, out))
+		    fit_may_without(state, number, search->item, out, out))
 			way_offer(way, search->penalty[out], out, out);
 	}
 }
 
-static void ways_of_two(const struct search *search, const struct fit_bin *bin, struct violation *violation,
-			size_t count, struct way *way)
+static void ways_of_two(const struct search *search, unsigned number, struct violation *violation, size_t count,
+			struct way *way)
 {
 	const struct fit_state *state = search->state;
+	const struct fit_bin *bin = &state->bin[number];
 	if (bin->items > PAIR_ITEMS_MAX)
 		return;
 	for (unsigned i = 0; i < bin->items; i++)
@@ -132,7 +117,7 @@ static void ways_of_two(const struct search *search, const struct fit_bin *bin, 
 			if (cost < way->cost && is_movable(state, a) && is_movable(state, b) &&
 			    covers(violation, count, item_series(state->space, a, 0),
 				   item_series(state->space, b, 0)) &&
-			    apart_without(state, bin, search->item, a, b))
+			    fit_may_without(state, number, search->item, a, b))
 				way_offer(way, cost, a, b);
 		}
 }
@@ -168,9 +153,9 @@ static void way_find(const struct search *search, unsigned number, struct violat
 	size_t count = violations_find(state, bin, search->item, violation);
 	if (count == SIZE_MAX)
 		return;
-	ways_of_one(search, bin, violation, count, way);
+	ways_of_one(search, number, violation, count, way);
 	if (way->cost > search->penalty[search->item])
-		ways_of_two(search, bin, violation, count, way);
+		ways_of_two(search, number, violation, count, way);
 }
 
 static void ways_some(void *context, size_t first, size_t last)

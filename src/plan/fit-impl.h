@@ -103,6 +103,8 @@ void fit_saved_free(struct fit_saved *saved);
 
 /* The rules that are not about loads. */
 bool fit_may(const struct fit_state *state, unsigned bin, unsigned item);
+/* The same, but with one or two items gone from the bin: a and b may be the same. */
+bool fit_may_without(const struct fit_state *state, unsigned bin, unsigned item, unsigned a, unsigned b);
 bool fit_fits(const struct fit_state *state, unsigned bin, unsigned item);
 bool fit_swap_fits(const struct fit_state *state, unsigned bin, unsigned without, unsigned item);
 /* Whether an item fits an empty host of the class; if not, the resource by which it does not. */
@@ -120,6 +122,12 @@ bool fit_build(struct fit_state *state, struct error *error);
 /* Tries to place the items of a pool into the open bins by moving others about; false if the steps ran out. The state
  * is then without those items that are still in the pool. */
 bool fit_eject(struct fit_state *state, unsigned *pool, unsigned *pooled, unsigned steps);
+/* Presses the items of a bin into the others by exchanges. False: it did not work out, the state may be too full. */
+struct press *fit_press_create(struct fit_state *state);
+void fit_press_free(struct press *press);
+bool fit_press_out(struct press *press, unsigned bin, unsigned *pool, unsigned steps);
+/* The state was brought back to another placement. */
+void fit_press_again(struct press *press);
 /* Empties hosts while there are steps; false when there is no memory. */
 bool fit_reduce(struct fit_state *state, const struct fit_bound *bound);
 /* Lowers the highest peaks by moves and swaps. */

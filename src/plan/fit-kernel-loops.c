@@ -50,6 +50,16 @@ static unsigned count_over_without(const uint16_t *a, const uint16_t *b, const u
 	return over;
 }
 
+static uint32_t excess(const uint16_t *a, const uint16_t *b, const uint16_t *c, const uint16_t *capacity)
+{
+	uint32_t sum = 0;
+	for (size_t i = 0; i < FIT_BLOCK; i++) {
+		uint16_t load = (uint16_t)(a[i] + b[i] - c[i]);
+		sum += (uint16_t)((load > capacity[i] ? load : capacity[i]) - capacity[i]);
+	}
+	return sum;
+}
+
 static enum fit_glance glance(const uint16_t *high_a, const uint16_t *low_a, const uint16_t *high_b,
 			      const uint16_t *low_b, uint16_t capacity, size_t blocks)
 {
@@ -90,6 +100,7 @@ const struct fit_kernel FIT_KERNEL_TABLE = {
     .subtract = subtract,
     .count_over = count_over,
     .count_over_without = count_over_without,
+    .excess = excess,
     .glance = glance,
     .summarize = summarize,
     .dot = dot,

@@ -24,6 +24,8 @@ struct fit_kernel {
 	unsigned (*count_over)(const uint16_t *a, const uint16_t *b, uint16_t capacity, size_t count);
 	unsigned (*count_over_without)(const uint16_t *a, const uint16_t *b, const uint16_t *c, uint16_t capacity,
 				       size_t count);
+	/* Of FIT_BLOCK values: how much a + b - c is above the capacities, all together. Sums must stay below 2^16. */
+	uint32_t (*excess)(const uint16_t *a, const uint16_t *b, const uint16_t *c, const uint16_t *capacity);
 	/* Whether two series fit by their summaries alone: the highest and lowest value of each block. */
 	enum fit_glance (*glance)(const uint16_t *high_a, const uint16_t *low_a, const uint16_t *high_b,
 				  const uint16_t *low_b, uint16_t capacity, size_t blocks);

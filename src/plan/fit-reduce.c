@@ -6,7 +6,8 @@
 #include "base/bits.h"
 #include "plan/fit-impl.h"
 
-#define TRIES 6 /* hosts that are emptied in turn, each with a share of the steps */
+#define PRESSED 4 /* all but one in so many of the steps are for pressing, the rest for ejections */
+#define TRIES 6	  /* hosts that are emptied in turn, each with a share of the steps */
 
 static double state_cost(const struct fit_state *state)
 {
@@ -102,17 +103,48 @@ static bool bin_cheapen(struct fit_state *state, unsigned number)
 	return true;
 }
 
+/* The bound is reached, or there is nothing to empty. FIT_NONE then; else the bin to empty. */
+static unsigned bin_next(const struct fit_state *state, const struct fit_bound *bound, unsigned rank)
+{
+	bool done = state->bins <= 1 || state_cost(state) <= bound->cost * (1 + 1e-9);
+	return done ? FIT_NONE : bin_of_rank(state, rank);
+}
+
+/* Presses hosts out, the emptiest first, until that fails for some in turn. Without percentiles only. */
+static bool press_all(struct fit_state *state, const struct fit_bound *bound, unsigned *pool)
+{
+	struct press *press = fit_press_create(state);
+	bool good = press != NULL;
+	unsigned share = state->steps / TRIES + 1, bin;
+	for (unsigned rank = 0; good && state->steps != 0 && (bin = bin_next(state, bound, rank)) != FIT_NONE;) {
+		struct fit_saved *saved = fit_state_save(state);
+		good = saved != NULL;
+		if (good && fit_press_out(press, bin, pool, share)) {
+			rank = 0;
+		} else if (good) {
+			good = fit_state_restore(state, saved);
+			fit_press_again(press);
+			rank++;
+		}
+		fit_saved_free(saved);
+	}
+	fit_press_free(press);
+	return good;
+}
+
 bool fit_reduce(struct fit_state *state, const struct fit_bound *bound)
 {
 	unsigned *pool = malloc((state->space->items + 1) * sizeof *pool);
-	unsigned share = state->steps / TRIES + 1;
+	unsigned share = state->steps / TRIES / PRESSED + 1;
 	bool good = pool != NULL;
-	for (unsigned rank = 0; good && state->steps != 0 && state->bins > 1;) {
-		if (state_cost(state) <= bound->cost * (1 + 1e-9))
-			break;
-		unsigned bin = bin_of_rank(state, rank);
-		if (bin == FIT_NONE)
-			break;
+	if (good && state->space->allowed == 0 && !state->space->task->keep) {
+		unsigned left = state->steps / PRESSED;
+		state->steps -= left;
+		good = press_all(state, bound, pool);
+		state->steps += left;
+	}
+	unsigned bin;
+	for (unsigned rank = 0; good && state->steps != 0 && (bin = bin_next(state, bound, rank)) != FIT_NONE;) {
 		struct fit_saved *saved = fit_state_save(state);
 		good = saved != NULL;
 		if (good && bin_dissolve(state, bin, pool, share)) {

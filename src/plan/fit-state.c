@@ -145,9 +145,8 @@ bool fit_state_put(struct fit_state *state, unsigned number, unsigned item)
 		bin->groups[space->item[item].apart[i]]++;
 	bin_add(space, bin, item);
 	bin_refresh(state, bin);
-	if (space->allowed != 0)
-		for (size_t i = 0; i < space->blocks * space->resources && !bin->saturated; i++)
-			bin->saturated = bin->high[i] == FIT_TOP;
+	for (size_t i = 0; i < space->blocks * space->resources && !bin->saturated; i++)
+		bin->saturated = bin->high[i] == FIT_TOP;
 	return true;
 }
 
@@ -242,6 +241,25 @@ bool fit_may(const struct fit_state *state, unsigned number, unsigned item)
 	for (unsigned i = 0; i < it->aparts; i++)
 		if (bin->groups[it->apart[i]] != 0)
 			return false;
+	return true;
+}
+
+bool fit_may_without(const struct fit_state *state, unsigned number, unsigned item, unsigned a, unsigned b)
+{
+	const struct fit_item *it = &state->space->item[item];
+	const struct fit_bin *bin = &state->bin[number];
+	if ((it->barred & (UINT32_C(1) << bin->host_class)) || (it->pin != FIT_NONE && it->pin != bin->site))
+		return false;
+	for (unsigned i = 0; i < it->aparts; i++) {
+		unsigned count = bin->groups[it->apart[i]];
+		for (unsigned k = 0; k < 2; k++) {
+			const struct fit_item *out = &state->space->item[k == 0 ? a : b];
+			for (unsigned j = 0; (k == 0 || a != b) && j < out->aparts; j++)
+				count -= out->apart[j] == it->apart[i];
+		}
+		if (count != 0)
+			return false;
+	}
 	return true;
 }
 

@@ -172,6 +172,31 @@ static void time_decides(void **unused)
 }
 
 /* Any two of seven fit a host at all moments, any three do not at some moment: only the sets over time say so. */
+/* Hosts that are nearly full at every moment. Throwing guests out alone finds one more than there need be. */
+static void pressed(void **unused)
+{
+	(void)unused;
+	enum { HOSTS = 24, EACH = 12, SAMPLES = 4 };
+	struct rig rig;
+	rig_start(&rig, HOSTS * EACH, SAMPLES, 1);
+	for (unsigned h = 0; h < HOSTS; h++)
+		for (unsigned t = 0; t < SAMPLES; t++) {
+			float left = 98;
+			for (unsigned i = 0; i < EACH; i++) {
+				float part = left / (float)(EACH - i);
+				float value = i + 1 < EACH ? part * (float)(40 + rig_random(&rig, 121)) / 100 : part;
+				rig_series(&rig, i * HOSTS + h, RESOURCE_CPU)[t] = value;
+				left -= value;
+			}
+		}
+	rig.task.steps = 200000;
+	struct fit_plan *plan = make(&rig);
+	assert_int_equal(plan->bound.hosts, HOSTS);
+	assert_int_equal(plan->hosts, HOSTS);
+	fit_plan_free(plan);
+	rig_end(&rig);
+}
+
 static void triples(void **unused)
 {
 	(void)unused;
@@ -453,6 +478,7 @@ static void kernels_agree(void **unused)
 					 other->count_over(a, b, capacity, COUNT));
 			assert_int_equal(plain->count_over_without(a, b, c, capacity, COUNT),
 					 other->count_over_without(a, b, c, capacity, COUNT));
+			assert_int_equal(plain->excess(a, b, c, a), other->excess(a, b, c, a));
 			memcpy(one, a, sizeof one);
 			memcpy(two, a, sizeof two);
 			plain->add(one, b, COUNT);
@@ -479,14 +505,23 @@ static void kernels_agree(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(random_tasks),   cmocka_unit_test(random_groups),
-	    cmocka_unit_test(exact_search),   cmocka_unit_test(exact_search_improves),
-	    cmocka_unit_test(time_decides),   cmocka_unit_test(triples),
-	    cmocka_unit_test(percentile),     cmocka_unit_test(percentile_random),
-	    cmocka_unit_test(pins_and_kinds), cmocka_unit_test(keeps_what_runs),
-	    cmocka_unit_test(spares),	      cmocka_unit_test(says_why_not),
-	    cmocka_unit_test(checker_finds),  cmocka_unit_test(balance_levels),
-	    cmocka_unit_test(kernels_agree),  cmocka_unit_test(threads_do_not_matter),
+	    cmocka_unit_test(random_tasks),
+	    cmocka_unit_test(random_groups),
+	    cmocka_unit_test(exact_search),
+	    cmocka_unit_test(exact_search_improves),
+	    cmocka_unit_test(time_decides),
+	    cmocka_unit_test(triples),
+	    cmocka_unit_test(pressed),
+	    cmocka_unit_test(percentile),
+	    cmocka_unit_test(percentile_random),
+	    cmocka_unit_test(pins_and_kinds),
+	    cmocka_unit_test(keeps_what_runs),
+	    cmocka_unit_test(spares),
+	    cmocka_unit_test(says_why_not),
+	    cmocka_unit_test(checker_finds),
+	    cmocka_unit_test(balance_levels),
+	    cmocka_unit_test(kernels_agree),
+	    cmocka_unit_test(threads_do_not_matter),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
