@@ -32,8 +32,8 @@ struct command {
 };
 
 extern const struct command command_calibrate, command_clone, command_console, command_create, command_host, command_rm,
-    command_set, command_show, command_start, command_explain, command_guest, command_help, command_key, command_kill,
-    command_list, command_pause, command_plan, command_reset, command_resume, command_run, command_screen,
+    command_edit, command_set, command_show, command_start, command_explain, command_guest, command_help, command_key,
+    command_kill, command_list, command_pause, command_plan, command_reset, command_resume, command_run, command_screen,
     command_stats, command_stop, command_top, command_trace, command_record, command_metrics, command_type,
     command_version;
 

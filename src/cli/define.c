@@ -8,6 +8,7 @@
 
 #include "cli/command.h"
 #include "cli/hosted.h"
+#include "cli/unhosted.h"
 #include "control/definition.h"
 #include "control/report.h"
 #include "control/runtime.h"
@@ -67,6 +68,10 @@ static int set_run(const struct command_call *call)
 static int show_run(const struct command_call *call)
 {
 	struct error error = {0};
+	if (!name_check(call->argument[0], &error))
+		return (int)report_error(&error);
+	if (!hosted_runs())
+		return unhosted_show(call->argument[0]);
 	json_t *shown = hosted_call("guest.show", json_pack("{s:s}", "name", call->argument[0]), &error);
 	if (shown == NULL)
 		return (int)report_error(&error);
@@ -84,6 +89,11 @@ static int show_run(const struct command_call *call)
 
 static int rm_run(const struct command_call *call)
 {
+	struct error error = {0};
+	if (!name_check(call->argument[0], &error))
+		return (int)report_error(&error);
+	if (!hosted_runs())
+		return unhosted_remove(call->argument[0]);
 	return hosted_do("guest.remove", json_pack("{s:s}", "name", call->argument[0]));
 }
 

@@ -35,6 +35,16 @@ json_t *hosted_call(const char *method, json_t *params, struct error *error)
 	return result;
 }
 
+bool hosted_runs(void)
+{
+	struct runtime runtime;
+	if (!runtime_open(&runtime, false, NULL))
+		return false;
+	bool runs = runtime_owner(&runtime, RUNTIME_HOST) != 0;
+	runtime_close(&runtime);
+	return runs;
+}
+
 json_t *hosted_show(const char *name)
 {
 	return hosted_call("guest.show", json_pack("{s:s}", "name", name), NULL);

@@ -12,6 +12,9 @@ json_t *hosted_call(const char *method, json_t *params, struct error *error);
 /* The same for a method that passes a descriptor along. */
 json_t *hosted_call_fd(const char *method, json_t *params, int *fd, struct error *error);
 
+/* Whether a host runs. */
+bool hosted_runs(void);
+
 /* The host's word on a guest (guest.show), or NULL: no host runs, or it knows no such guest. */
 json_t *hosted_show(const char *name);
 /* A text of an answer, or "". */

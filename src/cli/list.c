@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/guest.h"
 #include "cli/hosted.h"
+#include "cli/unhosted.h"
 #include "control/report.h"
 
 /* One guest that does not answer must not keep the others from being shown. */
@@ -22,7 +23,8 @@ struct row {
 struct rows {
 	struct row *row;
 	size_t count;
-	const struct runtime *runtime;
+	const struct runtime *runtime; /* NULL: nothing has run yet */
+	bool hosted;		       /* a host runs */
 };
 
 /* The row of that name, a new one if there is none; NULL: out of memory. */
@@ -55,11 +57,14 @@ static void add_running(void *opaque, const char *name, pid_t owner)
 
 static void add_hosted(struct rows *rows)
 {
-	json_t *answer = NULL;
+	json_t *answer;
 	const json_t *guest;
 	size_t i;
-	if (runtime_owner(rows->runtime, RUNTIME_HOST) != 0)
+	rows->hosted = rows->runtime != NULL && runtime_owner(rows->runtime, RUNTIME_HOST) != 0;
+	if (rows->hosted)
 		answer = client_call(rows->runtime, RUNTIME_HOST, "host.guests", NULL, HOST_TIMEOUT_MS, NULL);
+	else
+		answer = unhosted_guests();
 	json_array_foreach(json_object_get(answer, "guests"), i, guest)
 	{
 		struct row *row = row_of(rows, hosted_text(guest, "name"));
@@ -123,7 +128,7 @@ static bool print_rows(const struct runtime *runtime, struct error *error)
 {
 	struct rows rows = {.runtime = runtime};
 	add_hosted(&rows);
-	bool good = runtime_visit(runtime, add_running, &rows, error);
+	bool good = runtime == NULL || runtime_visit(runtime, add_running, &rows, error), idle = false;
 	if (rows.count > 0)
 		qsort(rows.row, rows.count, sizeof *rows.row, by_name);
 	for (size_t i = 0; i < rows.count; i++) {
@@ -131,9 +136,14 @@ static bool print_rows(const struct runtime *runtime, struct error *error)
 			print_running(&rows, &rows.row[i]);
 		else if (rows.row[i].hosted != NULL)
 			print_idle(&rows.row[i]);
+		idle |= rows.row[i].owner == 0;
 		json_decref(rows.row[i].hosted);
 	}
 	free(rows.row);
+	if (idle && !rows.hosted) {
+		(void)fflush(stdout);
+		report_line("no host runs to start these: 'nfold host start' starts it");
+	}
 	return good;
 }
 
@@ -143,10 +153,12 @@ static int list_run(const struct command_call *call)
 	struct error error = {0};
 	(void)call;
 	printf("%-20s %-12s %8s %9s %4s %s\n", "NAME", "STATE", "PID", "MEMORY", "CPUS", "UPTIME");
-	if (!runtime_open(&runtime, false, &error)) /* no directory: no guest has run yet */
-		return error.kind == ERROR_INPUT ? STATUS_OK : (int)report_error(&error);
-	bool good = print_rows(&runtime, &error);
-	runtime_close(&runtime);
+	bool there = runtime_open(&runtime, false, &error);
+	if (!there && error.kind != ERROR_INPUT)
+		return (int)report_error(&error);
+	bool good = print_rows(there ? &runtime : NULL, &error); /* without a directory no guest has run yet */
+	if (there)
+		runtime_close(&runtime);
 	return good ? STATUS_OK : (int)report_error(&error);
 }
 
@@ -155,6 +167,7 @@ const struct command command_list = {
     .summary = "show the guests",
     .description =
 	"Shows the running guests of this user: name, state, process, memory, processors and time\n"
-	"since the start; and of the host's guests also those that do not run, with the reason of their end.",
+	"since the start; and of the host's guests also those that do not run, with the reason of their end,\n"
+	"also while no host runs.",
     .run = list_run,
 };

@@ -9,11 +9,12 @@
 #include "control/report.h"
 
 const struct command *const command_table[] = {
-    &command_run,  &command_host,      &command_create,	 &command_start,   &command_console, &command_show,
-    &command_set,  &command_rm,	       &command_list,	 &command_pause,   &command_resume,  &command_reset,
-    &command_stop, &command_kill,      &command_screen,	 &command_type,	   &command_key,     &command_stats,
-    &command_top,  &command_record,    &command_metrics, &command_explain, &command_trace,   &command_guest,
-    &command_plan, &command_calibrate, &command_clone,	 &command_version, &command_help,    NULL,
+    &command_run,   &command_host, &command_create,    &command_start,	 &command_console, &command_show,
+    &command_set,   &command_edit, &command_rm,	       &command_list,	 &command_pause,   &command_resume,
+    &command_reset, &command_stop, &command_kill,      &command_screen,	 &command_type,	   &command_key,
+    &command_stats, &command_top,  &command_record,    &command_metrics, &command_explain, &command_trace,
+    &command_guest, &command_plan, &command_calibrate, &command_clone,	 &command_version, &command_help,
+    NULL,
 };
 
 static const struct option no_options[] = {{0}};

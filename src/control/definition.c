@@ -343,6 +343,33 @@ bool definition_parse(struct definition *definition, const char *label, const ch
 	return good;
 }
 
+/* What the option table cannot know: a guest of the host has no terminal. */
+bool definition_fits_host(const char *name, const struct definition_options *options, struct error *error)
+{
+	const struct guest_options *guest = &options->guest;
+	if (guest->name != NULL && strcmp(guest->name, name) != 0)
+		return error_set(error, ERROR_INPUT, "name: the definition says '%s', but it is that of '%s'",
+				 guest->name, name);
+	if (guest->serial != NULL && strcmp(guest->serial, "stdio") == 0)
+		return error_set(error, ERROR_INPUT,
+				 "serial stdio: a guest of the host has no terminal; leave it out for 'nfold console'");
+	return !guest_options_show_screen(guest) ||
+	       error_set(error, ERROR_INPUT, "display terminal: a guest of the host has none; leave it out");
+}
+
+bool definition_parse_for(struct definition *definition, const char *name, const char *folder, const char *text,
+			  size_t size, struct error *error)
+{
+	char label[NAME_MAX + 1];
+	(void)snprintf(label, sizeof label, "%s" DEFINITION_SUFFIX, name);
+	if (!definition_parse(definition, label, folder, text, size, error))
+		return false;
+	if (definition_fits_host(name, &definition->options, error))
+		return true;
+	definition_free(definition);
+	return false;
+}
+
 void definition_free(struct definition *definition)
 {
 	for (unsigned i = 0; i < definition->words; i++)
@@ -370,8 +397,7 @@ static char *folder_of(const char *path)
 	return full;
 }
 
-/* The whole file, allocated. NULL with the error. Reads no devices or pipes, and nothing that is no definition. */
-static char *file_text(const char *path, size_t *size, struct error *error)
+char *definition_file_text(const char *path, size_t *size, struct error *error)
 {
 	struct stat status;
 	char *text = NULL;
@@ -401,7 +427,7 @@ bool definition_read(struct definition *definition, const char *path, struct err
 {
 	size_t size = 0;
 	*definition = (struct definition){0};
-	char *text = file_text(path, &size, error);
+	char *text = definition_file_text(path, &size, error);
 	if (text == NULL)
 		return false;
 	char *folder = folder_of(path);
@@ -428,7 +454,7 @@ static bool set_given(json_t *object, const struct option_given *given, const ch
 	const char *key = given->option->name;
 	json_t *value;
 	if (given->option->kind == OPTION_FLAG)
-		return json_object_set_new(object, key, json_true()) == 0;
+		return json_object_set_new(object, key, json_boolean(option_flag_is_on(given->text))) == 0;
 	char *text = absolute(folder, key, given->text);
 	value = text != NULL ? json_string(text) : NULL;
 	free(text);

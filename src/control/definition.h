@@ -71,8 +71,14 @@ struct definition {
 bool definition_parse(struct definition *definition, const char *label, const char *folder, const char *text,
 		      size_t size, struct error *error);
 bool definition_read(struct definition *definition, const char *path, struct error *error);
+/* The same for the guest `name` of the host, which cannot have everything. The label is its file's name. */
+bool definition_parse_for(struct definition *definition, const char *name, const char *folder, const char *text,
+			  size_t size, struct error *error);
+bool definition_fits_host(const char *name, const struct definition_options *options, struct error *error);
 void definition_free(struct definition *definition);
 
+/* The whole file, allocated. NULL with the error. Reads no devices or pipes, and nothing that is no definition. */
+char *definition_file_text(const char *path, size_t *size, struct error *error);
 /* As the file has it, allocated. NULL: out of memory. */
 char *definition_text(const json_t *object);
 

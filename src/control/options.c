@@ -40,6 +40,11 @@ const struct option *option_named(const struct option *table, enum option_author
 	return NULL;
 }
 
+bool option_flag_is_on(const char *text)
+{
+	return text == NULL || strcmp(text, "true") == 0;
+}
+
 bool option_was_given(const struct option_rest *rest, const char *name)
 {
 	for (unsigned i = 0; i < rest->given_count; i++)
@@ -151,6 +156,14 @@ static bool add_item(const struct parser *parser, const struct option *option, c
 	return true;
 }
 
+static bool set_flag(const struct parser *parser, const struct option *option, const char *text)
+{
+	*(bool *)option_field(parser, option) = option_flag_is_on(text);
+	return option_flag_is_on(text) || strcmp(text, "false") == 0 ||
+	       error_set(parser->error, ERROR_INPUT, "--%s=%.64s: give true or false, or the option alone",
+			 option->name, text);
+}
+
 static bool set_value(const struct parser *parser, const struct option *option, const char *text)
 {
 	switch (option->kind) {
@@ -166,8 +179,7 @@ static bool set_value(const struct parser *parser, const struct option *option, 
 		*(const char **)option_field(parser, option) = text;
 		return true;
 	case OPTION_FLAG:
-		*(bool *)option_field(parser, option) = true;
-		return true;
+		return set_flag(parser, option, text);
 	}
 	return false;
 }
@@ -231,13 +243,8 @@ static bool parse_option(struct parser *parser, const char *word)
 	const struct option *option = option_named(parser->table, parser->author, name, length);
 	if (option == NULL)
 		return unknown_option(parser, word);
-	if (option->kind == OPTION_FLAG) {
-		if (equals != NULL)
-			return error_set(parser->error, ERROR_INPUT, "--%s takes no value", option->name);
-		return option_given(parser, option, NULL);
-	}
-	if (equals != NULL)
-		return option_given(parser, option, equals + 1);
+	if (option->kind == OPTION_FLAG || equals != NULL)
+		return option_given(parser, option, equals != NULL ? equals + 1 : NULL);
 	return parse_next(parser, option);
 }
 

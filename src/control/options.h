@@ -17,7 +17,7 @@
 #include "base/error.h"
 
 enum option_kind {
-	OPTION_FLAG,   /* bool */
+	OPTION_FLAG,   /* bool; --flag, and --flag=true or --flag=false, in place of what was said before */
 	OPTION_TEXT,   /* const char *, NULL when absent */
 	OPTION_CHOICE, /* const char *, one of `choices` */
 	OPTION_NUMBER, /* uint64_t, decimal or 0x...; OPTION_UNSET when absent */
@@ -53,7 +53,7 @@ struct option {
 /* An option as it was on the command line. */
 struct option_given {
 	const struct option *option;
-	const char *text; /* NULL: a flag */
+	const char *text; /* of a flag NULL, "true" or "false" */
 };
 
 /* What was on the command line beside the values. */
@@ -79,6 +79,8 @@ const struct option *option_next(const struct option *option);
 /* The row of that name, or NULL. To a person, hidden ones do not exist. */
 const struct option *option_named(const struct option *table, enum option_author author, const char *name,
 				  size_t length);
+/* What a flag was given as. */
+bool option_flag_is_on(const char *text);
 bool option_was_given(const struct option_rest *rest, const char *name);
 
 void options_print(const struct option *table, FILE *to);

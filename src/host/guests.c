@@ -52,20 +52,6 @@ static void guest_free(struct guest *guest)
 
 /* ---- definitions ---- */
 
-/* What the option table cannot know: a guest of the host has no terminal. */
-static bool fits_host(const char *name, const struct definition_options *options, struct error *error)
-{
-	const struct guest_options *guest = &options->guest;
-	if (guest->name != NULL && strcmp(guest->name, name) != 0)
-		return error_set(error, ERROR_INPUT, "name: the definition says '%s', but it is that of '%s'",
-				 guest->name, name);
-	if (guest->serial != NULL && strcmp(guest->serial, "stdio") == 0)
-		return error_set(error, ERROR_INPUT,
-				 "serial stdio: a guest of the host has no terminal; leave it out for 'nfold console'");
-	return !guest_options_show_screen(guest) ||
-	       error_set(error, ERROR_INPUT, "display terminal: a guest of the host has none; leave it out");
-}
-
 bool guests_check(const char *name, const json_t *object, struct definition *definition, struct error *error)
 {
 	char *text = definition_text(object);
@@ -73,7 +59,7 @@ bool guests_check(const char *name, const json_t *object, struct definition *def
 		return error_set(error, ERROR_HOST, "out of memory");
 	bool good = definition_parse(definition, "definition", "/", text, strlen(text), error);
 	free(text);
-	if (!good || fits_host(name, &definition->options, error))
+	if (!good || definition_fits_host(name, &definition->options, error))
 		return good;
 	definition_free(definition);
 	return false;
@@ -87,7 +73,8 @@ static void guest_load(struct guest *guest, const struct store_stamp *stamp)
 	guest->stamp = *stamp;
 	guest->problem[0] = '\0';
 	if (store_read(&guest->host->store, guest->name, &guest->definition, &error)) {
-		if (fits_host(guest->name, options, &error) && host_options_check(options, &guest->policy, &error)) {
+		if (definition_fits_host(guest->name, options, &error) &&
+		    host_options_check(options, &guest->policy, &error)) {
 			if (!guest_reschedule(guest, &guest->policy, &error))
 				report_line("guest '%s' keeps its processors as they were: %s", guest->name,
 					    error.text);

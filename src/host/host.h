@@ -29,9 +29,9 @@
 #include "control/client.h"
 #include "control/definition.h"
 #include "control/runtime.h"
+#include "control/store.h"
 #include "host/dispatcher.h"
 #include "host/loop.h"
-#include "host/store.h"
 
 struct console;
 struct server;

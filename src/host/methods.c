@@ -236,12 +236,30 @@ static json_t *merged(const struct guest *guest, json_t *changes)
 	return object;
 }
 
+/* Puts a checked definition, which is taken over, in the place of the guest's. `text`: as it is to stand in the file;
+ * NULL: as we write it. */
+static json_t *replace(struct guest *guest, struct definition *definition, const char *text, struct method_error *error)
+{
+	const struct store *store = &guest->host->store;
+	struct host_policy policy;
+	struct error refused = {0};
+	bool good =
+	    host_options_check(&definition->options, &policy, &refused) && guest_reschedule(guest, &policy, &refused);
+	if (good) {
+		good = text != NULL ? store_write_text(store, guest->name, text, strlen(text), &refused)
+				    : store_write(store, guest->name, definition->object, &refused);
+		if (!good)
+			(void)guest_reschedule(guest, &guest->policy, NULL);
+	}
+	definition_free(definition);
+	return good && guests_refresh(guest->host, &refused) ? describe(guest) : fail(error, &refused);
+}
+
 static json_t *run_set(struct method_context *context, json_t *params, struct method_error *error)
 {
 	struct guest *guest = guest_param(context, params, error);
 	json_t *changes = json_object_get(params, "definition");
 	struct definition definition;
-	struct host_policy policy;
 	struct error refused = {0};
 	if (guest == NULL)
 		return NULL;
@@ -254,20 +272,25 @@ static json_t *run_set(struct method_context *context, json_t *params, struct me
 	json_t *object = merged(guest, changes);
 	bool good = guests_check(guest->name, object, &definition, &refused);
 	json_decref(object);
-	if (!good)
+	return good ? replace(guest, &definition, NULL, error) : fail(error, &refused);
+}
+
+/* A broken definition is mended by this. Names of files are relative to the folder it is kept in, as in any file. */
+static json_t *run_define(struct method_context *context, json_t *params, struct method_error *error)
+{
+	struct guest *guest = guest_param(context, params, error);
+	const char *text = json_string_value(json_object_get(params, "text"));
+	char folder[PATH_MAX];
+	struct definition definition;
+	struct error refused = {0};
+	if (guest == NULL)
+		return NULL;
+	if (text == NULL)
+		return method_fail(error, RPC_INVALID_PARAMS, "text must be a string");
+	(void)snprintf(folder, sizeof folder, "%s/guests", context->host->store.path);
+	if (!definition_parse_for(&definition, guest->name, folder, text, strlen(text), &refused))
 		return fail(error, &refused);
-	if (!host_options_check(&definition.options, &policy, &refused) ||
-	    !guest_reschedule(guest, &policy, &refused)) {
-		definition_free(&definition);
-		return fail(error, &refused);
-	}
-	good = store_write(&context->host->store, guest->name, definition.object, &refused);
-	definition_free(&definition);
-	if (!good)
-		(void)guest_reschedule(guest, &guest->policy, NULL);
-	if (!good || !guests_refresh(context->host, &refused))
-		return fail(error, &refused);
-	return describe(guest);
+	return replace(guest, &definition, text, error);
 }
 
 static json_t *run_remove(struct method_context *context, json_t *params, struct method_error *error)
@@ -351,6 +374,7 @@ static const struct method methods[] = {
     {"host.stop", "ends the host; with guests, stops them first, else they run on", run_host_stop, {"guests"}},
     {"guest.create", "defines a guest", run_create, {"name", "definition"}},
     {"guest.set", "changes keys of a definition; null removes one", run_set, {"name", "definition"}},
+    {"guest.define", "puts a definition file's text in the place of the guest's", run_define, {"name", "text"}},
     {"guest.remove", "removes a guest that does not run, with its logs", run_remove, {"name"}},
     {"guest.show", "its definition, its state and why it ended last", run_show, {"name"}},
     {"guest.start", "starts it; does not wait for that", run_start, {"name"}},

@@ -153,7 +153,8 @@ class Life(HostTest):
             self.create(name, "spin", "--stop-timeout", "1", "--restart", "always")
             self.succeed("start", name)
         self.succeed("host", "stop", "--guests", seconds=60)
-        self.assertEqual((self.guests(), self.leftovers()), ({}, []))
+        self.assertEqual({name: row["STATE"] for name, row in self.guests().items()}, {"a": "stopped", "b": "stopped"})
+        self.assertEqual(self.leftovers(), [])
 
     def test_set(self):
         self.create("one")

@@ -48,6 +48,16 @@ class HostTest(CliTest):
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: self.host_pid() is None)
 
+    def guests(self):
+        """Those that are defined are listed without a host, too, with a word on stderr."""
+        result = self.run_nfold("list")
+        self.assertEqual(result.returncode, 0)
+        if result.stderr:
+            self.assertEqual((result.stderr.count(b"\n"), b"no host runs" in result.stderr, self.host_pid()), (1, True, None))
+        rows = [line.split() for line in result.stdout.decode().splitlines()]
+        self.assertEqual(rows[0], ["NAME", "STATE", "PID", "MEMORY", "CPUS", "UPTIME"])
+        return {row[0]: dict(zip(rows[0], row)) for row in rows[1:]}
+
     def create(self, name, guest="spin", *words):
         return self.succeed("create", name, "--kernel", self.kernel[guest], "--memory", "8M", "--stop-timeout", "0", *words)
 

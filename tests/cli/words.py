@@ -27,7 +27,7 @@ class Words(CliTest):
         return set(re.findall(r"^  (--[\w-]+)", self.succeed(*command.split(), "--help"), re.MULTILINE))
 
     def test_help(self):
-        self.assertEqual(self.commands(), ["run", "host", "create", "start", "console", "show", "set", "rm", "list", "pause", "resume", "reset", "stop", "kill", "screen", "type",
+        self.assertEqual(self.commands(), ["run", "host", "create", "start", "console", "show", "set", "edit", "rm", "list", "pause", "resume", "reset", "stop", "kill", "screen", "type",
                                            "key", "stats", "top", "record", "metrics", "explain", "trace", "guest", "plan", "calibrate", "clone", "version", "help"])
         self.assertIn("plan show", self.all_commands())
         self.assertEqual(self.succeed("--help"), self.succeed("help"))

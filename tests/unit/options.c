@@ -80,6 +80,20 @@ static void reads_every_kind_in_both_spellings(void **state)
 	}
 }
 
+static void a_flag_can_be_turned_off_again(void **state)
+{
+	struct values values;
+	struct option_rest rest;
+	(void)state;
+	assert_true(parse("--flag --flag=false", &values, &rest, NULL));
+	assert_false(values.flag);
+	assert_false(option_flag_is_on(rest.given[1].text));
+	assert_true(parse("--flag=false --flag=true", &values, &rest, NULL));
+	assert_true(values.flag);
+	assert_true(parse("--flag=false --flag", &values, &rest, NULL));
+	assert_true(values.flag);
+}
+
 static void fills_in_defaults(void **state)
 {
 	struct values values;
@@ -146,7 +160,8 @@ static void refuses_bad_words(void **state)
 	    {"-x", "unknown option '-x'"},
 	    {"--secret", "unknown option"},
 	    {"--=x", "unknown option"},
-	    {"--flag=1", "takes no value"},
+	    {"--flag=1", "give true or false"},
+	    {"--flag=", "give true or false"},
 	    {"--text", "needs a value"},
 	    {"--number", "needs a value"},
 	    {"--choice blue", "red, green"},
@@ -389,6 +404,7 @@ int main(void)
 	    cmocka_unit_test(reads_networks),
 	    cmocka_unit_test(makes_addresses),
 	    cmocka_unit_test(reads_every_kind_in_both_spellings),
+	    cmocka_unit_test(a_flag_can_be_turned_off_again),
 	    cmocka_unit_test(fills_in_defaults),
 	    cmocka_unit_test(takes_words_as_values_whatever_they_look_like),
 	    cmocka_unit_test(refuses_bad_words),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "host/store.h"
+#include "control/store.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -146,6 +146,29 @@ bool store_open(struct store *store, struct error *error)
 	return true;
 }
 
+bool store_look(struct store *store, const char *path, struct error *error)
+{
+	store->lock = store->guests = store->logs = -1;
+	if (path == NULL && !store_path(store->path, sizeof store->path, error))
+		return false;
+	if (path != NULL)
+		(void)snprintf(store->path, sizeof store->path, "%s", path);
+	int base = open(store->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (base >= 0) {
+		store->guests = openat(base, "guests", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		store->logs = openat(base, "logs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	int number = errno;
+	if (base >= 0)
+		close(base);
+	if (store->guests >= 0)
+		return true;
+	store_close(store);
+	errno = number;
+	return number == ENOENT ? error_set(error, ERROR_INPUT, "no guest is defined yet in %.200s", store->path)
+				: error_set_errno(error, "cannot open %.200s/guests", store->path);
+}
+
 void store_close(struct store *store)
 {
 	int *const fds[] = {&store->guests, &store->logs, &store->lock};
@@ -206,13 +229,25 @@ bool store_read(const struct store *store, const char *name, struct definition *
 	return definition_read(definition, path, error);
 }
 
-bool store_write(const struct store *store, const char *name, const json_t *object, struct error *error)
+char *store_read_text(const struct store *store, const char *name, size_t *size, struct error *error)
+{
+	char path[PATH_MAX];
+	(void)snprintf(path, sizeof path, "%s/guests/%s" DEFINITION_SUFFIX, store->path, name);
+	return definition_file_text(path, size, error);
+}
+
+bool store_write_text(const struct store *store, const char *name, const char *text, size_t size, struct error *error)
 {
 	char file[NAME_MAX + 1], folder[PATH_MAX];
-	char *text = definition_text(object);
 	definition_name(file, name);
 	(void)snprintf(folder, sizeof folder, "%s/guests", store->path);
-	bool good = text != NULL ? file_replace(store->guests, folder, file, text, strlen(text), error)
+	return file_replace(store->guests, folder, file, text, size, error);
+}
+
+bool store_write(const struct store *store, const char *name, const json_t *object, struct error *error)
+{
+	char *text = definition_text(object);
+	bool good = text != NULL ? store_write_text(store, name, text, strlen(text), error)
 				 : error_set(error, ERROR_HOST, "out of memory");
 	free(text);
 	return good;

@@ -8,11 +8,12 @@
  * logs/NAME.end      why it ended, when, and how often it was started
  * logs/NAME.console  the last of what came out of its serial port; NAME.console.1 what was before
  *
- * One host at a time holds the lock on the file `lock`. Files are replaced whole (control/replace_file.h). What a dead
- * host left half done is removed at the next start: temporary files, and logs of guests that are not there.
+ * One host at a time holds the lock on the file `lock`; while none does, a command that changes something takes it.
+ * Files are replaced whole (control/replace_file.h). What a dead host left half done is removed at the next start:
+ * temporary files, and logs of guests that are not there.
  */
-#ifndef NFOLD_HOST_STORE_H
-#define NFOLD_HOST_STORE_H
+#ifndef NFOLD_CONTROL_STORE_H
+#define NFOLD_CONTROL_STORE_H
 
 #include <limits.h>
 
@@ -27,6 +28,9 @@ struct store {
 };
 
 bool store_open(struct store *store, struct error *error);
+/* To read alone: creates nothing, removes nothing and takes no lock. `path`: of a host that runs; NULL: ours.
+ * ERROR_INPUT: there is none yet. */
+bool store_look(struct store *store, const char *path, struct error *error);
 void store_close(struct store *store);
 
 /* Where it is, or would be. */
@@ -46,6 +50,9 @@ bool store_stamp(const struct store *store, const char *name, struct store_stamp
 bool store_stamp_is_same(const struct store_stamp *a, const struct store_stamp *b);
 
 bool store_read(const struct store *store, const char *name, struct definition *definition, struct error *error);
+/* The definition as it stands in the file, allocated. NULL with the error. */
+char *store_read_text(const struct store *store, const char *name, size_t *size, struct error *error);
+bool store_write_text(const struct store *store, const char *name, const char *text, size_t size, struct error *error);
 bool store_write(const struct store *store, const char *name, const json_t *object, struct error *error);
 /* The definition first: then nothing of the guest counts any more. */
 bool store_remove(const struct store *store, const char *name, struct error *error);
