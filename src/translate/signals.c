@@ -87,13 +87,19 @@ static bool become_guest_exception(struct engine_vcpu *vcpu, ucontext_t *context
 	return true;
 }
 
+/*
+ * The process ends as by the default action, with a core. It is confined and cannot ask for that action: but Linux ends
+ * a process whose own fault raises a signal that it blocks. An instruction that faulted does so again on return.
+ */
 static void on_signal(int number, siginfo_t *info, void *context)
 {
 	/* One that another process sent says nothing about the instruction, and its trap number is an old one. */
 	bool by_instruction = info->si_code > 0;
 	if (by_instruction && attached != NULL && become_guest_exception(attached, context))
 		return;
-	signal(number, SIG_DFL); /* the instruction faults again, and the process ends with a core */
+	if (!by_instruction)
+		__asm__ volatile("hlt"); /* all signals are blocked here; #GP ends the process as SIGSEGV does */
+	sigaddset(&((ucontext_t *)context)->uc_sigmask, number);
 }
 
 static void on_profile(int number, siginfo_t *info, void *context)

@@ -90,7 +90,7 @@ class Life(HostTest):
             self.assertEqual(self.reason(guest), reason)
         self.create("victim")
         self.succeed("start", "victim")
-        for number, reason in ((signal.SIGKILL, "killed from outside"), (signal.SIGABRT, "crashed")):
+        for number, reason in ((signal.SIGKILL, "killed from outside"), (signal.SIGABRT, "crashed"), (signal.SIGSEGV, "crashed (Segmentation fault)")):
             os.kill(self.show("victim")["pid"], number)
             self.wait_state("victim", "stopped")
             self.assertIn(reason, self.reason("victim"))
