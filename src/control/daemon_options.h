@@ -9,7 +9,7 @@ struct daemon_options {
 	const char *log; /* NULL: stays on stderr */
 	uint64_t slice_ms;
 	const char *metrics; /* where to serve them; NULL: nowhere */
-	uint64_t ready_fd; /* where to write a line once the host serves */
+	uint64_t ready_fd;   /* where to write a line once the host serves */
 };
 
 extern const struct option daemon_option_table[];

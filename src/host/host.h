@@ -3,9 +3,10 @@
  * nfoldd: defines guests, starts and stops them, keeps what they say and why they ended.
  *
  * Theory of operation. One thread and one event loop do everything but the dispatching of processors and the answering
- * of those who read metrics; nothing in it waits for a guest. Guests are processes of their own session, which live on when the host dies. So what runs is never
- * read from a file: the lock on the guest's name in the runtime directory says it (control/runtime.h), and a new host
- * adopts those that it finds there. What is defined is a file for each guest, read again when it has changed.
+ * of those who read metrics; nothing in it waits for a guest. Guests are processes of their own session, which live on
+ * when the host dies. So what runs is never read from a file: the lock on the guest's name in the runtime directory
+ * says it (control/runtime.h), and a new host adopts those that it finds there. What is defined is a file for each
+ * guest, read again when it has changed.
  *
  * A guest's states:
  *
