@@ -158,8 +158,9 @@ static bool add_item(const struct parser *parser, const struct option *option, c
 
 static bool set_flag(const struct parser *parser, const struct option *option, const char *text)
 {
-	*(bool *)option_field(parser, option) = option_flag_is_on(text);
-	return option_flag_is_on(text) || strcmp(text, "false") == 0 ||
+	bool on = option_flag_is_on(text);
+	*(bool *)option_field(parser, option) = on;
+	return on || (text != NULL && strcmp(text, "false") == 0) ||
 	       error_set(parser->error, ERROR_INPUT, "--%s=%.64s: give true or false, or the option alone",
 			 option->name, text);
 }

@@ -48,6 +48,7 @@ void vm_signals_end(struct vm_signals *signals)
 	if (!signals->waits)
 		return;
 	__atomic_store_n(&signals->ends, true, __ATOMIC_SEQ_CST);
+	/* NOLINTNEXTLINE(bugprone-bad-signal-to-kill-thread): it is blocked, and what the thread waits for */
 	(void)pthread_kill(signals->thread, SIGTERM);
 	(void)pthread_join(signals->thread, NULL);
 	signals->waits = false;
