@@ -152,7 +152,7 @@ def chart(views):
         "name": "processor-time",
         "kind": "bars",
         "title": "% Processor Time: the guest's and the ledger's",
-        "x": "told or untold: whether the guest has steal time; + hog: beside a guest that computes without end",
+        "x": "told, untold: with steal time, without; + hog: beside a guest that computes",
         "y": "% of a processor",
         "ymin": 0,
         "categories": [f"{view.load}\n{view.crowd}\n{view.kind}".replace("always ", "100 % ").replace("beside a ", "+ ") for view in views],
